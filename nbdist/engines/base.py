@@ -1,0 +1,134 @@
+"""The seam between the Python API and whatever runs its jobs.
+
+An engine takes a `JobSpec` and delivers events: messages of the wire (`Result`, `JobProgress`, `JobFinished`,
+`Output`, `Notice`) with their payloads. Nothing in `client/` or `notebook/` knows which engine it talks to; one contract
+suite (`tests/engines/`) is passed by all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+from nbdist.wire.messages import Each, JobOptions, Message
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+Deliver: TypeAlias = Callable[[Message, Buffer], None]
+"""Takes one event. It is called on a thread of the engine's, in order, and must return at once."""
+
+
+@dataclass(frozen=True)
+class PackedTask:
+    """A task as bytes: the packed task itself, and the blobs (large captured values) that it refers to by name."""
+
+    pieces: Sequence[Buffer]
+    """The packed task, as buffers one after another."""
+    blobs: Sequence[PackedBlob] = ()
+
+    @property
+    def size(self) -> int:
+        return sum(memoryview(piece).nbytes for piece in self.pieces)
+
+
+@dataclass(frozen=True)
+class PackedBlob:
+    """Bytes with the name that their content gives them (`wire.blobs`)."""
+
+    name: str
+    size: int
+    pieces: Sequence[Buffer]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive items, packed as a block of the wire (`wire.blocks`)."""
+
+    count: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """A job as the API hands it over."""
+
+    job: str
+    """Its id: made by the client, unique for ever."""
+    name: str
+    options: JobOptions
+    task: Any
+    """The `execution.Task`, for engines that run it in this process."""
+    packed: Callable[[], PackedTask]
+    """Packs the task, once; raises PackingError. For engines that send it."""
+    ranges: tuple[tuple[int, int, int], ...] = ()
+    total: int | None = None
+    """Known number of items, or None."""
+    blocks: Iterator[Block] | None = None
+    """Items that are no numbers, packed; produced lazily, read by one thread of the engine's, as credit allows."""
+    items: Iterator[Any] | None = None
+    """The same items unpacked, for engines that run in this process. An engine reads `blocks` or `items`, not both."""
+    is_open: bool = False
+    """Items come by `Run.add`, until `Run.close_items`; `blocks` and `items` are None."""
+    each: Each = ""
+    modules: tuple[str, ...] = ()
+    context: dict[str, Any] = field(default_factory=dict)
+    """For engines with means of their own; unknown keys are ignored."""
+
+
+class Run(Protocol):
+    """A job that an engine has taken."""
+
+    def wait(self, timeout: float | None) -> None:
+        """Returns once events were delivered since the last call, or after `timeout` seconds.
+
+        An engine that runs in this process uses the call to run the next items.
+        """
+
+    def consumed(self, seq: int) -> None:
+        """The caller has dealt with all results up to number `seq`: credit for more."""
+
+    def add(self, values: Sequence[Any], block: Callable[[], Block]) -> None:
+        """Appends items to an open job: as they are, or packed when `block` is called."""
+
+    def close_items(self) -> None:
+        """No more items come to an open job."""
+
+    def cancel(self, reason: str) -> None:
+        """Asks for the end; `JobFinished` follows when none of its code runs any more."""
+
+    def forget(self) -> None:
+        """The caller needs no results of the job any more."""
+
+
+class Engine(Protocol):
+    """What a pool is connected to."""
+
+    address: str
+    """For people: `inline`, or the hub's address without its secret."""
+
+    def submit(self, spec: JobSpec, deliver: Deliver) -> Run:
+        """Takes a job. Raises PackingError and NbdistError; later trouble comes as an event."""
+
+    def describe(self) -> dict[str, Any]:
+        """The pool now: `workers`, `jobs`, `hub` (see `scheduler.history.describe` for the fields)."""
+
+    def explain(self, job: str, item: int) -> str:
+        """Why an item is not done, as text."""
+
+    def cancel(self, job: str, reason: str) -> None:
+        """Cancels any job of this pool by its id."""
+
+    def stop_workers(self, names: Sequence[str]) -> list[str]:
+        """Lets these machines (all, if empty) finish their running items and leave; gives their names."""
+
+    def invite(self, *, role: str = "worker", uses: int = 0, valid_seconds: float = 86400.0) -> dict[str, Any]:
+        """Makes an invite: `url` and `lines` (pairs of a label and the line to type)."""
+
+    def close_invites(self) -> None:
+        """Revokes all invites and shuts the LAN port."""
+
+    def clear(self) -> None:
+        """Cancels this client's jobs, forgets their results, and gives every slot a fresh process."""
+
+    def close(self) -> None:
+        """Ends the connection, and whatever the engine started for this pool alone. Idempotent."""

@@ -1,0 +1,639 @@
+"""Every message that nbdist sends, as a frozen dataclass.
+
+A message is a header: small, checked field by field when it is decoded (`frames.py`), and all that the scheduler ever
+sees. Bytes that nobody on the way reads (packed functions, items, results, output) ride behind it as the payload;
+each docstring says what the payload is, where there is one.
+
+Fields may be `int` (below 2**63 in size), `float` (finite), `bool`, `str`, `X | None`, `tuple[X, ...]`, `tuple[X, Y]`
+and the records of this file. A field with a default may be missing, a field that is not known is ignored: that is how
+versions of the protocol that differ by a field talk to each other.
+
+Units: times are in seconds, sizes in bytes, ranges of items are half open, `[start, stop)`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+PROTOCOL_MIN = 1
+PROTOCOL_MAX = 1
+
+Attempt: TypeAlias = tuple[int, int]
+"""The name of one try of one slice: (epoch of the hub, number in that epoch)."""
+
+Role: TypeAlias = Literal["notebook", "worker", "viewer"]
+OnError: TypeAlias = Literal["stop", "keep"]
+Each: TypeAlias = Literal["", "machine", "slot"]
+Outcome: TypeAlias = Literal["done", "stopped", "failed", "cancelled", "refused"]
+"""How a job ended: all items done; `stop_when` was met; an item failed; cancelled; no machine can run it."""
+
+FaultKind: TypeAlias = Literal["crashed", "lost", "timeout"]
+Stream: TypeAlias = Literal["stdout", "stderr"]
+
+
+class Message:
+    """The base of all messages; it has no behaviour."""
+
+    __slots__ = ()
+
+
+# --- records inside messages ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BlobRef:
+    """A blob by its name (64 hex digits, see `blobs.py`) and its size."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobOptions:
+    """The rules of a job that hub, worker and slot must know. The functions among them are inside the packed task."""
+
+    reduce: bool = False
+    """Parts hold one folded value for their range instead of a list."""
+    filters: bool = False
+    """Items may end without a result (`keep_if`, a head's `if`, `continue`)."""
+    stop_when: bool = False
+    task_size: int = 0
+    """Items per slice, fixed by the user; 0: the scheduler decides. Slices with a fixed size are not trimmed."""
+    retries: int = 0
+    """How often an item whose code raised is tried again."""
+    on_error: OnError = "stop"
+    seed: int = 0
+    """The job's seed, always set: item `i` draws from the stream (seed, i)."""
+    seeded: bool = False
+    """The user gave the seed: `random` and `numpy.random` are seeded for each item too."""
+    speculate: bool = True
+    """The last long items may be copied to faster idle slots."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What a peer says about the computer and the Python that it runs on."""
+
+    hostname: str
+    platform: str
+    """`sys.platform`: linux, darwin, win32."""
+    architecture: str
+    python: str
+    """`3.11.7`"""
+    implementation: str
+    """`cpython`"""
+    nbdist: str
+    cores: int = 1
+    memory_bytes: int = 0
+    pid: int = 0
+
+    @property
+    def python_minor(self) -> str:
+        """`3.11`: machines whose minor version or implementation differ cannot share bytecode."""
+        return ".".join(self.python.split(".")[:2])
+
+
+@dataclass(frozen=True, slots=True)
+class HeldAttempt:
+    """A slice that a worker still holds after it has reconnected: it will report `[start, stop)`."""
+
+    job: str
+    attempt: Attempt
+    slot: int
+    start: int
+    stop: int
+    running: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunningItem:
+    """What a slot is at, as a heartbeat tells it."""
+
+    slot: int
+    attempt: Attempt
+    item: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFault:
+    """Why an item has no value although its code did not raise."""
+
+    item: int
+    kind: FaultKind
+    reason: str
+    """For people: the signal or the exit code, or the memory figure."""
+    worker: str
+    """The name of the machine."""
+    attempts: int
+    stderr: str = ""
+    """The end of what the process wrote to stderr."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """One machine's part in a job, for the view under the cell."""
+
+    name: str
+    slots: int
+    state: Literal["preparing", "ready", "refused", "lost", "leaving"]
+    reason: str = ""
+    """Why it is left out and what to do there."""
+    done: int = 0
+    items_per_second: float = 0.0
+    running: tuple[int, ...] = ()
+    """The items that its slots are at (at most 64)."""
+
+
+# --- greeting -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hello(Message):
+    """The first message of every peer. The credential came with the HTTP request that opened the websocket."""
+
+    role: Role
+    protocol_min: int
+    protocol_max: int
+    machine: Machine
+    peer: str
+    """An id that the peer made for itself and keeps over reconnects."""
+    name: str = ""
+    """Workers: the name that they wish for. The hub makes it unique."""
+    slots: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome(Message):
+    """The hub takes the peer in."""
+
+    protocol: int
+    hub: str
+    epoch: int
+    name: str
+    """The peer's name in this pool."""
+    nbdist: str
+    folder: str = ""
+    """The hub's folder, of mode 0700. A peer that can read `folder/nonce` is on the same machine and the same user:
+    it answers with `ProveLocal` and then maps blobs in `folder/blobs` instead of copying them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused(Message):
+    """The hub does not take the peer in, or breaks with it; the connection closes after this."""
+
+    code: Literal["version", "access", "protocol", "full", "replaced", "stopped"]
+    reason: str
+    todo: str
+    """The line to type, or what to ask for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProveLocal(Message):
+    """The text of `folder/nonce`. It must match, or the connection is refused."""
+
+    nonce: str
+
+
+# --- notebook to hub ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitJob(Message):
+    """A job. Idempotent by `job`, which the client makes. Payload: the packed task, unless `task` names a blob."""
+
+    job: str
+    name: str
+    machine: Machine
+    options: JobOptions
+    task: BlobRef | None = None
+    blobs: tuple[BlobRef, ...] = ()
+    """All blobs that the task needs (`task` is not listed again)."""
+    ranges: tuple[tuple[int, int, int], ...] = ()
+    """Items as numbers: (start, stop, step) of one range, or of each range of a product, the last one fastest."""
+    total: int | None = None
+    """How many items there are; None: not known yet, items arrive by `AddItems` until `CloseItems`."""
+    each: Each = ""
+    """Run the task, without an item, once on each machine or slot; `ranges` and `total` are empty."""
+    modules: tuple[str, ...] = ()
+    """Top-level modules that a worker must be able to import."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddItems(Message):
+    """Items `[start, start + count)` of a job that came without ranges. Payload: a block (`blocks.py`)."""
+
+    job: str
+    start: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class CloseItems(Message):
+    """No more items come; the job has `total`. An iterable that fails is followed by `CancelJob` instead."""
+
+    job: str
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelJob(Message):
+    """Stop the job's running code, keep its finished results. Answered by `JobFinished` once nothing of it runs."""
+
+    job: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeResults(Message):
+    """The notebook has dealt with all results up to number `seq` and can take `window_bytes` more than those."""
+
+    job: str
+    seq: int
+    window_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttachJob(Message):
+    """Send the job's results from number `seq` on (after a reconnect), and its state."""
+
+    job: str
+    seq: int
+    window_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetJob(Message):
+    """Notebook to hub: results and blobs of the job may go. Hub to worker and slot: its task may go."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class BlobPlaced(Message):
+    """A peer that proved to be local has put the blob's complete file into `folder/blobs`."""
+
+    blob: BlobRef
+
+
+@dataclass(frozen=True, slots=True)
+class DescribePool(Message):
+    """Asks for an `Answer` whose payload is a JSON object: `workers`, `jobs` and `hub` (see `scheduler.history`)."""
+
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainItem(Message):
+    """Why is this item not done? `Answer` with the lines as text."""
+
+    request: int
+    job: str
+    item: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopWorkers(Message):
+    """Let these machines finish their running items and leave; `names` empty: all. `Answer` has the names as JSON."""
+
+    request: int
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MakeInvite(Message):
+    """Opens the LAN port if it is not open and makes an invite. `Answer`: JSON with `url` and `lines`."""
+
+    request: int
+    role: Role = "worker"
+    uses: int = 0
+    """0: as many as come."""
+    valid_seconds: float = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class CloseInvites(Message):
+    """Revokes all invites and shuts the LAN port. `Answer` is empty."""
+
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClearPool(Message):
+    """Cancels the notebook's jobs, forgets their results and gives every slot a fresh process. `Answer` is empty."""
+
+    request: int
+
+
+# --- hub to notebook ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NeedBlobs(Message):
+    """The job waits for these blobs: PUT them, or place them and say so. Sent once per job, also when none is needed."""
+
+    job: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GrantItems(Message):
+    """The hub can hold this many bytes of the job's items more than it was allowed before."""
+
+    job: str
+    more_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result(Message):
+    """Results of items `[start, stop)`, each item once. Payload: packed runs (`packing`), unless `blob` names one."""
+
+    job: str
+    seq: int
+    """1, 2, 3, … in the order in which the hub accepted them."""
+    start: int
+    stop: int
+    worker: str
+    failed: tuple[int, ...] = ()
+    stopped_at: int | None = None
+    """The item whose value met `stop_when`; it is the last of the range."""
+    fault: ItemFault | None = None
+    """Set: the range is that one item, and there is no payload."""
+    blob: BlobRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobProgress(Message):
+    """The state of a job as the hub knows it, at most four times a second and only when it has changed."""
+
+    job: str
+    elapsed_seconds: float
+    total: int | None
+    done: int
+    failed: int
+    queued: int
+    running_slots: int
+    items_per_second: float
+    workers: tuple[WorkerRow, ...] = ()
+    """The machines by speed, at most 64; `more_workers` counts the others."""
+    more_workers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JobFinished(Message):
+    """The job has ended, its results are those with numbers up to `last_seq`."""
+
+    job: str
+    outcome: Outcome
+    last_seq: int
+    total: int | None
+    reason: str = ""
+    stopped_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice(Message):
+    """Something that the person should see: a job waits for machines, a machine was left out, a copy was made."""
+
+    job: str
+    level: Literal["info", "warning"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Message):
+    """The answer to a request; with `error` set, what went wrong and what to do. Payload: as the request says."""
+
+    request: int
+    error: str = ""
+
+
+# --- hub to worker --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareJob(Message):
+    """Get everything in place before the first slice. Payload: the packed task, unless `task` names a blob."""
+
+    job: str
+    options: JobOptions
+    task: BlobRef | None = None
+    blobs: tuple[BlobRef, ...] = ()
+    ranges: tuple[tuple[int, int, int], ...] = ()
+    each: bool = False
+    modules: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunSlice(Message):
+    """Run items `[start, stop)` after what the slot has. Payload: block pieces covering them, if the job has blocks."""
+
+    job: str
+    attempt: Attempt
+    slot: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrimSlice(Message):
+    """Give away this share (0 < give <= 1) of what the slot has not claimed of the attempt; answered by `SliceCut`.
+
+    A slice that still waits has claimed nothing: `give=1` recalls it whole.
+    """
+
+    attempt: Attempt
+    give: float
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAttempt(Message):
+    """Stop the attempt, running or waiting; it ends with `SliceEnded`."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledge(Message):
+    """All parts of these attempts up to the index are safe at the hub: the worker may forget them."""
+
+    parts: tuple[tuple[Attempt, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LeavePool(Message):
+    """Finish running items, give the rest back and go."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RenewSlots(Message):
+    """Replace every slot that is idle, or as soon as it is, by a fresh process."""
+
+
+# --- worker to hub --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFacts(Message):
+    """What the worker holds, right after `Welcome`; unacknowledged parts follow as ordinary `Part`s."""
+
+    held: tuple[HeldAttempt, ...] = ()
+    ready_jobs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat(Message):
+    """The worker lives; every two seconds, and never instead of anything else."""
+
+    running: tuple[RunningItem, ...] = ()
+    load: float = 0.0
+    """Of the machine: the one-minute load average over its cores."""
+    memory_used_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JobReady(Message):
+    """Everything that the job needs is in place on this machine."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobRefused(Message):
+    """This machine cannot run the job."""
+
+    job: str
+    reason: str
+    todo: str = ""
+    """The line to type on that machine, if one helps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part(Message):
+    """Results of `[start, stop)` of an attempt, in order. Payload: packed runs, unless `blob` names one."""
+
+    job: str
+    attempt: Attempt
+    start: int
+    stop: int
+    seconds: float
+    """Execution time of these items by the slot's own clock."""
+    final: bool
+    """The attempt ends with this part; its stop may have been cut meanwhile."""
+    failed: tuple[int, ...] = ()
+    """Items whose code raised (at most `frames.MAX_FAILED_PER_PART`). If the job has retries or stops on errors, a
+    failed item is a part of its own."""
+    stopped_at: int | None = None
+    blob: BlobRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SliceCut(Message):
+    """The attempt now ends at `stop` (or where it ended before, whichever is lower); the rest is given back.
+
+    The answer to `TrimSlice`, and sent without being asked by a worker that leaves. `stop` at the attempt's start: the
+    attempt is over, and nothing else follows for it.
+    """
+
+    attempt: Attempt
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class SliceEnded(Message):
+    """The attempt is over without a final part: cancelled, or never begun; what it has not reported is given back."""
+
+    attempt: Attempt
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotCrashed(Message):
+    """The slot's process died in this item. The attempt is over, the slot has a fresh process."""
+
+    attempt: Attempt
+    item: int
+    reason: str
+    stderr: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving(Message):
+    """The worker finishes its running items and takes no more."""
+
+    reason: str = ""
+
+
+# --- both ways ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Output(Message):
+    """Text that user code wrote while it ran this item, from slot to worker to hub to notebook. Payload: UTF-8."""
+
+    job: str
+    attempt: Attempt
+    item: int
+    stream: Stream
+    worker: str = ""
+    """The machine's name; the hub fills it in."""
+    cut_bytes: int = 0
+    """How many bytes were left out after this text, because the slice wrote more than its bound."""
+
+
+# --- worker and slot (a socket pair on one machine) -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BlobFile:
+    """Where a blob's bytes lie on this machine."""
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadTask(Message):
+    """Worker to slot, before the job's first slice there. Payload: the packed task, unless `task` names a file."""
+
+    job: str
+    options: JobOptions
+    task: str = ""
+    files: tuple[BlobFile, ...] = ()
+    ranges: tuple[tuple[int, int, int], ...] = ()
+    each: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SlotReady(Message):
+    """Slot to worker: the process is up."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlotPart(Message):
+    """Slot to worker: a part whose payload was too large to ride along lies in this file, and has this blob name."""
+
+    part: Part
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRefused(Message):
+    """Slot to worker: the task cannot be loaded here (a module is missing, say); the attempt has run nothing."""
+
+    job: str
+    attempt: Attempt
+    reason: str
+    todo: str = ""
+
+
+MESSAGES: tuple[type[Message], ...] = tuple(
+    value
+    for value in list(globals().values())
+    if isinstance(value, type) and issubclass(value, Message) and value is not Message
+)
+"""Every message, for the codec and for tests that walk over all of them."""
