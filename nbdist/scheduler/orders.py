@@ -35,9 +35,10 @@ class BlobsReady(Message):
 
 @dataclass(frozen=True, slots=True)
 class DropItems(Message):
-    """Output: all items of the job below `stop` are finished."""
+    """Output: the block of items `[start, stop)` is finished."""
 
     job: str
+    start: int
     stop: int
 
 

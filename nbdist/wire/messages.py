@@ -294,7 +294,7 @@ class ExplainItem(Message):
 
 @dataclass(frozen=True, slots=True)
 class StopWorkers(Message):
-    """Let these machines finish their running items and leave; `names` empty: all. `Answer` has the names as JSON."""
+    """Let these machines finish their running items and leave; `names` empty: all. `Answer.text`: their names, one a line."""
 
     request: int
     names: tuple[str, ...] = ()
@@ -354,6 +354,7 @@ class Result(Message):
     start: int
     stop: int
     worker: str
+    slot: int = 0
     failed: tuple[int, ...] = ()
     stopped_at: int | None = None
     """The item whose value met `stop_when`; it is the last of the range."""
@@ -406,6 +407,8 @@ class Answer(Message):
 
     request: int
     error: str = ""
+    text: str = ""
+    """A short answer, where the request says so."""
 
 
 # --- hub to worker --------------------------------------------------------------------------------------------------

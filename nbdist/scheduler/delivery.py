@@ -1,0 +1,202 @@
+"""Results come in: which count, and what they change."""
+
+from __future__ import annotations
+
+from nbdist.errors import ProtocolError
+from nbdist.scheduler import attempts, jobs, shares
+from nbdist.scheduler.orders import STORES, DropItems
+from nbdist.scheduler.records import AttemptRecord, Event, JobRecord, State, WorkerRecord
+from nbdist.wire.messages import Acknowledge, GrantItems, ItemFault, Part, Result
+
+
+def receive_part(state: State, worker: WorkerRecord, part: Part, now: float) -> None:
+    """A worker reports results. Raises ProtocolError for a part that no honest worker sends.
+
+    The part counts if its whole range is unfinished, whoever sends it; otherwise it is dropped whole.
+    """
+    attempt = _check(state, worker, part)
+    acknowledge(state, worker, part, now)
+    job = state.jobs.get(part.job)
+    if job is not None and job.takes_results:
+        if _wants_retry(job, part):
+            _retry(state, job, attempt, worker, part, now)
+        elif job.done.overlaps(part.start, part.stop):
+            _drop(state, attempt, part)
+        else:
+            _accept(state, job, attempt, worker, part, now)
+    if attempt is not None and attempt.key in state.attempts:
+        _progress(state, attempt, part, now)
+
+
+def _check(state: State, worker: WorkerRecord, part: Part) -> AttemptRecord | None:
+    """The attempt, if it is live. Raises ProtocolError if the part cannot be true."""
+    if not 0 <= part.start < part.stop:
+        raise ProtocolError(f"a part with range [{part.start}, {part.stop})")
+    if part.seconds < 0:
+        raise ProtocolError("a part that took less than no time")
+    if not all(part.start <= item < part.stop for item in part.failed):
+        raise ProtocolError("a part names a failed item outside its range")
+    if part.stopped_at is not None and part.stopped_at != part.stop - 1:
+        raise ProtocolError("a part goes on behind the item that met stop_when")
+    if part.attempt > (state.epoch, state.attempt_number):
+        raise ProtocolError("a part of an attempt that was never made")
+    attempt = state.attempts.get(part.attempt)
+    job = state.jobs.get(part.job) if attempt is None else attempt.job
+    if job is not None and (job.id != part.job or part.stop > job.available):
+        raise ProtocolError("a part that does not belong to its job")
+    if attempt is not None and (attempt.worker is not worker or part.start > attempt.reported or not attempt.running):
+        raise ProtocolError("a part of another worker's attempt, or one with a gap before it")
+    return attempt
+
+
+def acknowledge(state: State, worker: WorkerRecord, part: Part, now: float) -> None:
+    """Remembers to tell the worker that the part is safe."""
+    worker.acknowledge[part.attempt] = max(part.stop, worker.acknowledge.get(part.attempt, 0))
+    if len(worker.acknowledge) >= state.policy.acknowledge_parts:
+        send_acknowledgements(state, worker)
+    else:
+        state.wake("acknowledge", now + state.policy.acknowledge_seconds)
+
+
+def send_acknowledgements(state: State, worker: WorkerRecord) -> None:
+    """Tells a worker which parts are safe."""
+    if worker.acknowledge:
+        state.send(worker.id, Acknowledge(tuple(worker.acknowledge.items())))
+        worker.acknowledge.clear()
+
+
+def _wants_retry(job: JobRecord, part: Part) -> bool:
+    """Whether the part is a failed item that is to be tried again."""
+    if not part.failed or part.stop - part.start != 1:
+        return False
+    return job.failures.get(part.start, 0) < job.spec.options.retries and not job.done.overlaps(part.start, part.stop)
+
+
+def _retry(
+    state: State, job: JobRecord, attempt: AttemptRecord | None, worker: WorkerRecord, part: Part, now: float
+) -> None:
+    """The item is pending again, elsewhere if it can."""
+    item = part.start
+    job.failures[item] = job.failures.get(item, 0) + 1
+    job.avoid[item] = worker.id
+    job.history.append(Event(now, "raised, will be retried", item, item + 1, worker.name))
+    if attempt is not None and not attempt.cancelled:
+        attempt.reported = max(attempt.reported, part.stop)
+        attempts.release(state, attempt, item, item + 1)
+
+
+def _drop(state: State, attempt: AttemptRecord | None, part: Part) -> None:
+    """Some of it is finished already: what is not and was this attempt's alone is pending again."""
+    if attempt is not None and not attempt.cancelled and part.stop > attempt.reported:
+        start, attempt.reported = attempt.reported, min(part.stop, attempt.stop)
+        attempts.release(state, attempt, start, attempt.reported)
+
+
+def _accept(
+    state: State, job: JobRecord, attempt: AttemptRecord | None, worker: WorkerRecord, part: Part, now: float
+) -> None:
+    """The items of the part are finished now."""
+    exclusive = False
+    if attempt is not None and not attempt.cancelled:
+        exclusive = (
+            not (attempt.copy or attempt.copied) and attempt.reported <= part.start and part.stop <= attempt.stop
+        )
+        attempt.reported = min(max(attempt.reported, part.stop), attempt.stop)
+    finish_items(state, job, part.start, part.stop, exclusive=exclusive, now=now)
+    share = job.shares.get(worker.id)
+    if share is not None:
+        share.done += part.stop - part.start
+    worker.done += part.stop - part.start
+    job.used_seconds += part.seconds
+    job.failed_items += len(part.failed)
+    _send_result(state, job, worker, part, slot=attempt.slot if attempt is not None else 0)
+    job.history.append(Event(now, "finished", part.start, part.stop, worker.name, attempt.slot if attempt else -1))
+    if part.failed and job.spec.options.on_error == "stop" and job.alive:
+        jobs.end(state, job, "failed", now, reason=f"item {part.failed[0]} failed on {worker.name}")
+    elif part.stopped_at is not None and job.alive:
+        jobs.end(state, job, "stopped", now, stopped_at=part.stopped_at)
+    else:
+        _end_if_complete(state, job, now)
+
+
+def _end_if_complete(state: State, job: JobRecord, now: float) -> None:
+    if job.complete and job.alive:
+        jobs.end(state, job, "done", now)
+    else:
+        state.wake("progress", now + state.policy.progress_seconds)
+
+
+def _send_result(state: State, job: JobRecord, worker: WorkerRecord, part: Part, slot: int) -> None:
+    job.seq += 1
+    result = Result(
+        job=job.id,
+        seq=job.seq,
+        start=part.start,
+        stop=part.stop,
+        worker=worker.name,
+        slot=slot,
+        failed=part.failed,
+        stopped_at=part.stopped_at,
+        blob=part.blob,
+    )
+    state.send(STORES, result)
+
+
+def finish_items(state: State, job: JobRecord, start: int, stop: int, *, exclusive: bool, now: float) -> None:
+    """Marks `[start, stop)` as done. `exclusive`: one live attempt had it alone, so that nobody else is concerned."""
+    job.done.add(start, stop)
+    job.changed_at = now
+    if not exclusive:
+        job.pending.remove(start, stop)
+        for other in attempts.overlapping(job, start, stop):
+            attempts.cancel(state, other)
+    for counts in (job.crashes, job.losses, job.failures, job.avoid):
+        if counts:
+            _forget(counts, start, stop)
+    if job.alone:
+        job.alone = {item for item in job.alone if not start <= item < stop}
+    if job.blocks:
+        _free_blocks(state, job, start, stop)
+
+
+def _forget(counts: dict[int, int] | dict[int, str], start: int, stop: int) -> None:
+    for item in [item for item in counts if start <= item < stop]:
+        del counts[item]
+
+
+def _free_blocks(state: State, job: JobRecord, start: int, stop: int) -> None:
+    """Blocks whose items are all finished make room for more."""
+    freed = job.blocks.finish(start, stop)
+    for block in freed:
+        state.send(STORES, DropItems(job.id, block.start, block.stop))
+    if freed and job.owner in state.notebooks:
+        state.send(job.owner, GrantItems(job.id, sum(block.size for block in freed)))
+
+
+def fail_item(state: State, job: JobRecord, fault: ItemFault, now: float) -> None:
+    """An item has no value, and that is final."""
+    if fault.item in job.done or not job.alive:
+        return
+    finish_items(state, job, fault.item, fault.item + 1, exclusive=False, now=now)
+    job.failed_items += 1
+    job.seq += 1
+    state.send(STORES, Result(job.id, job.seq, fault.item, fault.item + 1, fault.worker, fault=fault))
+    job.history.append(Event(now, f"given up: {fault.reason}", fault.item, fault.item + 1, fault.worker))
+    if job.spec.options.on_error == "stop":
+        jobs.end(state, job, "failed", now, reason=f"item {fault.item} {fault.kind} on {fault.worker}")
+    else:
+        _end_if_complete(state, job, now)
+
+
+def _progress(state: State, attempt: AttemptRecord, part: Part, now: float) -> None:
+    """What the part says about its attempt and about the worker's speed."""
+    attempt.item = max(attempt.item, part.stop)
+    attempt.reported_at = now
+    share = attempt.job.shares.get(attempt.worker.id)
+    if share is not None:
+        half_life = state.policy.speed_half_life_seconds
+        shares.measure(attempt.job, share, part.stop - part.start, part.seconds, half_life)
+    if part.final:
+        attempts.end(state, attempt, now)
+    elif attempt.job.pending:
+        state.look[attempt.worker.id, attempt.slot] = None  # it may be time to let a slice wait there

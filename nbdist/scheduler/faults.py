@@ -1,0 +1,59 @@
+"""Crashes, losses and failures, counted apart.
+
+A slot that dies in an item is held against that item. A worker that vanishes is not, unless it happens again and
+again: an item that was running in three lost workers runs alone, and after five it fails.
+"""
+
+from __future__ import annotations
+
+from nbdist.errors import ProtocolError
+from nbdist.scheduler import attempts, delivery
+from nbdist.scheduler.records import AttemptRecord, Event, State, WorkerRecord
+from nbdist.wire.messages import ItemFault, SlotCrashed
+
+
+def crashed(state: State, worker: WorkerRecord, message: SlotCrashed, now: float) -> None:
+    """A slot's process died. Raises ProtocolError if the item is none of the attempt's."""
+    attempt = state.attempts.get(message.attempt)
+    if attempt is None:
+        return
+    if attempt.worker is not worker or not attempt.start <= message.item < max(attempt.stop, attempt.start + 1):
+        raise ProtocolError("a crash in an item that the slot did not have")
+    job, item = attempt.job, message.item
+    counts = not attempt.cancelled and item >= attempt.reported and item not in job.done
+    attempts.end(state, attempt, now)
+    if not counts or not job.alive:
+        return
+    job.crashes[item] = job.crashes.get(item, 0) + 1
+    job.alone.add(item)
+    job.history.append(Event(now, f"crashed: {message.reason}", item, item + 1, worker.name, attempt.slot))
+    if job.crashes[item] >= state.policy.max_crashes:
+        fault = ItemFault(item, "crashed", message.reason, worker.name, job.crashes[item], message.stderr)
+        delivery.fail_item(state, job, fault, now)
+
+
+def lost_attempts(state: State, worker: WorkerRecord, reason: str, now: float, blame: bool) -> None:
+    """The worker has vanished with all that it had."""
+    held = [slot.running for slot in worker.slots] + [slot.waiting for slot in worker.slots]
+    for attempt in held:
+        if attempt is None:
+            continue
+        running = attempt.running
+        attempt.job.history.append(
+            Event(now, f"lost: {reason}", attempt.reported, attempt.stop, worker.name, attempt.slot)
+        )
+        attempts.end(state, attempt, now)
+        if blame and running and not attempt.cancelled:
+            _count_loss(state, attempt, worker, reason, now)
+
+
+def _count_loss(state: State, attempt: AttemptRecord, worker: WorkerRecord, reason: str, now: float) -> None:
+    job, item = attempt.job, max(attempt.item, attempt.reported)
+    if not job.alive or item >= attempt.stop or item in job.done:
+        return
+    job.losses[item] = job.losses.get(item, 0) + 1
+    if job.losses[item] >= state.policy.losses_before_alone:
+        job.alone.add(item)
+    if job.losses[item] >= state.policy.max_losses:
+        fault = ItemFault(item, "lost", reason, worker.name, job.losses[item])
+        delivery.fail_item(state, job, fault, now)

@@ -1,0 +1,161 @@
+"""What the scheduler can tell about jobs, machines and single items. It changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nbdist.scheduler.records import JobRecord, Phase, Share, ShareState, State, WorkerRecord
+from nbdist.wire.messages import JobProgress, WorkerRow
+
+
+def progress(state: State, job: JobRecord, now: float) -> JobProgress:
+    """The job as the view under the cell shows it."""
+    rows = [_row(state, job, worker_id, share) for worker_id, share in job.shares.items() if worker_id in state.workers]
+    rows.sort(key=lambda row: row.items_per_second, reverse=True)
+    bound = state.policy.max_rows
+    return JobProgress(
+        job=job.id,
+        elapsed_seconds=(now if job.ended_at is None else job.ended_at) - job.submitted_at,
+        total=job.total,
+        done=job.done.count,
+        failed=job.failed_items,
+        queued=job.pending.count,
+        running_slots=sum(attempt.running for attempt in job.attempts.values()),
+        items_per_second=sum(row.items_per_second for row in rows),
+        workers=tuple(rows[:bound]),
+        more_workers=len(rows[bound:]),
+    )
+
+
+def _row(state: State, job: JobRecord, worker_id: str, share: Share) -> WorkerRow:
+    worker = state.workers[worker_id]
+    running = [slot.running for slot in worker.slots if slot.running is not None and slot.running.job is job]
+    return WorkerRow(
+        name=worker.name,
+        slots=len(worker.slots),
+        state=share.state.value,
+        reason=f"{share.reason}: {share.todo}" if share.todo else share.reason,
+        done=share.done,
+        items_per_second=share.speed * len(running),
+        running=tuple(attempt.item for attempt in running[: state.policy.max_rows]),
+    )
+
+
+def waits_for(state: State, job: JobRecord) -> str:
+    """Why nothing of a job runs yet, for people."""
+    if job.phase is Phase.WAITING:
+        return "waiting for its data to arrive at the hub"
+    if not state.workers:
+        return "no machine has joined this pool yet"
+    left_out = [
+        f"{state.workers[worker].name}: {share.reason}" + (f" ({share.todo})" if share.todo else "")
+        for worker, share in job.shares.items()
+        if share.state is ShareState.REFUSED and worker in state.workers
+    ]
+    if len(left_out) == len(state.workers):
+        return "no machine can run it. " + "; ".join(left_out[:8])
+    preparing = [
+        state.workers[worker].name
+        for worker, share in job.shares.items()
+        if share.state is ShareState.PREPARING and worker in state.workers
+    ]
+    if preparing:
+        return f"{', '.join(preparing[:8])} still getting its data"
+    return "all slots are busy with other jobs"
+
+
+def describe(state: State, now: float) -> dict[str, Any]:
+    """The pool as plain data.
+
+    `workers`: id, name, slots, busy, state (idle, busy, leaving), relative_speed (1.0 is the mean of the pool in its
+    last job; None: unknown), done (items), joined_seconds, heard_seconds (ago), load, memory_used_bytes, and machine
+    (the fields of `messages.Machine`). `jobs`, newest first: id, name, state, done, total, failed, running, queued,
+    items_per_second, elapsed_seconds, owner, reason. `hub`: epoch, notebooks, slots, busy, items_per_second.
+    """
+    workers = [_describe_worker(worker, now) for worker in state.workers.values()]
+    jobs = [_describe_job(state, job, now) for job in reversed(state.jobs.values())]
+    return {
+        "workers": sorted(workers, key=lambda worker: str(worker["name"])),
+        "jobs": jobs,
+        "hub": {
+            "epoch": state.epoch,
+            "notebooks": len(state.notebooks),
+            "slots": sum(len(worker.slots) for worker in state.workers.values()),
+            "busy": sum(worker.busy_slots for worker in state.workers.values()),
+            "items_per_second": sum(job["items_per_second"] for job in jobs),
+        },
+    }
+
+
+def _describe_worker(worker: WorkerRecord, now: float) -> dict[str, Any]:
+    machine = worker.hello.machine
+    return {
+        "id": worker.id,
+        "name": worker.name,
+        "slots": len(worker.slots),
+        "busy": worker.busy_slots,
+        "state": "leaving" if worker.leaving else "busy" if worker.busy_slots else "idle",
+        "relative_speed": worker.relative_speed or None,
+        "done": worker.done,
+        "joined_seconds": now - worker.joined_at,
+        "heard_seconds": now - worker.heard_at,
+        "load": worker.load,
+        "memory_used_bytes": worker.memory_used_bytes,
+        "machine": {name: getattr(machine, name) for name in machine.__slots__},
+    }
+
+
+def _describe_job(state: State, job: JobRecord, now: float) -> dict[str, Any]:
+    running = [attempt for attempt in job.attempts.values() if attempt.running]
+    speeds = [job.shares[a.worker.id].speed for a in running if a.worker.id in job.shares]
+    return {
+        "id": job.id,
+        "name": job.spec.name,
+        "state": job.outcome or job.phase.value,
+        "done": job.done.count,
+        "total": job.total,
+        "failed": job.failed_items,
+        "running": len(running),
+        "queued": job.pending.count,
+        "items_per_second": sum(speeds),
+        "elapsed_seconds": (now if job.ended_at is None else job.ended_at) - job.submitted_at,
+        "owner": job.owner,
+        "reason": job.stop_reason or (waits_for(state, job) if job.alive and not job.begun else ""),
+    }
+
+
+def explain(state: State, job_id: str, item: int, now: float) -> str:
+    """Why an item is not done, or how it was: its present state, then what the job's history still has of it."""
+    job = state.jobs.get(job_id)
+    if job is None:
+        return f"No job {job_id} is known here (any more)."
+    lines = [f"Item {item} of job {job_id} ({job.spec.name}): {_item_state(state, job, item, now)}."]
+    for event in job.history:
+        if event.start <= item < event.stop or event.start == event.stop:
+            where = f" {event.worker}" + (f"/{event.slot}" if event.slot >= 0 else "") if event.worker else ""
+            extent = f" [{event.start}, {event.stop})" if event.start != event.stop else ""
+            note = f" ({event.note})" if event.note else ""
+            lines.append(f"  {event.time - job.submitted_at:9.3f} s  {event.kind}{extent}{where}{note}")
+    return "\n".join(lines)
+
+
+def _item_state(state: State, job: JobRecord, item: int, now: float) -> str:
+    if item in job.done:
+        return "done"
+    if not job.alive:
+        return f"not done; the job has ended: {job.outcome or job.phase.value}"
+    if item < 0 or item >= (job.available if job.total is None else job.total):
+        return "the job has no such item"
+    if item >= job.available:
+        return "it has not arrived from the notebook yet"
+    if item in job.pending:
+        tried = job.crashes.get(item, 0) + job.losses.get(item, 0) + job.failures.get(item, 0)
+        again = f"; it was tried {tried} times" if tried else ""
+        return f"queued; {waits_for(state, job) if not job.begun else 'its turn has not come'}{again}"
+    for attempt in job.attempts.values():
+        if attempt.reported <= item < attempt.stop and not attempt.cancelled:
+            where = f"{attempt.worker.name}, slot {attempt.slot}"
+            if not attempt.running:
+                return f"waiting at {where}"
+            return f"with {where}, at item {attempt.item}, {now - attempt.reported_at:.1f} s after its last report"
+    return "between two machines"

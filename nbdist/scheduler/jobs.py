@@ -1,0 +1,224 @@
+"""A job's life: submitted, filled with items, cancelled, ended, forgotten."""
+
+from __future__ import annotations
+
+from collections import deque
+from math import prod
+
+from nbdist.errors import ProtocolError
+from nbdist.scheduler import attempts, shares
+from nbdist.scheduler.history import progress
+from nbdist.scheduler.orders import STORES, BlobsReady
+from nbdist.scheduler.records import Event, JobRecord, Phase, State
+from nbdist.wire.blocks import ITEMS_WINDOW_BYTES
+from nbdist.wire.messages import (
+    AddItems,
+    CancelJob,
+    CloseItems,
+    ForgetJob,
+    GrantItems,
+    JobFinished,
+    Outcome,
+    SubmitJob,
+)
+
+
+def submit(state: State, owner: str, spec: SubmitJob, now: float) -> None:
+    """A notebook hands in a job. The same job again changes nothing: the notebook did not hear the answer."""
+    job = state.jobs.get(spec.job)
+    if job is not None:
+        if job.owner != owner:
+            raise ProtocolError("a job of another notebook")
+        restate(state, job)
+        return
+    total = _check(spec)
+    job = JobRecord(
+        spec=spec,
+        owner=owner,
+        submitted_at=now,
+        total=total,
+        available=total or 0 if spec.ranges else 0,
+        history=deque(maxlen=state.policy.history_events),
+    )
+    job.used_seconds = min((other.usage for other in state.active.values()), default=0.0)
+    job.pending.add(0, job.available)
+    state.jobs[job.id] = job
+    job.history.append(Event(now, "submitted", 0, job.available))
+    if len(state.active) >= state.policy.max_jobs:
+        end(state, job, "refused", now, reason=f"this hub has {len(state.active)} unfinished jobs already; cancel some")
+        return
+    state.active[job.id] = job
+    state.wake("notice", now + state.policy.notice_seconds)
+    if not spec.ranges and not spec.each:
+        state.send(owner, GrantItems(job.id, ITEMS_WINDOW_BYTES))
+
+
+def _check(spec: SubmitJob) -> int | None:
+    """The number of items, if it is known. Raises ProtocolError if the job is not well formed."""
+    if any(step == 0 for _, _, step in spec.ranges):
+        raise ProtocolError("a range whose step is 0")
+    options = spec.options
+    if options.task_size < 0 or options.retries < 0 or (spec.total or 0) < 0:
+        raise ProtocolError("a job with a negative number")
+    if spec.each and (spec.ranges or spec.total is not None):
+        raise ProtocolError("a job for each machine has no items")
+    if not spec.ranges:
+        return spec.total
+    total = prod(len(range(*numbers)) for numbers in spec.ranges)
+    if spec.total not in (None, total):
+        raise ProtocolError(f"a job whose ranges have {total} items claims {spec.total}")
+    if total >= 2**62:
+        raise ProtocolError("a job with more than 2**62 items")
+    return total
+
+
+def restate(state: State, job: JobRecord) -> None:
+    """Tells a notebook that came back how its job stands."""
+    job.orphaned_at = None
+    if job.phase is Phase.ENDED:
+        state.send(job.owner, _finished(job))
+
+
+def blobs_ready(state: State, message: BlobsReady, now: float) -> None:
+    """Everything that the job needs is at the hub."""
+    job = state.jobs.get(message.job)
+    if job is None or job.phase is not Phase.WAITING:
+        return
+    job.phase = Phase.RUNNING
+    if job.spec.each:
+        _make_targets(state, job, now)
+    for worker in list(state.workers.values()):
+        shares.prepare(state, job, worker)
+    if job.complete:
+        end(state, job, "done", now)
+
+
+def _make_targets(state: State, job: JobRecord, now: float) -> None:
+    """One item for each machine or slot that is here now and fits."""
+    for worker in state.workers.values():
+        if shares.may_run(job, worker):
+            slots = range(len(worker.slots)) if job.spec.each == "slot" else (-1,)
+            for slot in slots:
+                job.targets[worker.id, slot] = len(job.targets)
+    job.total = job.available = len(job.targets)
+    job.pending.add(0, job.available)
+    if not job.targets:
+        end(state, job, "refused", now, reason="no machine of the pool fits")
+
+
+def add_items(state: State, owner: str, message: AddItems, size: int) -> None:
+    """More items have arrived."""
+    job = _own(state, owner, message.job)
+    if job is None or not job.alive:
+        return
+    stop = message.start + message.count
+    if message.start < job.available and stop <= job.available:
+        return  # sent again after a reconnect
+    if message.start != job.available or message.count < 1 or job.spec.ranges or job.spec.each:
+        raise ProtocolError(f"items [{message.start}, {stop}) for a job that has {job.available}")
+    if stop > (stop if job.total is None else job.total):
+        raise ProtocolError(f"more items than the {job.total} that the job has")
+    job.blocks.add(message.start, stop, size)
+    job.available = stop
+    job.pending.add(message.start, stop)
+    state.look_everywhere = True
+
+
+def close_items(state: State, owner: str, message: CloseItems, now: float) -> None:
+    """The notebook says how many items there are."""
+    job = _own(state, owner, message.job)
+    if job is None or not job.alive:
+        return
+    if message.total != job.available:
+        raise ProtocolError(f"a job with {job.available} items is closed at {message.total}")
+    job.total = message.total
+    if job.complete and job.phase is Phase.RUNNING:
+        end(state, job, "done", now)
+
+
+def cancel(state: State, job: JobRecord, reason: str, now: float) -> None:
+    """Stops what runs of the job; it ends once the workers have confirmed that, or after `stop_seconds`."""
+    if not job.alive:
+        return
+    state.active.pop(job.id, None)
+    state.stopping[job.id] = job
+    job.phase = Phase.STOPPING
+    job.stop_reason = reason
+    job.stop_by = now + state.policy.stop_seconds
+    job.history.append(Event(now, "cancelled", 0, job.available, note=reason))
+    for attempt in list(job.attempts.values()):
+        attempts.cancel(state, attempt)
+    job.pending.clear()
+    state.wake("stopping", job.stop_by)
+
+
+def cancel_by_message(state: State, message: CancelJob, now: float) -> None:
+    """Any notebook of the hub may cancel any of its jobs."""
+    job = state.jobs.get(message.job)
+    if job is not None:
+        cancel(state, job, message.reason, now)
+
+
+def end_stopped(state: State, now: float) -> None:
+    """Ends the cancelled jobs of which nothing runs any more."""
+    for job in list(state.stopping.values()):
+        if not job.attempts or now >= job.stop_by:
+            reason = job.stop_reason
+            if job.attempts:
+                machines = ", ".join(sorted({attempt.worker.name for attempt in job.attempts.values()}))
+                reason = f"{reason} (not confirmed yet by {machines})".strip()
+            end(state, job, "cancelled", now, reason=reason)
+        else:
+            state.wake("stopping", job.stop_by)
+
+
+def end(
+    state: State, job: JobRecord, outcome: Outcome, now: float, *, reason: str = "", stopped_at: int | None = None
+) -> None:
+    """The job is over: what still runs of it is cancelled, and the notebook is told."""
+    state.active.pop(job.id, None)
+    state.stopping.pop(job.id, None)
+    job.phase = Phase.ENDED
+    job.outcome, job.stopped_at, job.stop_reason, job.ended_at = outcome, stopped_at, reason, now
+    job.pending.clear()
+    job.history.append(Event(now, outcome, 0, job.available, note=reason))
+    shares.rate_workers(job)
+    if job.owner in state.notebooks:
+        state.send(job.owner, progress(state, job, now))
+        state.send(job.owner, _finished(job))
+    for attempt in list(job.attempts.values()):
+        attempts.cancel(state, attempt)
+    if not job.attempts:
+        attempts.forget_on_workers(state, job)
+    _forget_old_jobs(state)
+
+
+def _finished(job: JobRecord) -> JobFinished:
+    assert job.outcome is not None
+    return JobFinished(job.id, job.outcome, job.seq, job.total, job.stop_reason, job.stopped_at)
+
+
+def forget(state: State, owner: str, message: ForgetJob, now: float) -> None:
+    """The notebook needs nothing of the job any more."""
+    job = _own(state, owner, message.job)
+    if job is None:
+        return
+    if job.alive:
+        cancel(state, job, "forgotten by its notebook", now)
+    state.send(STORES, ForgetJob(job.id))
+
+
+def _forget_old_jobs(state: State) -> None:
+    """Keeps the memory of ended jobs bounded; their results went with `ForgetJob`, or go now."""
+    ended = [job for job in state.jobs.values() if job.phase is Phase.ENDED and not job.attempts]
+    for job in ended[: max(0, len(ended) - state.policy.kept_jobs)]:
+        del state.jobs[job.id]
+        state.send(STORES, ForgetJob(job.id))
+
+
+def _own(state: State, owner: str, job_id: str) -> JobRecord | None:
+    """The notebook's job; None if it is not known (any more). Raises ProtocolError if it is another's."""
+    job = state.jobs.get(job_id)
+    if job is not None and job.owner != owner:
+        raise ProtocolError("a job of another notebook")
+    return job

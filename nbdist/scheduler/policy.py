@@ -1,0 +1,71 @@
+"""The scheduler's numbers, all in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How the scheduler behaves. Times are in seconds."""
+
+    # liveness
+    silence_seconds: float = 8.0
+    """A worker that says nothing for so long is lost (it sends a heartbeat every two seconds)."""
+
+    # slices
+    slice_seconds: float = 0.5
+    """No slice is meant to run longer, unless one item does."""
+    min_slice_seconds: float = 0.004
+    """No slice is cut shorter than this while there is work: its round trip costs about a millisecond."""
+    wait_seconds: float = 0.5
+    """A slice waits at a slot only if the one before it is expected to end within this time."""
+    speed_half_life_seconds: float = 1.0
+    """Execution time after which an older measurement of a worker's speed counts half."""
+    slice_bytes: int = 700 * 1024
+    """The blocks that a slice touches are not larger together: they must fit one frame."""
+
+    # balance
+    trim_seconds: float = 0.01
+    """A slice that is expected to end within this time is not trimmed: the answer would come too late."""
+    copy_seconds: float = 0.1
+    """An item is copied to a faster slot only after it has run for so long."""
+    copy_speedup: float = 2.0
+    """… and only if that slot is so many times faster: an item of unknown length has, on average, as long to go as it
+    has run, so that a copy on a slot twice as fast ends at the same time as the original."""
+    suspect_seconds: float = 5.0
+    """A worker that is silent for so long has its running items copied, if slots are idle."""
+    balance_retry_seconds: float = 0.1
+    """How often idle slots look again for work to take over, if nothing else happens."""
+    balance_seconds_per_attempt: float = 20e-6
+    """… and how long they pause for each running attempt, which bounds the share of time that looking may cost."""
+
+    # faults
+    max_crashes: int = 3
+    """Attempts of an item that ends its process."""
+    losses_before_alone: int = 3
+    """An item that was running in so many lost workers runs alone from then on …"""
+    max_losses: int = 5
+    """… and fails after so many."""
+
+    # talking
+    progress_seconds: float = 0.25
+    acknowledge_seconds: float = 0.2
+    acknowledge_parts: int = 64
+    """So many parts are acknowledged at once at the latest."""
+    stop_seconds: float = 3.0
+    """A cancelled job is reported as ended after so long even if a worker has not confirmed that it stopped."""
+    notice_seconds: float = 10.0
+    """A job that no machine has begun after so long says why."""
+    max_rows: int = 64
+    """Machines in one progress message."""
+    history_events: int = 2_000
+    """Events kept of each job."""
+
+    # bounds
+    max_jobs: int = 1_000
+    """Unfinished jobs of one hub; one more is refused."""
+    kept_jobs: int = 200
+    """Ended jobs that are remembered for `describe` and `explain`."""
+    orphan_seconds: float = 86_400.0
+    """A job whose notebook has been away for so long is cancelled."""

@@ -1,0 +1,346 @@
+"""What the scheduler knows: jobs, workers, slots and attempts.
+
+Records hold state and answer questions about it; they decide nothing. For each job, every index below `available` is in
+exactly one place: `done`, `pending`, or the unreported range of at least one live attempt (two, while a copy runs).
+`invariants.py` checks that after every step of the simulation.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from enum import Enum
+from math import inf
+from typing import NamedTuple, TypeAlias
+
+from nbdist.driver import Send
+from nbdist.scheduler.intervals import Intervals
+from nbdist.scheduler.policy import Policy
+from nbdist.wire.messages import Attempt, Hello, Message, Outcome, SubmitJob
+
+Place: TypeAlias = tuple[str, int]
+"""A slot: (worker's id, number)."""
+
+
+class Phase(Enum):
+    """Where a job is in its life."""
+
+    WAITING = "waiting"
+    """for its blobs"""
+    RUNNING = "running"
+    STOPPING = "stopping"
+    """cancelled; ends when nothing of it runs any more"""
+    ENDED = "ended"
+
+
+class Event(NamedTuple):
+    """One line of a job's history."""
+
+    time: float
+    kind: str
+    start: int
+    stop: int
+    worker: str = ""
+    slot: int = -1
+    note: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Block:
+    """Items `[start, stop)` that came as one block."""
+
+    start: int
+    stop: int
+    size: int
+    unfinished: int
+
+
+class Blocks:
+    """The blocks of a job whose items nobody has finished yet, by their first item."""
+
+    __slots__ = ("_blocks", "_starts")
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._blocks: list[Block] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._blocks)
+
+    def add(self, start: int, stop: int, size: int) -> None:
+        """Appends a block; blocks come in order."""
+        self._starts.append(start)
+        self._blocks.append(Block(start, stop, size, stop - start))
+
+    def reach(self, start: int, stop: int, size: int) -> int:
+        """How far from `start` a slice may go, at most to `stop`, so that the blocks it touches have `size` together.
+
+        It always reaches the end of the first block.
+        """
+        index = bisect_right(self._starts, start) - 1
+        reach = start
+        while index < len(self._blocks) and reach < stop:
+            block = self._blocks[index]
+            size -= block.size
+            if size < 0 and reach > start:
+                break
+            reach = block.stop
+            index += 1
+        return min(reach, stop)
+
+    def finish(self, start: int, stop: int) -> list[Block]:
+        """Notes that `[start, stop)` is finished; gives the blocks that nobody needs any more."""
+        index = bisect_right(self._starts, start) - 1
+        over = []
+        while index < len(self._blocks) and self._starts[index] < stop:
+            block = self._blocks[index]
+            block.unfinished -= min(stop, block.stop) - max(start, block.start)
+            if block.unfinished == 0:
+                over.append(block)
+                del self._starts[index], self._blocks[index]
+            else:
+                index += 1
+        return over
+
+
+@dataclass(slots=True, eq=False)
+class JobRecord:
+    """A job."""
+
+    spec: SubmitJob
+    owner: str
+    """The notebook's peer id."""
+    submitted_at: float
+    total: int | None
+    """Number of items; None while it is not known."""
+    available: int
+    """Items `[0, available)` have arrived."""
+    history: deque[Event]
+    phase: Phase = Phase.WAITING
+    pending: Intervals = field(default_factory=Intervals)
+    done: Intervals = field(default_factory=Intervals)
+    alone: set[int] = field(default_factory=set)
+    """Items that run in slices of their own, because they ended a process or were there when machines vanished."""
+    blocks: Blocks = field(default_factory=Blocks)
+    attempts: dict[Attempt, AttemptRecord] = field(default_factory=dict)
+    """Those that are not over, cancelled ones included."""
+    shares: dict[str, Share] = field(default_factory=dict)
+    """By worker: what the job knows about it."""
+    targets: dict[tuple[str, int], int] = field(default_factory=dict)
+    """Jobs for each machine or slot: the item by (worker, slot); slot -1 stands for any."""
+    crashes: dict[int, int] = field(default_factory=dict)
+    losses: dict[int, int] = field(default_factory=dict)
+    failures: dict[int, int] = field(default_factory=dict)
+    """How often an item ended its process, was running in a lost worker, raised: apart, and only while it is tried."""
+    avoid: dict[int, str] = field(default_factory=dict)
+    """Items that are tried again elsewhere, if they can: the worker where they failed."""
+    failed_items: int = 0
+    used_seconds: float = 0.0
+    """Slot-seconds that the job has had."""
+    in_flight_seconds: float = 0.0
+    """… and those that its live attempts are expected to take."""
+    total_speed: float = 0.0
+    """Items per second of all slots that are ready for it, as far as they are known."""
+    known_slots: int = 0
+    """Ready slots whose speed is known."""
+    ready_slots: int = 0
+    ready_workers: int = 0
+    fastest: float = 0.0
+    """The speed of its fastest slot."""
+    fastest_worker: str = ""
+    seq: int = 0
+    """Results accepted."""
+    begun: bool = False
+    """Some worker was given a slice."""
+    next_balance_at: float = 0.0
+    stop_reason: str = ""
+    stop_by: float = inf
+    """When a stopping job is reported as ended at the latest."""
+    changed_at: float = 0.0
+    told_at: float = -1.0
+    """When its progress changed, and when the notebook was last told."""
+    ended_at: float | None = None
+    outcome: Outcome | None = None
+    stopped_at: int | None = None
+    orphaned_at: float | None = None
+
+    @property
+    def id(self) -> str:
+        return self.spec.job
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still takes results."""
+        return self.phase in (Phase.WAITING, Phase.RUNNING)
+
+    @property
+    def remaining(self) -> int:
+        """Items that nobody works on, those included which are known to come."""
+        return self.pending.count + max(0, (self.total or 0) - self.available)
+
+    @property
+    def unfinished(self) -> int:
+        """Items that are not done, those included which are known to come."""
+        return max(self.total or 0, self.available) - self.done.count
+
+    @property
+    def usage(self) -> float:
+        """What fair sharing compares."""
+        return self.used_seconds + self.in_flight_seconds
+
+    @property
+    def takes_results(self) -> bool:
+        """Whether results still count: a job that is being stopped keeps those that were finished before."""
+        return self.phase in (Phase.RUNNING, Phase.STOPPING)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every item is done and no more can come."""
+        return self.total is not None and self.available == self.total == self.done.count
+
+
+class ShareState(Enum):
+    """How far a worker is with a job."""
+
+    PREPARING = "preparing"
+    READY = "ready"
+    REFUSED = "refused"
+    LEAVING = "leaving"
+
+
+@dataclass(slots=True, eq=False)
+class Share:
+    """One worker's part in one job."""
+
+    worker: WorkerRecord
+    state: ShareState = ShareState.PREPARING
+    reason: str = ""
+    todo: str = ""
+    items: float = 0.0
+    seconds: float = 0.0
+    """Decayed sums of what its slots reported: items / seconds is one slot's speed."""
+    cold: bool = True
+    """Nothing, or only the first part, is known, which pays for imports and caches."""
+    done: int = 0
+    speed: float = 0.0
+    """Items per second of one slot; 0: unknown."""
+
+
+@dataclass(slots=True, eq=False)
+class SlotRecord:
+    """A slot: one attempt runs, one may wait."""
+
+    running: AttemptRecord | None = None
+    waiting: AttemptRecord | None = None
+
+
+@dataclass(slots=True, eq=False)
+class WorkerRecord:
+    """A machine of the pool."""
+
+    id: str
+    name: str
+    hello: Hello
+    slots: list[SlotRecord]
+    joined_at: float
+    heard_at: float
+    stated: bool = False
+    """It has said what it holds: before that it gets nothing."""
+    leaving: bool = False
+    load: float = 0.0
+    memory_used_bytes: int = 0
+    relative_speed: float = 0.0
+    """Against the mean of the pool in the last job that both took part in; 0: unknown."""
+    done: int = 0
+    acknowledge: dict[Attempt, int] = field(default_factory=dict)
+
+    @property
+    def busy_slots(self) -> int:
+        return sum(slot.running is not None for slot in self.slots)
+
+
+@dataclass(slots=True, eq=False)
+class AttemptRecord:
+    """One try of one slice on one slot."""
+
+    key: Attempt
+    job: JobRecord
+    worker: WorkerRecord
+    slot: int
+    start: int
+    stop: int
+    expected_seconds: float
+    reported: int
+    """`[start, reported)` has been reported."""
+    reported_at: float
+    """When that came, or when the attempt began to run."""
+    item: int
+    """The item that it is at, as far as is known."""
+    running: bool = False
+    cancelled: bool = False
+    """It was told to stop; its unreported items are no longer its own."""
+    cut_asked: bool = False
+    uncuttable: bool = False
+    """It was asked for items and could give none."""
+    copy: bool = False
+    copied: bool = False
+
+    @property
+    def left(self) -> int:
+        """Items that it has not reported."""
+        return self.stop - self.reported
+
+    def seconds_left(self, now: float) -> float:
+        """How long it is expected to go on, or to take once it runs; 0 if the speed is not known.
+
+        The present item is left out once it takes unusually long: nobody knows how much longer.
+        """
+        share = self.job.shares.get(self.worker.id)
+        if share is None or not share.speed:
+            return 0.0
+        since = now - self.reported_at if self.running else 0.0
+        left = self.left / share.speed - since
+        return left if left > 0 else (self.left - 1) / share.speed
+
+
+class State:
+    """Everything that the scheduler knows, and what it wants said."""
+
+    def __init__(self, epoch: int, policy: Policy) -> None:
+        self.epoch = epoch
+        self.policy = policy
+        self.jobs: dict[str, JobRecord] = {}
+        """All known jobs, oldest first; the ended ones are bounded."""
+        self.active: dict[str, JobRecord] = {}
+        """Jobs that wait or run."""
+        self.stopping: dict[str, JobRecord] = {}
+        self.workers: OrderedDict[str, WorkerRecord] = OrderedDict()
+        """The one heard least recently is first."""
+        self.notebooks: set[str] = set()
+        self.attempts: dict[Attempt, AttemptRecord] = {}
+        self.idle: OrderedDict[Place, None] = OrderedDict()
+        """Slots without a running attempt, of workers that take work."""
+        self.thin: OrderedDict[Place, None] = OrderedDict()
+        """Slots with a running attempt and none that waits, likewise."""
+        self.look: dict[Place, None] = {}
+        """Slots for which work is to be sought now."""
+        self.look_everywhere = False
+        self.attempt_number = 0
+        self.outbox: list[Send] = []
+        self.timers: dict[str, float] = {}
+        """When to be woken, by reason."""
+
+    def send(self, peer: str, message: Message) -> None:
+        """Says something."""
+        self.outbox.append(Send(peer, message))
+
+    def next_attempt(self) -> Attempt:
+        """A name for a new attempt."""
+        self.attempt_number += 1
+        return (self.epoch, self.attempt_number)
+
+    def wake(self, reason: str, when: float) -> None:
+        """Asks to be woken then, or earlier if that was asked for before."""
+        if when < self.timers.get(reason, inf):
+            self.timers[reason] = when

@@ -1,0 +1,120 @@
+"""One worker's part in one job: it prepares, is ready or is left out, and shows how fast it is."""
+
+from __future__ import annotations
+
+from nbdist.scheduler.fit import unfit
+from nbdist.scheduler.records import Event, JobRecord, Phase, Share, ShareState, State, WorkerRecord
+from nbdist.wire.messages import JobReady, PrepareJob
+
+
+def may_run(job: JobRecord, worker: WorkerRecord) -> bool:
+    """Whether the worker could take part in the job, as far as is known without asking it."""
+    return worker.stated and not worker.leaving and unfit(job.spec.machine, worker.hello.machine) is None
+
+
+def prepare(state: State, job: JobRecord, worker: WorkerRecord) -> None:
+    """Lets a worker get the job's task and data, or notes why it is left out."""
+    if job.phase is not Phase.RUNNING or worker.id in job.shares or worker.leaving or not worker.stated:
+        return
+    if job.targets and not any(target[0] == worker.id for target in job.targets):
+        return
+    problem = unfit(job.spec.machine, worker.hello.machine)
+    if problem is not None:
+        job.shares[worker.id] = Share(worker, ShareState.REFUSED, problem.reason, problem.todo)
+        return
+    job.shares[worker.id] = Share(worker)
+    spec = job.spec
+    message = PrepareJob(
+        job=job.id,
+        options=spec.options,
+        task=spec.task,
+        blobs=spec.blobs,
+        ranges=spec.ranges,
+        each=bool(spec.each),
+        modules=spec.modules,
+    )
+    state.send(worker.id, message)
+
+
+def ready(state: State, worker: WorkerRecord, message: JobReady, now: float) -> None:
+    """The worker has all that the job needs."""
+    job = state.active.get(message.job)
+    share = None if job is None else job.shares.get(worker.id)
+    if job is None or share is None or share.state is not ShareState.PREPARING:
+        return
+    make_ready(state, job, worker, share)
+    job.history.append(Event(now, "ready", 0, 0, worker.name))
+
+
+def make_ready(state: State, job: JobRecord, worker: WorkerRecord, share: Share) -> None:
+    """From now on the worker is given slices of the job."""
+    share.state = ShareState.READY
+    job.ready_slots += len(worker.slots)
+    job.ready_workers += 1
+    for slot in range(len(worker.slots)):
+        state.look[worker.id, slot] = None
+
+
+def leave(job: JobRecord, worker: WorkerRecord) -> None:
+    """The worker gets no more slices; what it has it may still finish."""
+    share = job.shares.get(worker.id)
+    if share is not None:
+        share.state = ShareState.LEAVING
+        _recount(job)
+
+
+def drop(job: JobRecord, worker: WorkerRecord) -> None:
+    """The worker takes no part in the job any more."""
+    job.shares.pop(worker.id, None)
+    _recount(job)
+
+
+def _recount(job: JobRecord) -> None:
+    """Makes the sums over the ready workers anew, so that rounding does not add up."""
+    job.ready_slots = job.known_slots = job.ready_workers = 0
+    job.total_speed = job.fastest = 0.0
+    for worker_id, share in job.shares.items():
+        if share.state is not ShareState.READY:
+            continue
+        slots = len(share.worker.slots)
+        job.ready_slots += slots
+        job.ready_workers += 1
+        if share.speed:
+            job.known_slots += slots
+            job.total_speed += share.speed * slots
+            if share.speed > job.fastest:
+                job.fastest, job.fastest_worker = share.speed, worker_id
+
+
+def measure(job: JobRecord, share: Share, items: int, seconds: float, half_life_seconds: float) -> None:
+    """Takes a measurement of a worker's speed into account; the first one is replaced by the second.
+
+    The first pays for imports, caches and connections of the user's code.
+    """
+    seconds = max(seconds, items * 1e-8)
+    if share.cold:
+        share.cold = share.items == 0
+        share.items, share.seconds = float(items), seconds
+    else:
+        keep = 0.5 ** (seconds / half_life_seconds)
+        share.items = share.items * keep + items
+        share.seconds = share.seconds * keep + seconds
+    old, share.speed = share.speed, share.items / share.seconds
+    if share.state is not ShareState.READY:
+        return
+    slots = len(share.worker.slots)
+    job.total_speed += (share.speed - old) * slots
+    if not old:
+        job.known_slots += slots
+    if share.speed >= job.fastest or job.fastest_worker == share.worker.id:
+        job.fastest, job.fastest_worker = share.speed, share.worker.id
+
+
+def rate_workers(job: JobRecord) -> None:
+    """Remembers how fast the machines were in this job against their mean, for the table of the pool."""
+    known = [share for share in job.shares.values() if share.speed]
+    if len(known) < 2:
+        return
+    mean = sum(share.speed for share in known) / len(known)
+    for share in known:
+        share.worker.relative_speed = share.speed / mean

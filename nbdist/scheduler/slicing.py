@@ -1,0 +1,88 @@
+"""How many items a slot is given at once."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from nbdist.scheduler.policy import Policy
+from nbdist.scheduler.records import JobRecord, Place, Share
+
+
+def next_slice(
+    job: JobRecord, share: Share, place: Place, policy: Policy, busy_seconds: float | None, now: float
+) -> tuple[int, int] | None:
+    """The range of pending items that this slot should be given next; None: none, or none for now.
+
+    `busy_seconds`: the slot is expected to be busy for so long, the slice would wait there; None: it is idle.
+    """
+    if not job.pending:
+        return None
+    if job.targets:
+        return _target(job, place)
+    found = _first_range(job, place)
+    if found is None:
+        return None
+    start, stop = found
+    count = job.spec.options.task_size
+    if count:
+        return start, min(stop, (start // count + 1) * count)
+    count = _count(job, share, policy, busy_seconds, now)
+    if count == 0:
+        return None
+    if start in job.alone:
+        return start, start + 1
+    stop = min([stop, start + count, *(item for item in job.alone if start < item < start + count)])
+    if job.blocks:
+        stop = job.blocks.reach(start, stop, policy.slice_bytes)
+    return start, stop
+
+
+def _count(job: JobRecord, share: Share, policy: Policy, busy_seconds: float | None, now: float) -> int:
+    """At most half of (remaining work x this slot's share of the speed), and at most `slice_seconds` of work.
+
+    One item while the speed is not known.
+    """
+    speed = share.speed
+    if busy_seconds is not None and (busy_seconds > policy.wait_seconds or speed * policy.wait_seconds < 1):
+        return 0  # nothing needs to wait: there is time to ask for it, or an item takes so long that asking is cheap
+    if not speed:
+        return 1
+    pool = job.total_speed * job.ready_slots / job.known_slots
+    remaining = job.remaining
+    others_end = job.unfinished / pool + 1 / job.fastest
+    if remaining < 2 * job.ready_slots and 1 / speed > others_end and _fastest_is_at_work(job, 1 / speed, now):
+        return 0  # the faster slots are done with all the rest before this one is done with one item
+    count = max(remaining * speed / pool / 2, speed * policy.min_slice_seconds)
+    return max(1, int(min(count, speed * policy.slice_seconds)))
+
+
+def _fastest_is_at_work(job: JobRecord, seconds: float, now: float) -> bool:
+    """Whether the fastest worker has a slot that works for this job and was heard of within these seconds."""
+    if job.avoid:
+        return False  # it may be the one that is not to be given the item
+    slots = job.shares[job.fastest_worker].worker.slots
+    return any(
+        slot.running is not None and slot.running.job is job and now - slot.running.reported_at < seconds
+        for slot in slots
+    )
+
+
+def _first_range(job: JobRecord, place: Place) -> tuple[int, int] | None:
+    """The lowest pending range that does not begin with an item which is to be tried on another worker."""
+    if not job.avoid or job.ready_workers < 2:
+        return job.pending.first()
+    for start, stop in islice(job.pending, 2 * len(job.avoid) + 1):
+        while start < stop and job.avoid.get(start) == place[0]:
+            start += 1
+        if start < stop:
+            avoided = [item for item, worker in job.avoid.items() if start < item < stop and worker == place[0]]
+            return start, min([stop, *avoided])
+    return None
+
+
+def _target(job: JobRecord, place: Place) -> tuple[int, int] | None:
+    for target in (place, (place[0], -1)):
+        item = job.targets.get(target)
+        if item is not None and item in job.pending:
+            return item, item + 1
+    return None

@@ -1,0 +1,175 @@
+"""Whatever happens to workers and connections, each item of each job has exactly one result.
+
+One seed makes one world. To look into a failure: `pytest tests/simulation/test_chaos.py -k "seed_123]"`.
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from simulation import Costs, SimJob, SimWorker, World
+
+from nbdist.wire import messages as m
+
+SEEDS = range(1_000)
+SEEDS_A_TEST = 50
+REGRESSIONS = [283, 761]
+"""Seeds that once found a bug."""
+
+
+class Chaos:
+    """One random world: machines of all kinds, jobs of all kinds, and faults until the jobs are done."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.world = World(seed, latency=10 ** self.rng.uniform(-4, -1.3), codec=seed % 20 == 0)
+        self.world.add_notebook()
+        for number in range(self.rng.randint(1, 5)):
+            self.add_worker(number)
+        self.steady = self.world.add_worker("steady", 1, 1.0)
+        """One worker stays well, so that the jobs can end."""
+        self.jobs = [self.make_job(number) for number in range(self.rng.choice([1, 1, 1, 2, 3]))]
+        self.liars = seed % 7 == 0
+        self.faults_left = self.rng.randint(0, 12)
+        self.next_worker = 100
+
+    def add_worker(self, number: int) -> None:
+        self.world.add_worker(f"w{number}", self.rng.randint(1, 4), 2 ** self.rng.uniform(-2, 2))
+
+    def make_job(self, number: int) -> SimJob:
+        rng = self.rng
+        total = int(10 ** rng.uniform(0, 2.7))
+        cost = 10 ** rng.uniform(-3.5, -0.7)
+        costs = [min(20.0, cost * rng.paretovariate(1.3)) for _ in range(total)]
+        items = range(total)
+        some = lambda chance: frozenset(i for i in items if rng.random() < chance / total)  # noqa: E731
+        keep = rng.random() < 0.7
+        options = m.JobOptions(
+            on_error="keep" if keep else "stop",
+            retries=rng.choice([0, 0, 1, 3]),
+            task_size=rng.choice([0, 0, 0, 1, 7]),
+            speculate=rng.random() < 0.8,
+        )
+        blocks = None
+        if rng.random() < 0.4:
+            cuts = sorted({0, total, *(rng.randrange(total + 1) for _ in range(rng.randint(0, 20)))})
+            blocks = [b - a for a, b in zip(cuts, cuts[1:], strict=False)]
+        return SimJob(
+            f"job{number}",
+            Costs(costs),
+            total,
+            options=options,
+            arrives=blocks,
+            poison=some(1.0) if rng.random() < 0.3 else frozenset(),
+            failing={i: rng.randint(1, 3) for i in some(2.0)} if rng.random() < 0.4 else {},
+            stop_at=some(0.5) if rng.random() < 0.2 else frozenset(),
+            prepare_seconds=rng.choice([0.0, 0.01, 2.0]),
+            refused_by=frozenset({"w0"}) if rng.random() < 0.2 else frozenset(),
+        )
+
+    def run(self) -> None:
+        for job in self.jobs:
+            self.world.after(self.rng.uniform(0, 1), lambda job=job: self.world.submit(job))  # type: ignore[misc]
+            if self.rng.random() < 0.1:
+                self.world.after(self.rng.uniform(0, 3), lambda job=job: self.cancel(job))  # type: ignore[misc]
+        self.plan_fault()
+        self.world.run(lambda: all(job.finished is not None for job in self.jobs))
+        for job in self.jobs:
+            self.check(job)
+
+    def cancel(self, job: SimJob) -> None:
+        self.world.to_hub("notebook", m.CancelJob(job.id, "user"))
+
+    def plan_fault(self) -> None:
+        if self.faults_left:
+            self.faults_left -= 1
+            self.world.after(self.rng.expovariate(1.5), self.fault)
+
+    def fault(self) -> None:
+        rng = self.rng
+        alive = [w for w in self.world.workers.values() if not w.dead and w is not self.steady]
+        if alive:
+            worker = rng.choice(alive)
+            action = rng.choice(["die", "vanish", "cut", "freeze", "long freeze", "drop", "leave", "lie"])
+            self.do(action, worker)
+        if rng.random() < 0.4:
+            self.next_worker += 1
+            self.add_worker(self.next_worker)
+        self.plan_fault()
+
+    def do(self, action: str, worker: SimWorker) -> None:
+        rng = self.rng
+        if action == "die":
+            worker.die(silently=False)
+        elif action == "vanish":
+            worker.die(silently=True)
+        elif action == "cut":
+            worker.cut_cable(10 ** rng.uniform(-1, 1.3))
+        elif action == "freeze":
+            worker.freeze(rng.uniform(0.01, 7))
+        elif action == "long freeze":
+            worker.freeze(rng.uniform(7, 30))
+        elif action == "drop":
+            worker.drop_connection()
+        elif action == "leave":
+            worker.leave()
+        elif self.liars:
+            self.lie(worker)
+
+    def lie(self, worker: SimWorker) -> None:
+        """Sends something that no honest worker sends."""
+        rng = self.rng
+        worker.lied = True
+        job = rng.choice(self.jobs)
+        number = rng.randint(1, 60)
+        attempt = (rng.choice([1, 1, 1, 2]), number)
+        start = rng.randint(-2, job.total)
+        stop = start + rng.randint(-1, 50)
+        lie = rng.choice(
+            [
+                m.Part(job.id, attempt, start, stop, rng.uniform(-1, 1), rng.random() < 0.5),
+                m.SliceCut(attempt, start),
+                m.SliceEnded(attempt),
+                m.SlotCrashed(attempt, start, "lie"),
+                m.Heartbeat((m.RunningItem(7, attempt, start),)),
+                m.WorkerFacts((m.HeldAttempt(job.id, attempt, 0, 0, 5, True),)),
+                m.JobReady(job.id),
+                m.JobReady("no such job"),
+                m.SubmitJob("evil", "evil", m.Machine("h", "linux", "x", "3.11", "cpython", "0"), m.JobOptions()),
+            ]
+        )
+        connection = self.world._connection.get(worker.name)
+        self.world._arrive(worker.name, connection, lie, 0) if connection is not None else None
+
+    def check(self, job: SimJob) -> None:
+        self.world.check_job(job)
+        assert job.finished is not None
+        outcome = job.finished.outcome
+        allowed = {"done", "cancelled"}
+        if job.options.on_error == "stop":
+            allowed.add("failed")
+        if job.stop_at:
+            allowed.add("stopped")
+        assert outcome in allowed
+        if outcome == "done" and not self.liars:
+            assert set(job.faults) >= job.poison
+            for item, fault in job.faults.items():
+                assert fault.kind == ("crashed" if item in job.poison else "lost")
+
+
+@pytest.mark.parametrize("first", SEEDS[::SEEDS_A_TEST])
+def test_each_item_has_exactly_one_result(first: int) -> None:
+    for seed in range(first, first + SEEDS_A_TEST):
+        try:
+            Chaos(seed).run()
+        except BaseException as error:
+            error.add_note(f"world of seed {seed}")
+            raise
+
+
+@pytest.mark.parametrize("seed", REGRESSIONS)
+def test_seeds_that_once_found_a_bug(seed: int) -> None:
+    Chaos(seed).run()
+
+

@@ -1,0 +1,56 @@
+"""The scheduler's cost: makespan against (total work / total speed), and no healthy worker lost."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from simulation import Costs, SimJob, World
+
+
+def makespan_over_ideal(seed: int, speeds: list[tuple[int, float]], costs: list[float], **options: object) -> float:
+    """Runs one job on machines of (slots, speed) and gives makespan / ideal."""
+    world = World(seed)
+    world.add_notebook()
+    for number, (slots, speed) in enumerate(speeds):
+        world.add_worker(f"w{number}", slots, speed)
+    world.run(lambda: len(world.scheduler.state.workers) == len(speeds) and world.now > 0.01)
+    job = SimJob("job", Costs(costs), len(costs), **options)  # type: ignore[arg-type]
+    started = world.now
+    world.submit(job)
+    world.run(lambda: job.finished is not None)
+    world.check_job(job)
+    assert not world.disconnected
+    return (job.finished_at - started) / (sum(costs) / sum(slots * speed for slots, speed in speeds))
+
+
+def even(seed: int, items: int, cost: float) -> list[float]:
+    return [cost] * items
+
+
+def growing(seed: int, items: int, cost: float) -> list[float]:
+    return [2 * cost * (index + 0.5) / items for index in range(items)]
+
+
+def hundredfold(seed: int, items: int, cost: float) -> list[float]:
+    """From cost / 10 to cost * 10, as many of each magnitude."""
+    rng = random.Random(seed)
+    return [cost * 10 ** rng.uniform(-1, 1) for _ in range(items)]
+
+
+MACHINES = {
+    "one": [(2, 1.0)],
+    "two alike": [(4, 1.0), (4, 1.0)],
+    "eightfold": [(4, 8.0), (4, 1.0), (2, 4.0), (8, 2.0)],
+    "one slow": [(1, 1.0), (1, 1.0), (1, 1.0), (1, 0.125)],
+}
+
+
+@pytest.mark.parametrize("machines", MACHINES)
+@pytest.mark.parametrize("shape", [even, growing, hundredfold])
+@pytest.mark.parametrize("seed", range(3))
+def test_divisible_work_ends_within_five_percent_of_ideal(machines: str, shape: object, seed: int) -> None:
+    speeds = MACHINES[machines]
+    total_speed = sum(slots * speed for slots, speed in speeds)
+    costs = shape(seed, 4000, 0.01 * total_speed / 4)  # type: ignore[operator]
+    assert makespan_over_ideal(seed, speeds, costs) <= 1.05

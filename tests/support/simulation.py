@@ -1,0 +1,646 @@
+"""A simulated pool: one scheduler, notebooks and workers, a clock, and whatever can go wrong, all from one seed.
+
+Workers behave like the real supervisor: they run one slice a slot, report in parts, claim short runs of items, answer
+trims from the claim, keep parts until they are acknowledged, and state what they hold after a reconnect. They check
+that nothing unexpected is said to them.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import accumulate, count
+
+from nbdist.driver import Send
+from nbdist.scheduler import invariants
+from nbdist.scheduler.machine import Scheduler
+from nbdist.scheduler.orders import STORES, BlobsReady, Disconnect, DropItems, PeerClosed
+from nbdist.scheduler.policy import Policy
+from nbdist.wire import frames
+from nbdist.wire import messages as m
+
+CLAIM_SECONDS = 0.005
+PART_SECONDS = 0.25
+HEARTBEAT_SECONDS = 2.0
+
+
+class Costs:
+    """How long items take at speed 1, in seconds."""
+
+    def __init__(self, costs: list[float]) -> None:
+        self.sums = list(accumulate(costs, initial=0.0))
+
+    def between(self, start: int, stop: int) -> float:
+        return self.sums[stop] - self.sums[start]
+
+    def reached(self, start: int, work: float, stop: int) -> int:
+        """The first item from `start` on that is not finished after so much work."""
+        return min(stop, bisect_right(self.sums, self.sums[start] + work + 1e-12) - 1)
+
+
+class EvenCosts:
+    """Items that all take the same time: any number of them, without a list."""
+
+    def __init__(self, cost: float) -> None:
+        self.cost = cost
+
+    def between(self, start: int, stop: int) -> float:
+        return (stop - start) * self.cost
+
+    def reached(self, start: int, work: float, stop: int) -> int:
+        return min(stop, start + int(work / self.cost + 1e-9))
+
+
+@dataclass
+class SimJob:
+    """A job and what is known of its truth."""
+
+    id: str
+    costs: Costs | EvenCosts
+    total: int
+    options: m.JobOptions = m.JobOptions()
+    arrives: list[int] | None = None
+    """Sizes of the blocks in which items arrive; None: a range."""
+    poison: frozenset[int] = frozenset()
+    """Items that end their process."""
+    failing: dict[int, int] = field(default_factory=dict)
+    """Items that raise so many times."""
+    stop_at: frozenset[int] = frozenset()
+    prepare_seconds: float = 0.0
+    refused_by: frozenset[str] = frozenset()
+    # what came of it
+    got: dict[int, str] = field(default_factory=dict)
+    faults: dict[int, m.ItemFault] = field(default_factory=dict)
+    seqs: list[int] = field(default_factory=list)
+    finished: m.JobFinished | None = None
+    finished_at: float = 0.0
+    granted: int = 0
+
+
+@dataclass
+class Running:
+    """A slice that a simulated slot runs."""
+
+    run: m.RunSlice
+    since: float
+    at: int
+    """Items below are finished; `since` is when item `at` began."""
+    sent: int
+    stop: int
+    cancelled: bool = False
+
+
+class World:
+    """The pool, its clock and its network."""
+
+    def __init__(self, seed: int, *, policy: Policy | None = None, latency: float = 0.0005, codec: bool = False) -> None:
+        self.random = random.Random(seed)
+        self.scheduler = Scheduler(1, policy)
+        self.now = 0.0
+        self.latency = latency
+        self.codec = codec
+        self.check_always = True
+        self.inputs: list[tuple[str, m.Message, float, int] | float] = []
+        self.outputs: list[list[Send]] = []
+        self.record = False
+        self.workers: dict[str, SimWorker] = {}
+        self.connected: set[str] = set()
+        """Peers for which the hub has an open connection."""
+        self.jobs: dict[str, SimJob] = {}
+        self.disconnected: list[tuple[str, Disconnect]] = []
+        self.steps = 0
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = count()
+        self._last: dict[tuple[str, str], float] = {}
+        self._connection: dict[str, int] = {}
+        self._tick_at: float | None = None
+
+    # --- the clock ---
+
+    def at(self, when: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (when, next(self._numbers), action))
+
+    def after(self, delay: float, action: Callable[[], None]) -> None:
+        self.at(self.now + delay, action)
+
+    def run(self, until: Callable[[], bool], limit: float = 10_000.0) -> None:
+        """Goes on until the condition holds. Fails if that takes longer than `limit` simulated seconds."""
+        while not until():
+            assert self._events, f"nothing happens any more at {self.now:.3f} s"
+            self.now, _, action = heapq.heappop(self._events)
+            assert self.now < limit, f"not done after {limit} simulated seconds"
+            action()
+
+    # --- the network ---
+
+    def _arrival(self, sender: str, receiver: str) -> float:
+        delay = self.latency * (0.5 + self.random.random())
+        when = max(self.now + delay, self._last.get((sender, receiver), 0.0))
+        self._last[sender, receiver] = when
+        return when
+
+    def to_hub(self, peer: str, message: m.Message, size: int = 0) -> None:
+        connection = self._connection.get(peer)
+        if self.codec:
+            message, _ = frames.decode(frames.encode(message))
+        self.at(self._arrival(peer, "hub"), lambda: self._arrive(peer, connection, message, size))
+
+    def _arrive(self, peer: str, connection: int | None, message: m.Message, size: int) -> None:
+        if peer in self.connected and self._connection.get(peer) == connection:
+            self.step(peer, message, size)
+            if isinstance(message, m.SubmitJob) and message.job in self.jobs:
+                self.after(0.002, lambda: self.step(STORES, BlobsReady(message.job), 0))
+
+    def connect(self, peer: str, hello: m.Hello) -> None:
+        """A new connection; an older one of the same peer is dropped without a word."""
+        self._connection[peer] = next(self._numbers)
+        connection = self._connection[peer]
+
+        def arrive() -> None:
+            if self._connection.get(peer) == connection:
+                self.connected.add(peer)
+                self.step(peer, hello, 0)
+
+        self.at(self._arrival(peer, "hub"), arrive)
+
+    def cut(self, peer: str) -> None:
+        """The connection is gone, and the hub does not know."""
+        self._connection.pop(peer, None)
+
+    def close(self, peer: str) -> None:
+        """The connection is closed, and the hub hears of it."""
+        self._connection.pop(peer, None)
+        self.at(self._arrival(peer, "hub"), lambda: self._closed(peer))
+
+    def _closed(self, peer: str) -> None:
+        if peer in self.connected and peer not in self._connection:
+            self.connected.discard(peer)
+            self.step(peer, PeerClosed("connection closed"), 0)
+
+    # --- the hub ---
+
+    def step(self, peer: str, message: m.Message, size: int) -> None:
+        if self.record:
+            self.inputs.append((peer, message, self.now, size))
+        self._deliver(self.scheduler.receive(peer, message, self.now, size))
+
+    def _tick(self) -> None:
+        self._tick_at = None
+        if self.record:
+            self.inputs.append(self.now)
+        self._deliver(self.scheduler.tick(self.now))
+
+    def _deliver(self, sends: list[Send]) -> None:
+        self.steps += 1
+        if self.check_always:
+            invariants.check(self.scheduler.state)
+        if self.record:
+            self.outputs.append(sends)
+        for peer, message in sends:
+            if isinstance(message, Disconnect):
+                self.disconnected.append((peer, message))
+                self.connected.discard(peer)
+                self._to_worker_closed(peer)
+            elif peer == STORES:
+                self._store(message)
+            elif peer in self.workers:
+                self._to_worker(peer, message)
+            else:
+                self._to_notebook(message)
+        deadline = self.scheduler.deadline()
+        if deadline is not None and (self._tick_at is None or deadline < self._tick_at):
+            when = self._tick_at = max(deadline, self.now)
+            self.at(when, lambda: self._tick() if self._tick_at == when else None)
+
+    def _to_worker(self, peer: str, message: m.Message) -> None:
+        connection = self._connection.get(peer)
+        if connection is None:
+            return
+        if self.codec:
+            message, _ = frames.decode(frames.encode(message))
+        worker = self.workers[peer]
+
+        def arrive() -> None:
+            if self._connection.get(peer) == connection:
+                worker.awake(lambda: worker.receive(message))
+
+        self.at(self._arrival("hub", peer), arrive)
+
+    def _to_worker_closed(self, peer: str) -> None:
+        worker = self.workers.get(peer)
+        connection = self._connection.get(peer)
+        if worker is None or connection is None:
+            return
+
+        def arrive() -> None:
+            if self._connection.get(peer) == connection:
+                del self._connection[peer]
+                worker.awake(worker.lost_hub)
+
+        self.at(self._arrival("hub", peer), arrive)
+
+    # --- stores and notebook ---
+
+    def _store(self, message: m.Message) -> None:
+        if isinstance(message, m.Result):
+            job = self.jobs[message.job]
+            job.seqs.append(message.seq)
+            for item in range(message.start, message.stop):
+                assert item not in job.got, f"item {item} has a second result"
+                job.got[item] = message.worker
+            if message.fault is not None:
+                job.faults[message.fault.item] = message.fault
+        else:
+            assert isinstance(message, (DropItems, m.ForgetJob)), message
+
+    def _to_notebook(self, message: m.Message) -> None:
+        if isinstance(message, m.JobFinished):
+            job = self.jobs[message.job]
+            assert job.finished is None, "a job ended twice"
+            job.finished, job.finished_at = message, self.now
+        elif isinstance(message, m.GrantItems):
+            self.jobs[message.job].granted += message.more_bytes
+        else:
+            assert isinstance(message, (m.JobProgress, m.Notice, m.Answer)), message
+
+    def add_notebook(self, peer: str = "notebook") -> None:
+        self._connection[peer] = next(self._numbers)
+        self.connected.add(peer)
+        hello = m.Hello("notebook", 1, 1, machine(), peer)
+        self.step(peer, hello, 0)
+
+    def submit(self, job: SimJob, notebook: str = "notebook") -> None:
+        self.jobs[job.id] = job
+        ranges = ((0, job.total, 1),) if job.arrives is None else ()
+        self.to_hub(notebook, m.SubmitJob(job.id, job.id, machine(), job.options, ranges=ranges))
+        if job.arrives is not None:
+            self._send_items(job, notebook)
+
+    def _send_items(self, job: SimJob, notebook: str) -> None:
+        start = 0
+        when = self.now + 0.003
+        for size in job.arrives or ():
+            when += self.random.expovariate(50.0)
+            self.at(when, lambda s=start, c=size: self.to_hub(notebook, m.AddItems(job.id, s, c), 1000))  # type: ignore[misc]
+            start += size
+        assert start == job.total
+        self.at(when + 0.01, lambda: self.to_hub(notebook, m.CloseItems(job.id, job.total)))
+
+    def add_worker(self, name: str, slots: int, speed: float) -> SimWorker:
+        worker = SimWorker(self, name, slots, speed)
+        self.workers[name] = worker
+        worker.connect()
+        return worker
+
+    def check_job(self, job: SimJob) -> None:
+        """Every item has exactly one result, and the notebook was told the truth."""
+        assert job.finished is not None
+        assert job.seqs == list(range(1, len(job.seqs) + 1))
+        assert job.finished.last_seq == len(job.seqs)
+        if job.finished.outcome == "done":
+            assert len(job.got) == job.total == job.finished.total
+            assert not job.got or (min(job.got) == 0 and max(job.got) == job.total - 1)
+
+
+def machine(python: str = "3.11.7") -> m.Machine:
+    return m.Machine("host", "linux", "x86_64", python, "cpython", "0.1.0")
+
+
+class SimWorker:
+    """A worker: its supervisor and its slots."""
+
+    def __init__(self, world: World, name: str, slots: int, speed: float) -> None:
+        self.world = world
+        self.name = name
+        self.speed = speed
+        self.running: list[Running | None] = [None] * slots
+        self.waiting: list[m.RunSlice | None] = [None] * slots
+        self.prepared: set[str] = set()
+        self.kept: list[m.Part] = []
+        """Parts that are not acknowledged."""
+        self.connected = False
+        self.dead = False
+        self.leaving = False
+        self.lied = False
+        self.frozen_since: float | None = None
+        self._thawing: list[Callable[[], None]] = []
+        self._plan = [0] * slots
+        self.items_run = 0
+
+    # --- connection ---
+
+    def connect(self) -> None:
+        if self.dead:
+            return
+        world = self.world
+        world.connect(self.name, m.Hello("worker", 1, 1, machine(), self.name, self.name, len(self.running)))
+        self.connected = True
+        held = []
+        for slot, (running, waiting) in enumerate(zip(self.running, self.waiting, strict=True)):
+            if running is not None:
+                start = min([p.start for p in self.kept if p.attempt == running.run.attempt] + [running.sent])
+                held.append(m.HeldAttempt(running.run.job, running.run.attempt, slot, start, running.stop, True))
+            if waiting is not None:
+                held.append(m.HeldAttempt(waiting.job, waiting.attempt, slot, waiting.start, waiting.stop, False))
+        self.say(m.WorkerFacts(tuple(held), tuple(sorted(self.prepared))))
+        for part in self.kept:
+            self.say(part)
+        if self.leaving:
+            self.say(m.Leaving("user"))
+        self._heartbeat(world._connection[self.name])
+
+    def _heartbeat(self, connection: int) -> None:
+        def beat() -> None:
+            if self.world._connection.get(self.name) == connection and not self.dead:
+                running = tuple(
+                    m.RunningItem(slot, run.run.attempt, self.reached(run)[0])
+                    for slot, run in enumerate(self.running)
+                    if run is not None
+                )
+                self.say(m.Heartbeat(running))
+                self._heartbeat(connection)
+
+        self.world.after(HEARTBEAT_SECONDS, lambda: self.awake(beat))
+
+    def lost_hub(self) -> None:
+        """The connection broke: dial again, running on meanwhile."""
+        self.connected = False
+        if not self.dead:
+            self.world.after(self.world.random.uniform(0.05, 0.5), lambda: self.awake(self.reconnect))
+
+    def reconnect(self) -> None:
+        if not self.connected:
+            self.connect()
+
+    def say(self, message: m.Message) -> None:
+        if self.connected and not self.dead:
+            self.world.to_hub(self.name, message)
+
+    def awake(self, action: Callable[[], None]) -> None:
+        """Does it now, or when the process thaws."""
+        if self.dead:
+            return
+        if self.frozen_since is not None:
+            self._thawing.append(action)
+        else:
+            action()
+
+    # --- what goes wrong ---
+
+    def die(self, silently: bool) -> None:
+        self.dead = True
+        self.connected = False
+        (self.world.cut if silently else self.world.close)(self.name)
+
+    def cut_cable(self, seconds: float) -> None:
+        self.world.cut(self.name)
+        self.connected = False
+        self.world.after(seconds, lambda: self.awake(self.reconnect))
+
+    def drop_connection(self) -> None:
+        self.world.close(self.name)
+        self.lost_hub()
+
+    def freeze(self, seconds: float) -> None:
+        if self.frozen_since is None and not self.dead:
+            self.frozen_since = self.world.now
+            self.world.after(seconds, self._thaw)
+
+    def _thaw(self) -> None:
+        assert self.frozen_since is not None
+        pause = self.world.now - self.frozen_since
+        self.frozen_since = None
+        for run in self.running:
+            if run is not None:
+                run.since += pause
+        actions, self._thawing = self._thawing, []
+        for action in actions:
+            self.awake(action)
+
+    def leave(self) -> None:
+        """Finish running items, give the rest back and go."""
+        if self.leaving or self.dead:
+            return
+        self.leaving = True
+        self.say(m.Leaving("user"))
+        for slot in range(len(self.running)):
+            waiting, self.waiting[slot] = self.waiting[slot], None
+            if waiting is not None:
+                self.say(m.SliceCut(waiting.attempt, waiting.start))
+            run = self.running[slot]
+            if run is not None:
+                self._cut_running(slot, run, 1.0)
+        if not any(self.running):
+            self.world.after(0.001, lambda: self.awake(self._gone))
+
+    # --- messages ---
+
+    def receive(self, message: m.Message) -> None:
+        getattr(self, "on_" + type(message).__name__)(message)
+
+    def on_PrepareJob(self, message: m.PrepareJob) -> None:  # noqa: N802
+        job = self.world.jobs[message.job]
+        if self.name in job.refused_by:
+            self.say(m.JobRefused(job.id, "no module named 'pandas'", "pip install pandas"))
+            return
+        delay = job.prepare_seconds * self.world.random.random()
+        self.world.after(delay, lambda: self.awake(lambda: self._ready(job.id)))
+
+    def _ready(self, job: str) -> None:
+        self.prepared.add(job)
+        self.say(m.JobReady(job))
+
+    def on_RunSlice(self, message: m.RunSlice) -> None:  # noqa: N802
+        if message.job not in self.prepared:
+            assert self.lied, "a slice of a job that was not prepared"
+            self.say(m.SliceEnded(message.attempt, "not prepared"))
+            return
+        job = self.world.jobs[message.job]
+        assert 0 <= message.start < message.stop <= job.total
+        if self.leaving:
+            self.say(m.SliceCut(message.attempt, message.start))
+        elif self.running[message.slot] is None:
+            self._start(message.slot, message)
+        else:
+            assert self.waiting[message.slot] is None, "a third slice for a slot"
+            self.waiting[message.slot] = message
+
+    def on_TrimSlice(self, message: m.TrimSlice) -> None:  # noqa: N802
+        for slot in range(len(self.running)):
+            waiting = self.waiting[slot]
+            if waiting is not None and waiting.attempt == message.attempt:
+                left = waiting.stop - waiting.start
+                stop = waiting.stop - max(1, round(left * message.give))
+                self.say(m.SliceCut(message.attempt, stop))
+                if stop <= waiting.start:
+                    self.waiting[slot] = None
+                else:
+                    self.waiting[slot] = m.RunSlice(waiting.job, waiting.attempt, slot, waiting.start, stop)
+                return
+            run = self.running[slot]
+            if run is not None and run.run.attempt == message.attempt:
+                self._cut_running(slot, run, message.give)
+                return
+
+    def _cut_running(self, slot: int, run: Running, give: float) -> None:
+        reached, claimed = self.reached(run)
+        stop = claimed + round((run.stop - claimed) * (1 - give))
+        self.say(m.SliceCut(run.run.attempt, stop))
+        if stop < run.stop:
+            run.stop = stop
+            run.since, run.at = self._advance(run, reached)
+            self._plan_slot(slot)
+
+    def on_CancelAttempt(self, message: m.CancelAttempt) -> None:  # noqa: N802
+        for slot in range(len(self.running)):
+            waiting = self.waiting[slot]
+            if waiting is not None and waiting.attempt == message.attempt:
+                self.waiting[slot] = None
+                self.say(m.SliceEnded(message.attempt, "cancelled"))
+            run = self.running[slot]
+            if run is not None and run.run.attempt == message.attempt:
+                self._report(slot, run, final=False)
+                self._next(slot)
+                self.say(m.SliceEnded(message.attempt, "cancelled"))
+
+    def on_Acknowledge(self, message: m.Acknowledge) -> None:  # noqa: N802
+        safe = dict(message.parts)
+        self.kept = [part for part in self.kept if part.stop > safe.get(part.attempt, -1)]
+
+    def on_ForgetJob(self, message: m.ForgetJob) -> None:  # noqa: N802
+        self.prepared.discard(message.job)
+
+    def on_LeavePool(self, message: m.LeavePool) -> None:  # noqa: N802
+        self.leave()
+
+    def on_RenewSlots(self, message: m.RenewSlots) -> None:  # noqa: N802
+        pass
+
+    # --- running ---
+
+    def _start(self, slot: int, message: m.RunSlice) -> None:
+        self.running[slot] = Running(message, self.world.now, message.start, message.start, message.stop)
+        self._plan_slot(slot)
+
+    def _next(self, slot: int) -> None:
+        self.running[slot] = None
+        waiting, self.waiting[slot] = self.waiting[slot], None
+        if waiting is not None:
+            self._start(slot, waiting)
+        elif self.leaving and not any(self.running):
+            self.world.after(0.001, lambda: self.awake(self._gone))
+
+    def _gone(self) -> None:
+        if not self.dead:
+            self.die(silently=False)
+
+    def reached(self, run: Running) -> tuple[int, int]:
+        """(items finished so far, where the claim ends)."""
+        job = self.world.jobs[run.run.job]
+        work = (self.world.now - run.since) * self.speed
+        reached = job.costs.reached(run.at, work, run.stop)
+        ahead = job.costs.reached(run.at, work + CLAIM_SECONDS * self.speed, run.stop)
+        return reached, min(run.stop, max(ahead, reached + 1))
+
+    def _advance(self, run: Running, reached: int) -> tuple[float, int]:
+        job = self.world.jobs[run.run.job]
+        return run.since + job.costs.between(run.at, reached) / self.speed, reached
+
+    def _plan_slot(self, slot: int) -> None:
+        """Decides what happens next in the slot: a part, a special item, or the end."""
+        run = self.running[slot]
+        assert run is not None
+        job = self.world.jobs[run.run.job]
+        special = self._next_special(job, run)
+        end = run.since + job.costs.between(run.at, min(special + 1, run.stop)) / self.speed
+        flush = self.world.now + PART_SECONDS
+        self._plan[slot] += 1
+        plan = self._plan[slot]
+
+        def happen() -> None:
+            if self._plan[slot] == plan and self.running[slot] is run:
+                self._happen(slot, run)
+
+        self.world.at(max(self.world.now, min(end, flush)), lambda: self.awake(happen))
+
+    def _next_special(self, job: SimJob, run: Running) -> int:
+        items = [i for i in (*job.poison, *job.failing, *job.stop_at) if run.at <= i < run.stop]
+        return min(items, default=run.stop)
+
+    def _happen(self, slot: int, run: Running) -> None:
+        job = self.world.jobs[run.run.job]
+        special = self._next_special(job, run)
+        reached, _ = self.reached(run)
+        if special < run.stop and reached > special:
+            run.since, run.at = self._advance(run, special)
+            self._special(slot, run, job, special)
+            return
+        run.since, run.at = self._advance(run, reached)
+        if reached >= run.stop:
+            self._report(slot, run, final=True)
+            self._next(slot)
+            return
+        self._report(slot, run, final=False)
+        self._plan_slot(slot)
+
+    def _special(self, slot: int, run: Running, job: SimJob, item: int) -> None:
+        """An item that crashes, raises or meets `stop_when`; those before it are finished."""
+        if item in job.poison:
+            self._report(slot, run, final=False, upto=item)
+            self._next(slot)
+            self.say(m.SlotCrashed(run.run.attempt, item, "killed by SIGSEGV"))
+            return
+        run.since, run.at = self._advance(run, item + 1)
+        if item in job.stop_at:
+            self._report(slot, run, final=True, upto=item + 1, stopped=True)
+            self._next(slot)
+            return
+        job.failing[item] -= 1
+        if job.failing[item] <= 0:
+            del job.failing[item]
+        self._report(slot, run, final=False, upto=item)
+        final = item + 1 >= run.stop
+        self._report(slot, run, final=final, upto=item + 1, failed=(item,))
+        if final:
+            self._next(slot)
+        else:
+            self._plan_slot(slot)
+
+    def _report(
+        self,
+        slot: int,
+        run: Running,
+        *,
+        final: bool,
+        upto: int | None = None,
+        failed: tuple[int, ...] = (),
+        stopped: bool = False,
+    ) -> None:
+        stop = self.reached(run)[0] if upto is None else upto
+        if final and stop <= run.sent:
+            self.say(m.SliceEnded(run.run.attempt))
+            return
+        if stop <= run.sent:
+            return
+        job = self.world.jobs[run.run.job]
+        seconds = job.costs.between(run.sent, stop) / self.speed
+        part = m.Part(
+            job=job.id,
+            attempt=run.run.attempt,
+            start=run.sent,
+            stop=stop,
+            seconds=seconds,
+            final=final,
+            failed=failed,
+            stopped_at=stop - 1 if stopped else None,
+        )
+        self.items_run += stop - run.sent
+        run.sent = stop
+        self.kept.append(part)
+        self.say(part)
+
+
+__all__ = ["Costs", "EvenCosts", "SimJob", "SimWorker", "World", "machine"]
