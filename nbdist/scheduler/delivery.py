@@ -16,7 +16,10 @@ def receive_part(state: State, worker: WorkerRecord, part: Part, now: float) -> 
     """
     attempt = _check(state, worker, part)
     acknowledge(state, worker, part, now)
+    if attempt is not None:
+        _measure(state, attempt, part, now)
     job = state.jobs.get(part.job)
+    counts = False
     if job is not None and job.takes_results:
         if _wants_retry(job, part):
             _retry(state, job, attempt, worker, part, now)
@@ -24,8 +27,11 @@ def receive_part(state: State, worker: WorkerRecord, part: Part, now: float) -> 
             _drop(state, attempt, part)
         else:
             _accept(state, job, attempt, worker, part, now)
-    if attempt is not None and attempt.key in state.attempts:
-        _progress(state, attempt, part, now)
+            counts = True
+    if attempt is not None:
+        _go_on(state, attempt, part, now)
+    if counts and job is not None:
+        _end_if_over(state, job, worker, part, now)
 
 
 def _check(state: State, worker: WorkerRecord, part: Part) -> AttemptRecord | None:
@@ -111,6 +117,10 @@ def _accept(
     job.failed_items += len(part.failed)
     _send_result(state, job, worker, part, slot=attempt.slot if attempt is not None else 0)
     job.history.append(Event(now, "finished", part.start, part.stop, worker.name, attempt.slot if attempt else -1))
+
+
+def _end_if_over(state: State, job: JobRecord, worker: WorkerRecord, part: Part, now: float) -> None:
+    """A failed item, one that met `stop_when`, or the last one ends the job."""
     if part.failed and job.spec.options.on_error == "stop" and job.alive:
         jobs.end(state, job, "failed", now, reason=f"item {part.failed[0]} failed on {worker.name}")
     elif part.stopped_at is not None and job.alive:
@@ -188,15 +198,19 @@ def fail_item(state: State, job: JobRecord, fault: ItemFault, now: float) -> Non
         _end_if_complete(state, job, now)
 
 
-def _progress(state: State, attempt: AttemptRecord, part: Part, now: float) -> None:
-    """What the part says about its attempt and about the worker's speed."""
+def _measure(state: State, attempt: AttemptRecord, part: Part, now: float) -> None:
+    """What the part says about where its attempt is and about the worker's speed."""
     attempt.item = max(attempt.item, part.stop)
     attempt.reported_at = now
     share = attempt.job.shares.get(attempt.worker.id)
     if share is not None:
         half_life = state.policy.speed_half_life_seconds
         shares.measure(attempt.job, share, part.stop - part.start, part.seconds, half_life)
+
+
+def _go_on(state: State, attempt: AttemptRecord, part: Part, now: float) -> None:
+    """The attempt is over, or it may be time to let a slice wait behind it."""
     if part.final:
         attempts.end(state, attempt, now)
     elif attempt.job.pending:
-        state.look[attempt.worker.id, attempt.slot] = None  # it may be time to let a slice wait there
+        state.look[attempt.worker.id, attempt.slot] = None

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from heapq import nlargest
 from typing import Any
 
-from nbdist.scheduler.records import JobRecord, Phase, Share, ShareState, State, WorkerRecord
+from nbdist.scheduler.records import AttemptRecord, JobRecord, Phase, Share, ShareState, State, WorkerRecord
 from nbdist.wire.messages import JobProgress, WorkerRow
 
 
 def progress(state: State, job: JobRecord, now: float) -> JobProgress:
     """The job as the view under the cell shows it."""
-    rows = [_row(state, job, worker_id, share) for worker_id, share in job.shares.items() if worker_id in state.workers]
-    rows.sort(key=lambda row: row.items_per_second, reverse=True)
-    bound = state.policy.max_rows
+    running = [attempt for attempt in job.attempts.values() if attempt.running]
+    shown = nlargest(state.policy.max_rows, job.shares.values(), key=lambda share: share.speed)
     return JobProgress(
         job=job.id,
         elapsed_seconds=(now if job.ended_at is None else job.ended_at) - job.submitted_at,
@@ -20,15 +20,21 @@ def progress(state: State, job: JobRecord, now: float) -> JobProgress:
         done=job.done.count,
         failed=job.failed_items,
         queued=job.pending.count,
-        running_slots=sum(attempt.running for attempt in job.attempts.values()),
-        items_per_second=sum(row.items_per_second for row in rows),
-        workers=tuple(rows[:bound]),
-        more_workers=len(rows[bound:]),
+        running_slots=len(running),
+        items_per_second=_rate(job, running),
+        workers=tuple(_row(state, job, share) for share in shown),
+        more_workers=len(job.shares) - len(shown),
     )
 
 
-def _row(state: State, job: JobRecord, worker_id: str, share: Share) -> WorkerRow:
-    worker = state.workers[worker_id]
+def _rate(job: JobRecord, running: list[AttemptRecord]) -> float:
+    """Items per second of the slots that are at work for the job."""
+    shares = job.shares
+    return sum(shares[attempt.worker.id].speed for attempt in running if attempt.worker.id in shares)
+
+
+def _row(state: State, job: JobRecord, share: Share) -> WorkerRow:
+    worker = share.worker
     running = [slot.running for slot in worker.slots if slot.running is not None and slot.running.job is job]
     return WorkerRow(
         name=worker.name,
@@ -48,17 +54,13 @@ def waits_for(state: State, job: JobRecord) -> str:
     if not state.workers:
         return "no machine has joined this pool yet"
     left_out = [
-        f"{state.workers[worker].name}: {share.reason}" + (f" ({share.todo})" if share.todo else "")
-        for worker, share in job.shares.items()
-        if share.state is ShareState.REFUSED and worker in state.workers
+        f"{share.worker.name}: {share.reason}" + (f" ({share.todo})" if share.todo else "")
+        for share in job.shares.values()
+        if share.state is ShareState.REFUSED
     ]
     if len(left_out) == len(state.workers):
         return "no machine can run it. " + "; ".join(left_out[:8])
-    preparing = [
-        state.workers[worker].name
-        for worker, share in job.shares.items()
-        if share.state is ShareState.PREPARING and worker in state.workers
-    ]
+    preparing = [share.worker.name for share in job.shares.values() if share.state is ShareState.PREPARING]
     if preparing:
         return f"{', '.join(preparing[:8])} still getting its data"
     return "all slots are busy with other jobs"
@@ -107,7 +109,6 @@ def _describe_worker(worker: WorkerRecord, now: float) -> dict[str, Any]:
 
 def _describe_job(state: State, job: JobRecord, now: float) -> dict[str, Any]:
     running = [attempt for attempt in job.attempts.values() if attempt.running]
-    speeds = [job.shares[a.worker.id].speed for a in running if a.worker.id in job.shares]
     return {
         "id": job.id,
         "name": job.spec.name,
@@ -117,7 +118,7 @@ def _describe_job(state: State, job: JobRecord, now: float) -> dict[str, Any]:
         "failed": job.failed_items,
         "running": len(running),
         "queued": job.pending.count,
-        "items_per_second": sum(speeds),
+        "items_per_second": _rate(job, running),
         "elapsed_seconds": (now if job.ended_at is None else job.ended_at) - job.submitted_at,
         "owner": job.owner,
         "reason": job.stop_reason or (waits_for(state, job) if job.alive and not job.begun else ""),

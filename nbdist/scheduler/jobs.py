@@ -87,9 +87,9 @@ def blobs_ready(state: State, message: BlobsReady, now: float) -> None:
     job.phase = Phase.RUNNING
     if job.spec.each:
         _make_targets(state, job, now)
-    for worker in list(state.workers.values()):
+    for worker in state.workers.values():
         shares.prepare(state, job, worker)
-    if job.complete:
+    if job.complete and job.alive:
         end(state, job, "done", now)
 
 

@@ -23,28 +23,40 @@ def next_slice(
     if found is None:
         return None
     start, stop = found
-    count = job.spec.options.task_size
-    if count:
-        return start, min(stop, (start // count + 1) * count)
-    count = _count(job, share, policy, busy_seconds, now)
+    size = job.spec.options.task_size
+    if busy_seconds is not None and not _needs_one_more(share, size or 1, policy, busy_seconds):
+        return None
+    count = (start // size + 1) * size - start if size else _count(job, share, policy, now)
     if count == 0:
         return None
+    return start, _end(job, start, min(stop, start + count), policy)
+
+
+def _end(job: JobRecord, start: int, stop: int, policy: Policy) -> int:
+    """Where a slice from `start` to `stop` must end at the latest.
+
+    Items that are to run alone do, and the blocks of a slice fit one frame.
+    """
     if start in job.alone:
-        return start, start + 1
-    stop = min([stop, start + count, *(item for item in job.alone if start < item < start + count)])
-    if job.blocks:
-        stop = job.blocks.reach(start, stop, policy.slice_bytes)
-    return start, stop
+        return start + 1
+    stop = min([stop, *(item for item in job.alone if start < item < stop)])
+    return job.blocks.reach(start, stop, policy.slice_bytes) if job.blocks else stop
 
 
-def _count(job: JobRecord, share: Share, policy: Policy, busy_seconds: float | None, now: float) -> int:
+def _needs_one_more(share: Share, items: int, policy: Policy, busy_seconds: float) -> bool:
+    """Whether a slice should wait at a busy slot.
+
+    Not while there is time to ask for it; and where a slice takes long, asking when it ends costs nothing.
+    """
+    return busy_seconds <= policy.wait_seconds and items <= share.speed * policy.wait_seconds
+
+
+def _count(job: JobRecord, share: Share, policy: Policy, now: float) -> int:
     """At most half of (remaining work x this slot's share of the speed), and at most `slice_seconds` of work.
 
     One item while the speed is not known.
     """
     speed = share.speed
-    if busy_seconds is not None and (busy_seconds > policy.wait_seconds or speed * policy.wait_seconds < 1):
-        return 0  # nothing needs to wait: there is time to ask for it, or an item takes so long that asking is cheap
     if not speed:
         return 1
     pool = job.total_speed * job.ready_slots / job.known_slots

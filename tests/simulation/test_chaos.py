@@ -6,6 +6,7 @@ One seed makes one world. To look into a failure: `pytest tests/simulation/test_
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 from simulation import Costs, SimJob, SimWorker, World
@@ -54,7 +55,7 @@ class Chaos:
         blocks = None
         if rng.random() < 0.4:
             cuts = sorted({0, total, *(rng.randrange(total + 1) for _ in range(rng.randint(0, 20)))})
-            blocks = [b - a for a, b in zip(cuts, cuts[1:], strict=False)]
+            blocks = [b - a for a, b in pairwise(cuts)]
         return SimJob(
             f"job{number}",
             Costs(costs),
@@ -171,5 +172,3 @@ def test_each_item_has_exactly_one_result(first: int) -> None:
 @pytest.mark.parametrize("seed", REGRESSIONS)
 def test_seeds_that_once_found_a_bug(seed: int) -> None:
     Chaos(seed).run()
-
-

@@ -61,7 +61,7 @@ class SimJob:
     id: str
     costs: Costs | EvenCosts
     total: int
-    options: m.JobOptions = m.JobOptions()
+    options: m.JobOptions = field(default_factory=m.JobOptions)
     arrives: list[int] | None = None
     """Sizes of the blocks in which items arrive; None: a range."""
     poison: frozenset[int] = frozenset()
@@ -96,7 +96,9 @@ class Running:
 class World:
     """The pool, its clock and its network."""
 
-    def __init__(self, seed: int, *, policy: Policy | None = None, latency: float = 0.0005, codec: bool = False) -> None:
+    def __init__(
+        self, seed: int, *, policy: Policy | None = None, latency: float = 0.0005, codec: bool = False
+    ) -> None:
         self.random = random.Random(seed)
         self.scheduler = Scheduler(1, policy)
         self.now = 0.0
@@ -441,7 +443,7 @@ class SimWorker:
     def receive(self, message: m.Message) -> None:
         getattr(self, "on_" + type(message).__name__)(message)
 
-    def on_PrepareJob(self, message: m.PrepareJob) -> None:  # noqa: N802
+    def on_PrepareJob(self, message: m.PrepareJob) -> None:
         job = self.world.jobs[message.job]
         if self.name in job.refused_by:
             self.say(m.JobRefused(job.id, "no module named 'pandas'", "pip install pandas"))
@@ -453,7 +455,7 @@ class SimWorker:
         self.prepared.add(job)
         self.say(m.JobReady(job))
 
-    def on_RunSlice(self, message: m.RunSlice) -> None:  # noqa: N802
+    def on_RunSlice(self, message: m.RunSlice) -> None:
         if message.job not in self.prepared:
             assert self.lied, "a slice of a job that was not prepared"
             self.say(m.SliceEnded(message.attempt, "not prepared"))
@@ -468,7 +470,7 @@ class SimWorker:
             assert self.waiting[message.slot] is None, "a third slice for a slot"
             self.waiting[message.slot] = message
 
-    def on_TrimSlice(self, message: m.TrimSlice) -> None:  # noqa: N802
+    def on_TrimSlice(self, message: m.TrimSlice) -> None:
         for slot in range(len(self.running)):
             waiting = self.waiting[slot]
             if waiting is not None and waiting.attempt == message.attempt:
@@ -494,7 +496,7 @@ class SimWorker:
             run.since, run.at = self._advance(run, reached)
             self._plan_slot(slot)
 
-    def on_CancelAttempt(self, message: m.CancelAttempt) -> None:  # noqa: N802
+    def on_CancelAttempt(self, message: m.CancelAttempt) -> None:
         for slot in range(len(self.running)):
             waiting = self.waiting[slot]
             if waiting is not None and waiting.attempt == message.attempt:
@@ -506,17 +508,17 @@ class SimWorker:
                 self._next(slot)
                 self.say(m.SliceEnded(message.attempt, "cancelled"))
 
-    def on_Acknowledge(self, message: m.Acknowledge) -> None:  # noqa: N802
+    def on_Acknowledge(self, message: m.Acknowledge) -> None:
         safe = dict(message.parts)
         self.kept = [part for part in self.kept if part.stop > safe.get(part.attempt, -1)]
 
-    def on_ForgetJob(self, message: m.ForgetJob) -> None:  # noqa: N802
+    def on_ForgetJob(self, message: m.ForgetJob) -> None:
         self.prepared.discard(message.job)
 
-    def on_LeavePool(self, message: m.LeavePool) -> None:  # noqa: N802
+    def on_LeavePool(self, message: m.LeavePool) -> None:
         self.leave()
 
-    def on_RenewSlots(self, message: m.RenewSlots) -> None:  # noqa: N802
+    def on_RenewSlots(self, message: m.RenewSlots) -> None:
         pass
 
     # --- running ---

@@ -1,0 +1,288 @@
+"""A job's life, as its notebook sees it."""
+
+from __future__ import annotations
+
+import pytest
+
+from nbdist.scheduler.orders import STORES, BlobsReady, Disconnect, DropItems, PeerClosed
+from nbdist.scheduler.policy import Policy
+from nbdist.wire import messages as m
+from nbdist.wire.blocks import ITEMS_WINDOW_BYTES
+
+
+def test_one_job_from_end_to_end(hand):
+    hand.worker()
+    hand.job()
+    assert hand.one(m.PrepareJob, "w").job == "job"
+    assert not hand.take(m.RunSlice)
+    hand.ready()
+    hand.finish()
+    results = hand.take(m.Result, STORES)
+    assert [(r.start, r.stop) for r in results][0] == (0, 1)
+    assert sum(r.stop - r.start for r in results) == 10
+    assert [r.seq for r in results] == list(range(1, len(results) + 1))
+    finished = hand.one(m.JobFinished, "notebook")
+    assert (finished.outcome, finished.last_seq, finished.total) == ("done", len(results), 10)
+    assert hand.one(m.ForgetJob, "w").job == "job"
+
+
+def test_nothing_runs_before_its_blobs_are_here(hand):
+    hand.worker()
+    hand.say(
+        "notebook",
+        m.SubmitJob(
+            "job", "job", m.Machine("h", "linux", "x", "3.11.7", "cpython", "0"), m.JobOptions(), ranges=((0, 5, 1),)
+        ),
+    )
+    assert not hand.take(m.PrepareJob)
+    hand.say(STORES, BlobsReady("job"))
+    assert hand.take(m.PrepareJob)
+
+
+def test_an_empty_job_is_done_at_once(hand):
+    hand.job(total=0)
+    assert hand.one(m.JobFinished).outcome == "done"
+
+
+def test_the_same_submission_again_changes_nothing_and_an_ended_job_is_reported_again(hand):
+    hand.worker()
+    hand.job()
+    hand.job()
+    assert len(hand.take(m.PrepareJob)) == 1
+    hand.ready()
+    hand.finish()
+    assert len(hand.take(m.JobFinished)) == 1
+    hand.job()
+    assert hand.one(m.JobFinished).outcome == "done"
+
+
+def test_items_that_arrive_later_and_their_credit(hand):
+    hand.worker()
+    hand.job(total=None)
+    assert hand.one(m.GrantItems).more_bytes == ITEMS_WINDOW_BYTES
+    hand.ready()
+    hand.say("notebook", m.AddItems("job", 0, 3), 1000)
+    hand.say("notebook", m.AddItems("job", 3, 2), 500)
+    hand.finish()
+    assert {(d.start, d.stop) for d in hand.take(DropItems, STORES)} == {(0, 3), (3, 5)}
+    assert sum(g.more_bytes for g in hand.take(m.GrantItems)) == 1500
+    assert not hand.take(m.JobFinished)
+    hand.say("notebook", m.CloseItems("job", 5))
+    assert hand.one(m.JobFinished).total == 5
+
+
+def test_a_slice_touches_no_more_blocks_than_fit_a_frame(make_hand):
+    hand = make_hand(Policy(slice_bytes=1000))
+    hand.notebook()
+    hand.worker()
+    hand.job(total=None)
+    hand.ready()
+    for start in range(0, 100, 10):
+        hand.say("notebook", m.AddItems("job", start, 10), 400)
+    seen = []
+    while runs := hand.take(m.RunSlice):
+        for run in runs:
+            seen.append(run)
+            hand.part("w", run, seconds=1e-6)
+    assert max(run.stop - run.start for run in seen) > 10
+    for run in seen:
+        blocks = (run.stop - 1) // 10 - run.start // 10 + 1
+        assert blocks * 400 <= 1000
+
+
+def test_more_items_than_announced_or_with_a_gap_break_the_protocol(hand):
+    hand.job(total=None)
+    hand.say("notebook", m.AddItems("job", 1, 3), 10)
+    assert hand.one(Disconnect, "notebook").code == "protocol"
+
+
+def test_cancel_is_confirmed_once_nothing_runs(hand):
+    hand.worker()
+    hand.job()
+    hand.ready()
+    (run,) = hand.take(m.RunSlice)
+    hand.say("notebook", m.CancelJob("job", "user"))
+    assert hand.one(m.CancelAttempt).attempt == run.attempt
+    assert not hand.take(m.JobFinished)
+    hand.say("w", m.SliceEnded(run.attempt))
+    assert hand.one(m.JobFinished).outcome == "cancelled"
+
+
+def test_results_that_were_finished_before_the_stop_are_kept(hand):
+    hand.worker()
+    hand.job(options={"task_size": 5})
+    hand.ready()
+    (run,) = hand.take(m.RunSlice)
+    hand.say("notebook", m.CancelJob("job"))
+    hand.part("w", run, stop=3, final=False)
+    hand.say("w", m.SliceEnded(run.attempt))
+    assert hand.one(m.Result).stop == 3
+    assert hand.one(m.JobFinished).last_seq == 1
+
+
+def test_a_worker_that_does_not_confirm_holds_up_the_cancel_for_three_seconds(hand):
+    hand.worker()
+    hand.job()
+    hand.ready()
+    hand.say("notebook", m.CancelJob("job", "user"))
+    hand.wait(2.9)
+    assert not hand.take(m.JobFinished)
+    hand.wait(0.2)
+    assert "not confirmed yet by w" in hand.one(m.JobFinished).reason
+
+
+def test_the_first_failure_ends_the_job_and_the_second_changes_nothing(hand):
+    hand.worker(slots=2)
+    hand.job()
+    hand.ready()
+    first, second = hand.take(m.RunSlice)
+    hand.part("w", first, failed=(first.start,))
+    finished = hand.one(m.JobFinished)
+    assert (finished.outcome, finished.last_seq) == ("failed", 1)
+    assert hand.one(m.CancelAttempt).attempt == second.attempt
+    hand.part("w", second, failed=(second.start,))
+    assert not hand.take(m.JobFinished)
+
+
+def test_failures_that_are_kept_do_not_end_the_job(hand):
+    hand.worker()
+    hand.job(options={"on_error": "keep"})
+    hand.ready()
+    (run,) = hand.take(m.RunSlice)
+    hand.part("w", run, failed=(0,))
+    hand.finish()
+    assert hand.one(m.JobFinished).outcome == "done"
+    assert hand.take(m.JobProgress)[-1].failed == 1
+
+
+def test_stop_when_ends_the_job_with_the_item(hand):
+    hand.worker(slots=2)
+    hand.job(options={"stop_when": True})
+    hand.ready()
+    first, _ = hand.take(m.RunSlice)
+    hand.part("w", first, stopped_at=first.stop - 1)
+    finished = hand.one(m.JobFinished)
+    assert (finished.outcome, finished.stopped_at) == ("stopped", first.stop - 1)
+
+
+def test_a_job_for_each_machine_and_each_slot(hand):
+    hand.worker("a", slots=2)
+    hand.worker("b", slots=1)
+    hand.job("machines", total=None, each="machine")
+    for worker in "ab":
+        hand.ready(worker, "machines")
+    runs = hand.take(m.RunSlice)
+    assert len(runs) == 2
+    for worker, run in zip("ab", sorted(runs, key=lambda run: run.start), strict=True):
+        hand.part(worker, run)
+    assert {r.worker for r in hand.take(m.Result)} == {"a", "b"}
+    assert hand.one(m.JobFinished).total == 2
+    hand.job("slots", total=None, each="slot")
+    hand.ready("a", "slots")
+    hand.ready("b", "slots")
+    assert len(hand.take(m.RunSlice)) == 3
+
+
+def test_a_machine_that_goes_fails_its_own_item_of_a_job_for_each_machine(hand):
+    hand.worker("a")
+    hand.worker("b")
+    hand.job(total=None, each="machine", options={"on_error": "keep"})
+    hand.ready("a")
+    hand.ready("b")
+    runs = {run.start: run for run in hand.take(m.RunSlice)}
+    hand.say("b", PeerClosed())
+    hand.part("a", runs[0])
+    faults = [r.fault for r in hand.take(m.Result) if r.fault]
+    assert [(f.item, f.kind, f.worker) for f in faults] == [(1, "lost", "b")]
+    assert hand.one(m.JobFinished).outcome == "done"
+
+
+def test_a_job_for_each_machine_of_an_empty_pool_is_refused(hand):
+    hand.job(total=None, each="machine")
+    assert hand.one(m.JobFinished).outcome == "refused"
+
+
+def test_a_job_that_cannot_begin_says_why(hand):
+    hand.job()
+    hand.wait(10.1)
+    assert "no machine has joined" in hand.one(m.Notice).text
+    hand.worker("old", machine=m.Machine("h", "linux", "x", "3.12.1", "cpython", "0"))
+    hand.wait(5)
+    hand.say("old", m.Heartbeat())
+    hand.wait(5)
+    notice = hand.take(m.Notice)[-1].text
+    assert "Python 3.12 here, 3.11 in the notebook" in notice
+    assert not hand.take(m.PrepareJob)
+
+
+def test_more_jobs_than_allowed_are_refused(make_hand):
+    hand = make_hand(Policy(max_jobs=2))
+    hand.notebook()
+    for number in range(3):
+        hand.job(f"job{number}")
+    assert [(f.job, f.outcome) for f in hand.take(m.JobFinished)] == [("job2", "refused")]
+
+
+def test_ended_jobs_are_forgotten_in_the_end(make_hand):
+    hand = make_hand(Policy(kept_jobs=3))
+    hand.notebook()
+    for number in range(10):
+        hand.job(f"job{number}", total=0)
+    assert list(hand.scheduler.state.jobs) == ["job7", "job8", "job9"]
+    assert [f.job for f in hand.take(m.ForgetJob, STORES)] == [f"job{n}" for n in range(7)]
+
+
+def test_a_job_outlives_its_notebook_for_a_day(hand):
+    hand.worker()
+    hand.job()
+    hand.say("notebook", PeerClosed())
+    hand.scheduler.state.policy = Policy(silence_seconds=1e9)
+    hand.wait(86_000)
+    assert hand.scheduler.state.active
+    hand.wait(1_000)
+    assert not hand.scheduler.state.active
+
+
+def test_another_notebooks_job_cannot_be_filled_or_forgotten(hand):
+    hand.notebook("other")
+    hand.job(total=None)
+    hand.say("other", m.AddItems("job", 0, 1), 1)
+    assert hand.one(Disconnect, "other").code == "protocol"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"ranges": ((0, 5, 0),)},
+        {"ranges": ((0, 5, 1),), "total": 6},
+        {"total": -1},
+        {"each": "slot", "ranges": ((0, 5, 1),)},
+        {"ranges": ((0, 2**61, 1), (0, 4, 1))},
+    ],
+)
+def test_a_job_that_makes_no_sense_breaks_the_protocol(hand, spec):
+    machine = m.Machine("h", "linux", "x", "3.11.7", "cpython", "0")
+    hand.say("notebook", m.SubmitJob("job", "job", machine, m.JobOptions(), **spec))
+    assert hand.one(Disconnect, "notebook").code == "protocol"
+    assert not hand.scheduler.state.jobs
+
+
+def test_clear_forgets_jobs_and_renews_slots(hand):
+    hand.worker()
+    hand.job()
+    hand.say("notebook", m.ClearPool(7))
+    assert hand.one(m.Answer).request == 7
+    assert hand.one(m.RenewSlots, "w")
+    assert hand.one(m.JobFinished).outcome == "cancelled"
+    assert hand.one(m.ForgetJob, STORES).job == "job"
+
+
+def test_stop_workers_by_name(hand):
+    hand.worker("a")
+    hand.worker("b")
+    hand.say("notebook", m.StopWorkers(1, ("b", "c")))
+    assert hand.take(m.LeavePool, "b")
+    assert not hand.take(m.LeavePool, "a")
+    answer = hand.one(m.Answer)
+    assert answer.text == "b"
+    assert "no worker is called c" in answer.error
