@@ -34,7 +34,7 @@ Payload: TypeAlias = bytes | bytearray | memoryview
 Check: TypeAlias = Callable[[Any], Any]
 
 _LENGTH = struct.Struct(">I")
-_encode_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+_encode_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 def encode(message: Message, payload: Payload = b"") -> bytes:
@@ -43,7 +43,7 @@ def encode(message: Message, payload: Payload = b"") -> bytes:
     Raises FrameError if header or frame are over their bounds, which is a mistake of the caller: bounds on what goes
     into a message are kept where it is made.
     """
-    header = _encode_json(_encoders[type(message)](message)).encode("utf-8", "surrogatepass")
+    header = _encode_json(_encoders[type(message)](message)).encode("ascii")
     size = len(header)
     if size > MAX_HEADER_BYTES:
         raise FrameError(f"the header of {type(message).__name__} has {size} bytes, {MAX_HEADER_BYTES} are allowed")

@@ -144,7 +144,7 @@ def test_what_somebody_else_has_meanwhile_is_cancelled_and_its_finished_part_cou
 
 
 def lies(run: m.RunSlice) -> dict[str, m.Message]:
-    part = dict(job=run.job, attempt=run.attempt, start=run.start, stop=run.stop, seconds=0.1, final=True)
+    part = {"job": run.job, "attempt": run.attempt, "start": run.start, "stop": run.stop, "seconds": 0.1, "final": True}
     return {
         "a range beyond the job": m.Part(**{**part, "stop": 99}),
         "an empty range": m.Part(**{**part, "stop": run.start}),

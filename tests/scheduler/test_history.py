@@ -54,7 +54,11 @@ def test_history_is_bounded(make_hand):
     job = hand.scheduler.state.jobs["job"]
     assert len(job.history) == 50
     assert len(job.done._starts) == 1
-    assert not (job.crashes or job.losses or job.failures or job.avoid or job.alone)
+    assert not (job.crashes)
+    assert not (job.losses)
+    assert not (job.failures)
+    assert not (job.avoid)
+    assert not (job.alone)
 
 
 def test_progress_is_sent_four_times_a_second_and_only_when_something_changed(hand):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,7 +41,7 @@ def test_they_are_sorted_disjoint_and_as_few_as_possible(steps: list[tuple[str, 
     intervals, _ = build(steps)
     runs = list(intervals)
     assert all(a < b for a, b in runs)
-    assert all(b < c for (_, b), (c, _) in zip(runs, runs[1:], strict=False))
+    assert all(b < c for (_, b), (c, _) in itertools.pairwise(runs))
     assert intervals.runs == len(runs)
     assert intervals == Intervals(runs)
     if runs:

@@ -18,7 +18,7 @@ def test_one_job_from_end_to_end(hand):
     hand.ready()
     hand.finish()
     results = hand.take(m.Result, STORES)
-    assert [(r.start, r.stop) for r in results][0] == (0, 1)
+    assert next((r.start, r.stop) for r in results) == (0, 1)
     assert sum(r.stop - r.start for r in results) == 10
     assert [r.seq for r in results] == list(range(1, len(results) + 1))
     finished = hand.one(m.JobFinished, "notebook")
