@@ -204,3 +204,37 @@ def test_parts_are_acknowledged_soon_and_dropped_ones_too(hand):
     assert not hand.take(m.Acknowledge)
     hand.wait(0.25)
     assert hand.one(m.Acknowledge).parts == ((run.attempt, 3),)
+
+
+def test_a_worker_that_leaves_or_reconnects_is_not_held_against_its_items(hand):
+    hand.job(total=1)
+    for number in range(6):
+        name = f"w{number}"
+        hand.worker(name)
+        hand.ready(name)
+        run = hand.one(m.RunSlice, name)
+        if number % 2:
+            hand.say(name, m.Leaving("user"))
+            hand.say(name, PeerClosed())
+        else:
+            hand.worker(name)
+            hand.say(name, PeerClosed())
+        assert run.start == 0
+    assert not hand.scheduler.state.jobs["job"].losses
+    assert hand.scheduler.state.jobs["job"].alive
+
+
+def test_an_attempt_that_was_cancelled_is_not_counted_when_its_worker_vanishes(hand):
+    hand.worker("slow")
+    hand.worker("fast")
+    hand.job(total=12)
+    hand.ready("slow")
+    hand.part("slow", hand.one(m.RunSlice, "slow"), seconds=1.0)
+    hand.ready("fast")
+    while runs := hand.take(m.RunSlice, "fast"):
+        for run in runs[:1] if hand.scheduler.state.jobs["job"].done.count == 10 else runs:
+            hand.part("fast", run, seconds=0.01 * (run.stop - run.start))
+    assert hand.scheduler.state.jobs["job"].unfinished
+    hand.say("notebook", m.CancelJob("job"))
+    hand.say("slow", PeerClosed())
+    assert not hand.scheduler.state.jobs["job"].losses
