@@ -1,8 +1,8 @@
 """The seam between the Python API and whatever runs its jobs.
 
 An engine takes a `JobSpec` and delivers events: messages of the wire (`Result`, `JobProgress`, `JobFinished`,
-`Output`, `Notice`) with their payloads. Nothing in `client/` or `notebook/` knows which engine it talks to; one contract
-suite (`tests/engines/`) is passed by all of them.
+`Output`, `Notice`) with their payloads. Nothing in `client/` or `notebook/` knows which engine it talks to; one
+contract suite (`tests/engines/`) is passed by all of them.
 """
 
 from __future__ import annotations
@@ -103,8 +103,9 @@ class Run(Protocol):
 class Engine(Protocol):
     """What a pool is connected to."""
 
-    address: str
-    """For people: `inline`, or the hub's address without its secret."""
+    @property
+    def address(self) -> str:
+        """For people: `inline`, or the hub's address without its secret."""
 
     def submit(self, spec: JobSpec, deliver: Deliver) -> Run:
         """Takes a job. Raises PackingError and NbdistError; later trouble comes as an event."""

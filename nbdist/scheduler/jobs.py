@@ -10,13 +10,11 @@ from nbdist.scheduler import attempts, shares
 from nbdist.scheduler.history import progress
 from nbdist.scheduler.orders import STORES, BlobsReady
 from nbdist.scheduler.records import Event, JobRecord, Phase, State
-from nbdist.wire.blocks import ITEMS_WINDOW_BYTES
 from nbdist.wire.messages import (
     AddItems,
     CancelJob,
     CloseItems,
     ForgetJob,
-    GrantItems,
     JobFinished,
     Outcome,
     SubmitJob,
@@ -49,8 +47,6 @@ def submit(state: State, owner: str, spec: SubmitJob, now: float) -> None:
         return
     state.active[job.id] = job
     state.wake("notice", now + state.policy.notice_seconds)
-    if not spec.ranges and not spec.each:
-        state.send(owner, GrantItems(job.id, ITEMS_WINDOW_BYTES))
 
 
 def _check(spec: SubmitJob) -> int | None:

@@ -16,6 +16,7 @@ import types
 import typing
 from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from typing import Any, Literal, TypeAlias
 
 from nbdist.errors import FrameError
@@ -43,7 +44,7 @@ def encode(message: Message, payload: Payload = b"") -> bytes:
     Raises FrameError if header or frame are over their bounds, which is a mistake of the caller: bounds on what goes
     into a message are kept where it is made.
     """
-    header = _encode_json(_encoders[type(message)](message)).encode("ascii")
+    header = _encode_json(_encoder(type(message))(message)).encode("ascii")
     size = len(header)
     if size > MAX_HEADER_BYTES:
         raise FrameError(f"the header of {type(message).__name__} has {size} bytes, {MAX_HEADER_BYTES} are allowed")
@@ -67,11 +68,11 @@ def decode(frame: bytes | bytearray | memoryview) -> tuple[Message, memoryview]:
     if not isinstance(header, dict):
         raise FrameError("the header is no JSON object")
     name = header.get("m")
-    decoder = _decoders.get(name) if isinstance(name, str) else None
-    if decoder is None:
+    cls = _BY_NAME.get(name) if isinstance(name, str) else None
+    if cls is None:
         raise FrameError(f"unknown message {str(name)[:80]!r}; the other end may be newer: upgrade nbdist here")
     try:
-        return decoder(header), view[4 + size :]
+        return _decoder(cls)(header), view[4 + size :]
     except FrameError as error:
         raise FrameError(f"{name}: {error}") from None
 
@@ -227,5 +228,7 @@ def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls, vars(messages))
 
 
-_encoders: dict[type, Callable[[Any], dict[str, Any]]] = {cls: _make_encoder(cls) for cls in MESSAGES}
-_decoders: dict[str, Callable[[Any], Any]] = {cls.__name__: _make_decoder(cls) for cls in MESSAGES}
+_BY_NAME: dict[str, type[Message]] = {cls.__name__: cls for cls in MESSAGES}
+_encoder: Callable[[type[Any]], Callable[[Any], dict[str, Any]]] = cache(_make_encoder)
+_decoder: Callable[[type[Any]], Callable[[Any], Any]] = cache(_make_decoder)
+"""Made at the first message of a kind: making all of them takes longer than a process may take to start."""

@@ -607,8 +607,6 @@ class LoadTask(Message):
     files: tuple[BlobFile, ...] = ()
     ranges: tuple[tuple[int, int, int], ...] = ()
     each: bool = False
-    spool: str = ""
-    """The folder for payloads that are too large for a frame; empty: the one that the slot was started with."""
 
 
 @dataclass(frozen=True, slots=True)

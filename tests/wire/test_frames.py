@@ -66,7 +66,7 @@ def test_every_message_survives_the_trip(cls: type[Message]) -> None:
 
 def test_there_is_no_message_that_the_codec_does_not_know() -> None:
     assert len(MESSAGES) > 40
-    assert set(frames._decoders) == {cls.__name__ for cls in MESSAGES}
+    assert set(frames._BY_NAME) == {cls.__name__ for cls in MESSAGES}
 
 
 @given(st.binary(max_size=300))

@@ -1,0 +1,225 @@
+"""The hub's blobs: files named by their content, pinned by jobs, in a folder that local peers may map.
+
+    folder/nonce      a text that only this user can read: proves that a peer is on this machine
+    folder/incoming/  files that are being written
+    folder/blobs/     complete blobs, each under its name
+
+What a job needs stays while it is pinned. Afterwards a captured value is kept for the next cell, which likely captures
+it again, as long as there is room; a result is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import os
+import secrets
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from nbdist.errors import BlobError
+from nbdist.hub.statedir import make_private, write_private
+from nbdist.wire.blobs import BlobHasher, is_name
+from nbdist.wire.messages import BlobRef
+
+NONCE_FILE = "nonce"
+MAX_BLOB_BYTES = 64 * 1024**3
+CACHE_BYTES = 4 * 1024**3
+"""Blobs that no job needs may take so much, and at most a quarter of what is free; the oldest go first."""
+RESERVE_BYTES = 64 * 1024**2
+"""So much of the disk stays free: the hub's own files need it."""
+
+
+@dataclass(slots=True)
+class _Blob:
+    size: int
+    pins: set[str] = field(default_factory=set)
+    keep: bool = True
+    """Worth keeping when nobody pins it: it was captured, not computed."""
+
+
+class BlobStore:
+    """The blobs in one folder."""
+
+    def __init__(self, folder: Path, cache_bytes: int = CACHE_BYTES) -> None:
+        self.folder = folder
+        self.nonce = secrets.token_hex(32)
+        self._cache_bytes = cache_bytes
+        self._blobs: dict[str, _Blob] = {}
+        self._late: set[str] = set()
+        """Removed here, but the operating system would not let go of the file yet."""
+        for part in (folder, folder / "blobs", folder / "incoming"):
+            part.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(part)
+        write_private(folder / NONCE_FILE, self.nonce.encode())
+        self._clean()
+
+    def proves_local(self, nonce: str) -> bool:
+        """Whether a peer has read the nonce."""
+        return hmac.compare_digest(nonce.encode("utf-8", "surrogatepass"), self.nonce.encode())
+
+    def has(self, name: str) -> bool:
+        """Whether the blob is here, complete."""
+        return name in self._blobs
+
+    def missing(self, refs: Iterable[BlobRef]) -> list[str]:
+        """Which of these blobs are not here, each once."""
+        return list(dict.fromkeys(ref.name for ref in refs if ref.name not in self._blobs))
+
+    def path(self, name: str) -> Path:
+        """Where the blob's file is. Raises BlobError if there is none."""
+        if name not in self._blobs:
+            raise BlobError(f"no blob {name[:16]!r} is here: its job was forgotten, or it was never sent")
+        return self._file(name)
+
+    def open(self, name: str) -> BinaryIO:
+        """The blob's file, to be read. Raises BlobError if there is none."""
+        return open(self.path(name), "rb", buffering=0)
+
+    def size(self, name: str) -> int:
+        """How many bytes the blob has; it must be here."""
+        return self._blobs[name].size
+
+    def placed(self, ref: BlobRef) -> None:
+        """Takes a blob that a local peer has put into the folder under its name. Raises BlobError if it is not there.
+
+        Its bytes are not hashed again: who can write into the folder is the hub's own user.
+        """
+        if not is_name(ref.name):
+            raise BlobError(f"{ref.name[:80]!r} is no name of a blob")
+        try:
+            size = self._file(ref.name).stat().st_size
+        except OSError:
+            raise BlobError(f"blob {ref.name[:16]} was said to be in the hub's folder and is not there") from None
+        if size != ref.size:
+            raise BlobError(f"blob {ref.name[:16]} has {size} bytes, {ref.size} were announced")
+        self._add(ref.name, size)
+
+    def incoming(self, name: str, size: int | None) -> Incoming:
+        """A file that takes the bytes of a blob as they come. Raises BlobError for a bad name, or without room."""
+        if not is_name(name):
+            raise BlobError(f"{name[:80]!r} is no name of a blob: it has 64 hex digits")
+        if size is not None and size > MAX_BLOB_BYTES:
+            raise BlobError(f"a blob may have {MAX_BLOB_BYTES} bytes, this one has {size}")
+        free = shutil.disk_usage(self.folder).free - RESERVE_BYTES
+        if size is not None and size > free:
+            raise BlobError(f"the hub has room for {max(free, 0)} bytes more, this blob has {size}: make room there")
+        return Incoming(self, name, self.folder / "incoming" / secrets.token_hex(16))
+
+    def pin(self, name: str, holder: str, *, keep: bool) -> None:
+        """`holder` needs the blob, which is here."""
+        blob = self._blobs[name]
+        blob.pins.add(holder)
+        blob.keep = blob.keep and keep
+
+    def unpin(self, name: str, holder: str) -> None:
+        """`holder` needs the blob no more."""
+        blob = self._blobs.get(name)
+        if blob is None:
+            return
+        blob.pins.discard(holder)
+        if not blob.pins:
+            self._blobs[name] = self._blobs.pop(name)  # the youngest of those that nobody needs
+            if not blob.keep:
+                self._remove(name)
+            self.shrink()
+
+    def holders(self, name: str) -> Iterable[str]:
+        """Who needs the blob."""
+        blob = self._blobs.get(name)
+        return () if blob is None else tuple(blob.pins)
+
+    def shrink(self) -> None:
+        """Removes the oldest of the blobs that nobody needs until they fit the cache."""
+        free = shutil.disk_usage(self.folder).free
+        idle = [(name, blob.size) for name, blob in self._blobs.items() if not blob.pins]
+        over = sum(size for _, size in idle) - min(self._cache_bytes, free // 4)
+        for name, size in idle:
+            if over <= 0:
+                break
+            self._remove(name)
+            over -= size
+
+    def complete(self, name: str, temporary: Path, size: int) -> None:
+        """Takes a file whose bytes were found to match the name."""
+        if name in self._blobs:
+            temporary.unlink()
+            return
+        os.replace(temporary, self._file(name))
+        self._add(name, size)
+
+    def close(self) -> None:
+        """Removes all blobs."""
+        self._blobs.clear()
+        self._clean()
+
+    def _add(self, name: str, size: int) -> None:
+        self._blobs.setdefault(name, _Blob(size))
+        self._late.discard(name)
+        self._retry_late()
+
+    def _remove(self, name: str) -> None:
+        del self._blobs[name]
+        try:
+            self._file(name).unlink(missing_ok=True)
+        except OSError:  # Windows, while somebody maps the file
+            self._late.add(name)
+
+    def _retry_late(self) -> None:
+        for name in list(self._late):
+            with contextlib.suppress(OSError):
+                self._file(name).unlink(missing_ok=True)
+                self._late.discard(name)
+
+    def _clean(self) -> None:
+        for part in ("blobs", "incoming"):
+            for file in (self.folder / part).glob("*"):
+                with contextlib.suppress(OSError):
+                    file.unlink()
+
+    def _file(self, name: str) -> Path:
+        return self.folder / "blobs" / name
+
+
+class Incoming:
+    """One blob on its way in: written, hashed, and taken in if its bytes match its name.
+
+    `write` may be called in a thread; the others belong to the store's.
+    """
+
+    def __init__(self, store: BlobStore, name: str, path: Path) -> None:
+        self._store = store
+        self._name = name
+        self._path = path
+        self._hasher = BlobHasher()
+        self._file: BinaryIO = open(path, "xb", buffering=0)  # noqa: SIM115 - closed by finish() or abandon()
+
+    def write(self, data: bytes) -> None:
+        """Takes the next bytes."""
+        self._hasher.update(data)
+        if self._hasher.size > MAX_BLOB_BYTES:
+            raise BlobError(f"a blob may have {MAX_BLOB_BYTES} bytes, this one has more")
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+
+    def finish(self) -> int:
+        """Takes the blob in; gives its size. Raises BlobError if its bytes do not match its name."""
+        self._file.close()
+        found = self._hasher.name()
+        if not hmac.compare_digest(found, self._name):
+            self._path.unlink()
+            raise BlobError(
+                f"these {self._hasher.size} bytes are blob {found[:16]}…, not {self._name[:16]}…: "
+                "they were damaged on the way or the value changed while it was sent; send it again"
+            )
+        self._store.complete(self._name, self._path, self._hasher.size)
+        return self._hasher.size
+
+    def abandon(self) -> None:
+        """Removes what has come so far. Does nothing after `finish`."""
+        self._file.close()
+        self._path.unlink(missing_ok=True)

@@ -1,0 +1,365 @@
+"""Where messages meet: peers on one side, the scheduler and the stores on the other.
+
+Synchronous, without sockets and clocks of its own: what comes in is dealt with, and what it leads to is handed to the
+links before the call returns. The scheduler is given headers; payloads go past it, into and out of the stores.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, get_args
+
+from nbdist.driver import Driver, PureMachine
+from nbdist.errors import NbdistError, ProtocolError
+from nbdist.hub import refusal
+from nbdist.hub.access import Grant
+from nbdist.hub.bounds import MAX_OUTPUT_BYTES, check_size, fit_frame
+from nbdist.hub.jobs import JobRecord
+from nbdist.hub.peers import Link, Peer, Peers
+from nbdist.hub.stores import Stores
+from nbdist.scheduler import orders
+from nbdist.scheduler.orders import BlobsReady, Disconnect, DropItems, PeerClosed
+from nbdist.wire import messages as m
+from nbdist.wire.frames import Payload
+from nbdist.wire.messages import Message
+
+log = logging.getLogger("nbdist.hub")
+
+ALLOWED: dict[m.Role, frozenset[type[Message]]] = {
+    "notebook": frozenset(
+        {m.ProveLocal, m.SubmitJob, m.AddItems, m.CloseItems, m.CancelJob, m.TakeResults, m.AttachJob, m.ForgetJob}
+        | {m.BlobPlaced, m.DescribePool, m.ExplainItem, m.StopWorkers, m.MakeInvite, m.CloseInvites, m.ClearPool}
+    ),
+    "worker": frozenset(
+        {m.ProveLocal, m.BlobPlaced, m.WorkerFacts, m.Heartbeat, m.JobReady, m.JobRefused, m.Part, m.SliceCut}
+        | {m.SliceEnded, m.SlotCrashed, m.Leaving, m.Output}
+    ),
+    "viewer": frozenset({m.DescribePool, m.ExplainItem}),
+}
+"""What each role may send after its `Hello`."""
+
+
+class SchedulingMachine(PureMachine, Protocol):
+    """The scheduler, as the hub uses it."""
+
+    def describe(self, now: float) -> dict[str, Any]:
+        """The pool now, as JSON data."""
+
+    def explain(self, job: str, item: int, now: float) -> str:
+        """Why an item is not done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this hub is."""
+
+    hub: str
+    """Its id: the same after a restart on the same state directory."""
+    epoch: int
+    version: str
+
+
+class Switchboard:
+    """The hub without its sockets.
+
+    `requests(peer, message)` answers what neither scheduler nor stores know (`requests.py`); `changed()` is called
+    when peers have come or gone and when jobs have begun or ended.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        machine: SchedulingMachine,
+        stores: Stores,
+        *,
+        clock: Callable[[], float],
+        call_at: Callable[[float, Callable[[], None]], Callable[[], None]],
+        call_soon: Callable[[Callable[[], None]], object],
+    ) -> None:
+        self.identity = identity
+        self.stores = stores
+        self.peers = Peers()
+        self.requests: Callable[[Peer, Message], None] = _no_requests
+        self.changed: Callable[[], None] = _nothing
+        self._machine = machine
+        self._clock = clock
+        self._call_soon = call_soon
+        self._driver = Driver(machine, clock=clock, send=self._send, call_at=call_at)
+        self._inputs: dict[type[Message], Callable[[Peer, Any, Payload], None]] = {
+            m.ProveLocal: self._prove_local,
+            m.BlobPlaced: self._blob_placed,
+            m.SubmitJob: self._submit,
+            m.AddItems: self._add_items,
+            m.CloseItems: self._close_items,
+            m.ForgetJob: self._forget,
+            m.TakeResults: self._take_results,
+            m.AttachJob: self._attach,
+            m.Part: self._part,
+            m.Output: self._output,
+            m.DescribePool: self._ask,
+            m.ExplainItem: self._ask,
+            m.MakeInvite: self._ask,
+            m.CloseInvites: self._ask,
+        }
+        self._outputs: dict[type[Message], Callable[[Peer, Any], None]] = {
+            m.PrepareJob: lambda peer, message: peer.link.send(message, stores.for_prepare(peer.id, message)),
+            m.RunSlice: lambda peer, message: peer.link.send(message, stores.for_slice(message)),
+            m.GrantItems: self._grant_items,
+            m.Answer: _answer,
+            Disconnect: lambda peer, message: peer.link.refuse(_refused(message)),
+        }
+
+    # --- peers ------------------------------------------------------------------------------------------------------
+
+    def greet(self, hello: m.Hello, grant: Grant, link: Link) -> Peer:
+        """Lets a peer in and welcomes it. Raises NbdistError if it may not come in."""
+        protocol = refusal.check_version(hello, self.identity.version)
+        refusal.check_role(hello, grant.role)
+        peer, before = self.peers.add(hello, grant, link)
+        if before is not None:
+            before.link.refuse(m.Refused("replaced", "the same peer has opened another connection", "nothing to do"))
+            self._detach(before)
+        folder = "" if link.is_remote or peer.role == "viewer" else str(self.stores.blobs.folder)
+        who = self.identity
+        link.send(m.Welcome(protocol, who.hub, who.epoch, peer.name, who.version, folder))
+        if peer.role != "viewer":
+            self._driver.receive(peer.id, replace(hello, name=peer.name))
+        self.changed()
+        return peer
+
+    def closed(self, peer: Peer, reason: str = "") -> None:
+        """A peer's connection is gone. Does nothing if it was replaced by a new one."""
+        if self.peers.remove(peer):
+            self._gone(peer, reason)
+            self.changed()
+
+    def receive(self, peer: Peer, message: Message, payload: Payload) -> None:
+        """Deals with a message of a peer. Raises NbdistError if the peer may not send it."""
+        kind = type(message)
+        if kind not in ALLOWED[peer.role]:
+            raise refusal.wrong_role(peer.role, kind.__name__)
+        handle = self._inputs.get(kind)
+        if handle is not None:
+            handle(peer, message, payload)
+            return
+        self._driver.receive(peer.id, message, payload)
+
+    def blob_came(self, name: str) -> None:
+        """A blob is complete: jobs that waited for it go on."""
+        for record in self.stores.blob_came(name):
+            self._driver.receive(record.peer, BlobsReady(record.job))
+
+    def describe(self) -> dict[str, Any]:
+        """The pool now: `workers`, `jobs` and `hub`."""
+        return self._machine.describe(self._clock())
+
+    def explain(self, job: str, item: int) -> str:
+        """Why an item is not done, as text."""
+        return self._machine.explain(job, item, self._clock())
+
+    def stop(self) -> None:
+        """Says good-bye to everybody and stops the timer."""
+        self._driver.stop()
+        for peer in list(self.peers):
+            peer.link.refuse(m.Refused("stopped", "the hub was stopped", "start it again: nbdist hub"))
+
+    def _gone(self, peer: Peer, reason: str) -> None:
+        self._detach(peer)
+        if peer.role != "viewer":
+            self._driver.receive(peer.id, PeerClosed(reason))
+
+    def _detach(self, peer: Peer) -> None:
+        """Results wait until the notebook says how far it has come."""
+        for record in self.stores.of_peer(peer.id):
+            record.attached = False
+
+    # --- in ---------------------------------------------------------------------------------------------------------
+
+    def _prove_local(self, peer: Peer, message: m.ProveLocal, payload: Payload) -> None:
+        if peer.link.is_remote or not self.stores.blobs.proves_local(message.nonce):
+            raise refusal.RefusalError("access", "the proof of being on this machine is wrong", "connect without it")
+        peer.is_local = True
+
+    def _blob_placed(self, peer: Peer, message: m.BlobPlaced, payload: Payload) -> None:
+        if not peer.is_local:
+            raise ProtocolError("a blob was said to be in the hub's folder by a peer that did not prove to be local")
+        self.stores.blobs.placed(message.blob)
+        self.blob_came(message.blob.name)
+
+    def _submit(self, peer: Peer, message: m.SubmitJob, payload: Payload) -> None:
+        check_size(payload)
+        record = self.stores.submit(peer.id, peer.grant, message, payload)
+        record.attached = True
+        peer.link.send(m.NeedBlobs(record.job, tuple(sorted(record.missing))))
+        self._driver.receive(peer.id, message, payload)
+        if not record.missing:
+            self._driver.receive(peer.id, BlobsReady(record.job))
+        self.changed()
+
+    def _add_items(self, peer: Peer, message: m.AddItems, payload: Payload) -> None:
+        record = self.stores.owned(message.job, peer.id, peer.grant)
+        if record is None or record.finished is not None:
+            return
+        if self.stores.add_items(record, message, payload):
+            self._driver.receive(peer.id, message, payload)
+        elif record.items is not None and not record.items.holds(message.start):
+            # it is finished, and was sent again because the word of that was lost with a connection
+            self._grant_items(peer, m.GrantItems(message.job, len(payload)))
+
+    def _close_items(self, peer: Peer, message: m.CloseItems, payload: Payload) -> None:
+        if self.stores.owned(message.job, peer.id, peer.grant) is not None:
+            self._driver.receive(peer.id, message)
+
+    def _forget(self, peer: Peer, message: m.ForgetJob, payload: Payload) -> None:
+        if self.stores.owned(message.job, peer.id, peer.grant) is not None:
+            self._driver.receive(peer.id, message)
+            self.stores.forget(message.job)  # the scheduler may have forgotten it before
+            self.changed()
+
+    def _take_results(self, peer: Peer, message: m.TakeResults, payload: Payload) -> None:
+        record = self.stores.owned(message.job, peer.id, peer.grant)
+        if record is not None:
+            self.stores.take(record, message)
+            self._deliver(record)
+
+    def _attach(self, peer: Peer, message: m.AttachJob, payload: Payload) -> None:
+        record = self.stores.owned(message.job, peer.id, peer.grant)
+        if record is None:
+            reason = "the hub does not know this job: it was started anew, or the job was forgotten"
+            peer.link.send(m.JobFinished(message.job, "cancelled", message.seq, None, reason))
+            return
+        record.peer, record.attached = peer.id, True
+        self.stores.take(record, message)
+        record.results.rewind()
+        if record.missing:
+            self._ask_for_blobs(peer, record)
+        if record.progress is not None:
+            peer.link.send_if_room(record.progress)
+        if record.finished is not None:
+            peer.link.send(record.finished)
+        else:
+            self._driver.receive(peer.id, record.submit)  # it may have ended while the notebook was away
+        self._deliver(record)
+
+    def _ask_for_blobs(self, peer: Peer, record: JobRecord) -> None:
+        """Says again which blobs are missing; a local peer may have placed some, and not been heard saying so."""
+        if peer.is_local:
+            for name in self.stores.adopt_blobs(record):
+                self.blob_came(name)
+        peer.link.send(m.NeedBlobs(record.job, tuple(sorted(record.missing))))
+
+    def _part(self, peer: Peer, message: m.Part, payload: Payload) -> None:
+        check_size(payload)
+        if message.blob is None:
+            self._driver.receive(peer.id, message, payload)
+        elif not self.stores.blobs.has(message.blob.name):
+            self._driver.receive(peer.id, m.SliceEnded(message.attempt, "the blob with its results did not arrive"))
+        else:
+            holder = f"part of {peer.id}"
+            self.stores.blobs.pin(message.blob.name, holder, keep=False)
+            self._driver.receive(peer.id, message, payload)
+            self.stores.blobs.unpin(message.blob.name, holder)
+
+    def _output(self, peer: Peer, message: m.Output, payload: Payload) -> None:
+        record = self.stores.get(message.job)
+        notebook = None if record is None else self._notebook(record)
+        if notebook is not None:
+            cut = max(0, len(payload) - MAX_OUTPUT_BYTES)
+            named = replace(message, worker=peer.name, cut_bytes=max(0, message.cut_bytes) + cut)
+            notebook.link.send_if_room(named, payload[:MAX_OUTPUT_BYTES])
+
+    def _ask(self, peer: Peer, message: Message, payload: Payload) -> None:
+        self.requests(peer, message)
+
+    # --- out --------------------------------------------------------------------------------------------------------
+
+    def _send(self, to: str, message: Message, payload: Payload) -> None:
+        try:
+            if to == orders.STORES:
+                self._store(message, payload)
+            elif isinstance(message, (m.JobProgress, m.JobFinished, m.Notice)):
+                self._tell_notebook(message)
+            else:
+                peer = self.peers.get(to)
+                if peer is not None:
+                    self._outputs.get(type(message), _pass_on)(peer, message)
+        except NbdistError as error:
+            self._cannot_send(to, message, error)
+
+    def _store(self, message: Message, payload: Payload) -> None:
+        if isinstance(message, m.Result):
+            kept = b"" if message.fault is not None or message.blob is not None else payload
+            record = self.stores.keep_result(message, kept)
+            if record is not None:
+                self._deliver(record)
+        elif isinstance(message, DropItems):
+            self.stores.drop_items(message.job, message.start)
+        elif isinstance(message, m.ForgetJob):
+            self.stores.forget(message.job)
+            self.changed()
+
+    def _tell_notebook(self, message: m.JobProgress | m.JobFinished | m.Notice) -> None:
+        record = self.stores.get(message.job)
+        if record is None:
+            return
+        peer = self._notebook(record)
+        if isinstance(message, m.JobProgress):
+            record.progress = message = fit_frame(message)
+            if peer is not None:
+                peer.link.send_if_room(message)
+            return
+        if isinstance(message, m.JobFinished):
+            record.finished = message
+            if record.items is not None:
+                record.items.clear()
+            self.changed()
+        if peer is not None:
+            peer.link.send(message)
+
+    def _grant_items(self, peer: Peer, message: m.GrantItems) -> None:
+        record = self.stores.get(message.job)
+        if record is not None and record.items is not None:
+            record.items.grant(message.more_bytes)
+        peer.link.send(message)
+
+    def _deliver(self, record: JobRecord) -> None:
+        peer = self._notebook(record)
+        if peer is not None:
+            for message, payload in record.results.sendable():
+                peer.link.send(message, payload)
+
+    def _notebook(self, record: JobRecord) -> Peer | None:
+        return self.peers.get(record.peer) if record.attached else None
+
+    def _cannot_send(self, to: str, message: Message, error: NbdistError) -> None:
+        """A message cannot be put together: its job ends with the reason, everything else goes on."""
+        log.error("%s to %s: %s", type(message).__name__, to, error)
+        record = self.stores.get(getattr(message, "job", ""))
+        if record is not None:
+            order = m.CancelJob(record.job, f"the hub could not send {type(message).__name__}: {error}")
+            self._call_soon(lambda: self._driver.receive(record.peer, order))
+
+
+def _answer(peer: Peer, message: m.Answer) -> None:
+    """The scheduler's answers are lines of text; engines read JSON, as from all other answers."""
+    peer.link.send(message, json.dumps(message.text.splitlines()).encode() if message.text else b"")
+
+
+def _pass_on(peer: Peer, message: Message) -> None:
+    peer.link.send(message)
+
+
+def _refused(message: Disconnect) -> m.Refused:
+    known: list[refusal.Code] = [code for code in get_args(refusal.Code) if code == message.code]
+    return m.Refused(known[0] if known else "protocol", message.reason, message.todo)
+
+
+def _no_requests(peer: Peer, message: Message) -> None:
+    peer.link.send(m.Answer(getattr(message, "request", 0), "this hub does not answer that"))
+
+
+def _nothing() -> None:
+    """Until somebody wants to know."""

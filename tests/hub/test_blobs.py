@@ -1,0 +1,110 @@
+"""The blob store: pins, the cache of what nobody pins, files of local peers."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from nbdist.errors import BlobError
+from nbdist.hub.blobs import RESERVE_BYTES, BlobStore
+from nbdist.wire.blobs import blob_name
+from nbdist.wire.messages import BlobRef
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> BlobStore:
+    return BlobStore(tmp_path / "store", cache_bytes=250)
+
+
+def put(store: BlobStore, data: bytes) -> str:
+    name = blob_name([data])
+    incoming = store.incoming(name, len(data))
+    for at in range(0, len(data), 7):
+        incoming.write(data[at : at + 7])
+    assert incoming.finish() == len(data)
+    return name
+
+
+def test_what_comes_in_is_a_private_file_under_its_name(store: BlobStore) -> None:
+    name = put(store, b"some bytes")
+    assert store.path(name).read_bytes() == b"some bytes"
+    assert store.size(name) == 10
+    assert [part.stat().st_mode & 0o777 for part in (store.folder, store.path(name).parent)] == [0o700, 0o700]
+    assert store.missing([BlobRef(name, 10), BlobRef("0" * 64, 1), BlobRef("0" * 64, 1)]) == ["0" * 64]
+
+
+def test_an_abandoned_blob_leaves_nothing(store: BlobStore) -> None:
+    incoming = store.incoming("0" * 64, 100)
+    incoming.write(b"half")
+    incoming.abandon()
+    assert not store.has("0" * 64)
+    assert list((store.folder / "incoming").iterdir()) == []
+
+
+def test_what_no_job_needs_is_kept_while_there_is_room_the_oldest_goes_first(store: BlobStore) -> None:
+    names = [put(store, bytes([number]) * 100) for number in range(3)]
+    for name in names:
+        store.pin(name, "job", keep=True)
+    for name in (names[1], names[0], names[2]):
+        store.unpin(name, "job")
+    assert [store.has(name) for name in names] == [True, False, True]
+    assert not (store.folder / "blobs" / names[1]).exists()
+
+
+def test_what_is_pinned_stays_whatever_its_size(store: BlobStore) -> None:
+    name = put(store, b"x" * 1000)
+    store.pin(name, "a", keep=True)
+    store.pin(name, "b", keep=True)
+    store.unpin(name, "a")
+    assert list(store.holders(name)) == ["b"]
+    assert store.has(name)
+    store.unpin(name, "b")
+    assert not store.has(name)
+    store.unpin(name, "b")
+    assert list(store.holders(name)) == []
+
+
+def test_a_result_goes_as_soon_as_nobody_needs_it(store: BlobStore) -> None:
+    name = put(store, b"x")
+    store.pin(name, "job#1", keep=False)
+    store.unpin(name, "job#1")
+    assert not store.has(name)
+    with pytest.raises(BlobError, match="forgotten"):
+        store.path(name)
+
+
+def test_a_placed_blob_must_be_there_with_its_size(store: BlobStore) -> None:
+    name = blob_name([b"abc"])
+    with pytest.raises(BlobError, match="not there"):
+        store.placed(BlobRef(name, 3))
+    (store.folder / "blobs" / name).write_bytes(b"abc")
+    with pytest.raises(BlobError, match="3 bytes, 4 were"):
+        store.placed(BlobRef(name, 4))
+    with pytest.raises(BlobError, match="no name"):
+        store.placed(BlobRef("../../etc/passwd", 3))
+    store.placed(BlobRef(name, 3))
+    assert store.has(name)
+
+
+def test_the_nonce_is_the_only_proof(store: BlobStore) -> None:
+    assert store.proves_local((store.folder / "nonce").read_text())
+    assert not store.proves_local("")
+    assert not store.proves_local("\udcff")
+
+
+def test_files_of_an_earlier_hub_are_swept(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    put(store, b"old")
+    assert not BlobStore(tmp_path).has(blob_name([b"old"]))
+    assert list((tmp_path / "blobs").iterdir()) == []
+
+
+def test_a_blob_for_which_there_is_no_room_is_refused(store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = RESERVE_BYTES + 1000
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+    store.incoming("0" * 64, 1000).abandon()
+    with pytest.raises(BlobError, match="room for"):
+        store.incoming("0" * 64, 1001)

@@ -1,0 +1,89 @@
+"""The state directory: private, locked, counted; shared memory that a killed hub left is swept."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from nbdist.hub import statedir
+from nbdist.hub.statedir import SharedFolder, StateBusyError, StateDir, sweep_shared_memory, write_private
+
+
+def test_one_hub_at_a_time(tmp_path: Path) -> None:
+    first = StateDir(tmp_path / "state")
+    with pytest.raises(StateBusyError, match="already runs"):
+        StateDir(tmp_path / "state")
+    first.close()
+    first.close()
+    StateDir(tmp_path / "state").close()
+
+
+def test_the_epoch_grows_with_every_start(tmp_path: Path) -> None:
+    epochs = []
+    for _ in range(3):
+        state = StateDir(tmp_path)
+        epochs.append(state.next_epoch())
+        state.close()
+    assert epochs == [1, 2, 3]
+
+
+def test_files_are_private_and_replaced_whole(tmp_path: Path) -> None:
+    state = StateDir(tmp_path)
+    assert state.read("x.json") == {}
+    state.write("x.json", {"a": 1})
+    state.write("x.json", {"b": 2})
+    assert state.read("x.json") == {"b": 2}
+    assert (tmp_path / "x.json").stat().st_mode & 0o777 == 0o600
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["lock", "x.json"]
+    (tmp_path / "x.json").write_text("[1, 2")
+    assert state.read("x.json") == {}
+    state.close()
+
+
+def test_a_file_that_cannot_be_replaced_leaves_no_rest(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OSError):
+        write_private(tmp_path / "taken", b"x")
+    assert [file.name for file in tmp_path.iterdir()] == ["taken"]
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(statedir, "SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(statedir, "SHARED_MIN_AGE_SECONDS", -1.0)
+    return tmp_path
+
+
+def test_a_shared_folder_is_private_and_goes(shared: Path) -> None:
+    folder = SharedFolder()
+    assert folder.path.parent == shared
+    assert folder.path.stat().st_mode & 0o777 == 0o700
+    folder.close()
+    assert list(shared.iterdir()) == []
+
+
+def test_without_enough_shared_memory_there_is_no_folder(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statedir.shutil, "disk_usage", lambda path: SimpleNamespace(free=2**20))
+    with pytest.raises(OSError):
+        SharedFolder()
+    assert list(shared.iterdir()) == []
+
+
+def test_only_folders_of_hubs_that_are_gone_are_swept(shared: Path) -> None:
+    living, dead = SharedFolder(), SharedFolder()
+    os.close(dead._lock)  # as the end of its process does
+    (shared / "nbdist-hub-elsewhere").mkdir()
+    (shared / "another").mkdir()
+    sweep_shared_memory()
+    assert sorted(path.name for path in shared.iterdir()) == sorted(["another", living.path.name])
+    living.close()
+
+
+def test_a_young_folder_is_left_alone(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statedir, "SHARED_MIN_AGE_SECONDS", 60.0)
+    (shared / "nbdist-hub-young").mkdir()
+    sweep_shared_memory()
+    assert (shared / "nbdist-hub-young").exists()

@@ -1,0 +1,324 @@
+"""The switchboard with a machine that says what the test wants: what is attached, kept, passed on and refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nbdist.driver import Send
+from nbdist.errors import ProtocolError
+from nbdist.hub import bounds
+from nbdist.hub.access import Grant
+from nbdist.hub.blobs import BlobStore
+from nbdist.hub.peers import Peer
+from nbdist.hub.refusal import RefusalError
+from nbdist.hub.stores import Stores
+from nbdist.hub.switchboard import ALLOWED, Identity, Switchboard
+from nbdist.scheduler.orders import STORES, BlobsReady, Disconnect, DropItems, PeerClosed
+from nbdist.wire import blocks, frames
+from nbdist.wire import messages as m
+from nbdist.wire.messages import Message
+
+VERSION = "9.9"
+MACHINE = m.Machine("host", "linux", "x86_64", "3.11.7", "cpython", VERSION)
+
+
+class Script:
+    """Stands for the scheduler: keeps its inputs, and answers the next one with what it was told to."""
+
+    def __init__(self) -> None:
+        self.inputs: list[tuple[str, Message]] = []
+        self.answers: list[Send] = []
+
+    def receive(self, peer: str, message: Message, now: float, payload_bytes: int = 0) -> list[Send]:
+        self.inputs.append((peer, message))
+        answers, self.answers = self.answers, []
+        return answers
+
+    def tick(self, now: float) -> list[Send]:
+        return []
+
+    def deadline(self) -> float | None:
+        return None
+
+    def describe(self, now: float) -> dict[str, Any]:
+        return {}
+
+    def explain(self, job: str, item: int, now: float) -> str:
+        return ""
+
+
+class Wire:
+    """A link that encodes what it is given, as a real one does, and keeps it."""
+
+    def __init__(self, is_remote: bool = False) -> None:
+        self.is_remote = is_remote
+        self.sent: list[tuple[Message, bytes]] = []
+
+    def send(self, message: Message, payload: Any = b"") -> None:
+        decoded, data = frames.decode(frames.encode(message, payload))
+        self.sent.append((decoded, bytes(data)))
+
+    def send_if_room(self, message: Message, payload: Any = b"") -> None:
+        self.send(message, payload)
+
+    def refuse(self, refused: m.Refused) -> None:
+        self.send(refused)
+
+    def of(self, kind: type[Message]) -> list[tuple[Any, bytes]]:
+        return [entry for entry in self.sent if isinstance(entry[0], kind)]
+
+
+class World:
+    def __init__(self, folder: Path) -> None:
+        self.script = Script()
+        self.later: list[Callable[[], None]] = []
+        self.blobs = BlobStore(folder)
+        self.stores = Stores(self.blobs, make_spool=lambda: pytest.fail("nothing here needs a spool"))
+        self.board = Switchboard(
+            Identity("hub", 3, VERSION),
+            self.script,
+            self.stores,
+            clock=lambda: 0.0,
+            call_at=lambda when, callback: lambda: None,
+            call_soon=self.later.append,
+        )
+        self.notebook, self.n = self.join("notebook", "n1")
+        self.worker, self.w = self.join("worker", "w1")
+
+    def join(self, role: Any, peer: str, **wire: Any) -> tuple[Peer, Wire]:
+        link = Wire(**wire)
+        grant = Grant("notebooks", role) if role == "notebook" else Grant(f"of {peer}", role, peer=peer)
+        return self.board.greet(m.Hello(role, 1, 1, MACHINE, peer, "laptop", 1), grant, link), link
+
+    def says(self, peer: Peer, message: Message, payload: bytes = b"", then: list[Send] | None = None) -> None:
+        self.script.answers = then or []
+        self.board.receive(peer, message, payload)
+
+    def submit(self, job: str = "j", payload: bytes = b"task", **fields: Any) -> None:
+        self.says(self.notebook, m.SubmitJob(job, job, MACHINE, m.JobOptions(), **fields), payload)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def part(seq: int, payload: bytes, world: World) -> None:
+    result = m.Result("j", seq, seq, seq + 1, "laptop")
+    message = m.Part("j", (3, seq), seq, seq + 1, 0.1, final=True)
+    world.says(world.worker, message, payload, then=[Send(STORES, result)])
+
+
+def test_a_greeting_is_answered_and_told_to_the_scheduler_with_the_name_it_was_given(world: World) -> None:
+    _, other = world.join("worker", "w2", is_remote=True)
+    (welcome, _), (remote, _) = world.w.sent[0], other.sent[0]
+    assert isinstance(welcome, m.Welcome)
+    assert isinstance(remote, m.Welcome)
+    assert (welcome.hub, welcome.epoch, welcome.name, remote.name) == ("hub", 3, "laptop", "laptop-2")
+    assert welcome.folder == str(world.blobs.folder)
+    assert remote.folder == ""
+    hello = world.script.inputs[-1][1]
+    assert isinstance(hello, m.Hello)
+    assert hello.name == "laptop-2"
+
+
+def test_a_submitted_job_without_blobs_is_ready_at_once(world: World) -> None:
+    world.submit(ranges=((0, 3, 1),))
+    assert world.n.of(m.NeedBlobs) == [(m.NeedBlobs("j", ()), b"")]
+    assert [type(message) for _, message in world.script.inputs[-2:]] == [m.SubmitJob, BlobsReady]
+
+
+def test_a_job_waits_for_its_blobs_each_named_once(world: World, tmp_path: Path) -> None:
+    from nbdist.wire.blobs import blob_name
+
+    ref = m.BlobRef(blob_name([b"abc"]), 3)
+    world.submit(payload=b"", task=ref, blobs=(ref,), ranges=((0, 3, 1),))
+    assert world.n.of(m.NeedBlobs)[0][0].names == (ref.name,)
+    assert not isinstance(world.script.inputs[-1][1], BlobsReady)
+    (tmp_path / "blobs" / ref.name).write_bytes(b"abc")
+    with pytest.raises(ProtocolError, match="did not prove"):
+        world.says(world.notebook, m.BlobPlaced(ref))
+    world.says(world.notebook, m.ProveLocal(world.blobs.nonce))
+    world.says(world.notebook, m.BlobPlaced(ref))
+    assert world.script.inputs[-1] == ("n1", BlobsReady("j"))
+
+
+def test_payloads_are_attached_on_the_way_out(world: World) -> None:
+    world.submit()
+    block = blocks.join([(2, b"ab"), (1, b"c")])
+    prepare, run = m.PrepareJob("j", m.JobOptions()), m.RunSlice("j", (3, 1), 0, 2, 3)
+    world.says(world.notebook, m.AddItems("j", 0, 3), block, then=[Send("w1", prepare), Send("w1", run)])
+    assert world.w.of(m.PrepareJob) == [(prepare, b"task")]
+    payload = world.w.of(m.RunSlice)[0][1]
+    assert payload == (2).to_bytes(8, "big") + blocks.join([(1, b"c")])
+
+
+def test_what_cannot_be_put_together_ends_its_job_and_nobody_is_blamed(world: World) -> None:
+    world.submit()
+    order = m.RunSlice("j", (3, 1), 0, 5, 9)
+    world.says(world.worker, m.Heartbeat(), then=[Send("w1", order)])
+    assert world.w.of(m.RunSlice) == []
+    for callback in world.later:
+        callback()
+    peer, message = world.script.inputs[-1]
+    assert (peer, type(message)) == ("n1", m.CancelJob)
+    assert "could not send RunSlice" in message.reason  # type: ignore[attr-defined]
+
+
+def test_results_go_to_the_notebook_with_their_payload(world: World) -> None:
+    world.submit()
+    part(1, b"one", world)
+    assert world.n.of(m.Result) == [(m.Result("j", 1, 1, 2, "laptop"), b"one")]
+
+
+def test_a_fault_has_no_payload(world: World) -> None:
+    world.submit()
+    fault = m.ItemFault(4, "crashed", "killed", "laptop", 3)
+    crash = m.SlotCrashed((3, 1), 4, "killed")
+    world.says(world.worker, crash, b"x", then=[Send(STORES, m.Result("j", 1, 4, 5, "laptop", fault=fault))])
+    assert world.n.of(m.Result)[0][1] == b""
+
+
+def test_results_wait_while_the_notebook_is_away(world: World) -> None:
+    world.submit()
+    world.board.closed(world.notebook, "gone")
+    assert world.script.inputs[-1] == ("n1", PeerClosed("gone"))
+    part(1, b"one", world)
+    part(2, b"two", world)
+    world.notebook, link = world.join("notebook", "n1")
+    part(3, b"three", world)
+    assert link.of(m.Result) == [], "it has not said how far it has come"
+    world.says(world.notebook, m.AttachJob("j", 1, 10_000))
+    assert [payload for _, payload in link.of(m.Result)] == [b"two", b"three"]
+
+
+def test_results_that_were_lost_with_a_connection_are_sent_again(world: World) -> None:
+    world.submit()
+    part(1, b"one", world)
+    part(2, b"two", world)
+    assert len(world.n.of(m.Result)) == 2
+    world.notebook, link = world.join("notebook", "n1")
+    world.says(world.notebook, m.AttachJob("j", 1, 10_000))
+    assert [payload for _, payload in link.of(m.Result)] == [b"two"]
+
+
+def test_a_result_of_a_forgotten_job_is_dropped(world: World) -> None:
+    world.submit()
+    world.says(world.notebook, m.ForgetJob("j"))
+    part(1, b"one", world)
+    assert world.n.of(m.Result) == []
+    assert world.stores.get("j") is None
+
+
+def test_a_part_whose_blob_did_not_arrive_gives_its_items_back(world: World) -> None:
+    world.submit()
+    message = m.Part("j", (3, 1), 0, 1, 0.1, final=True, blob=m.BlobRef("0" * 64, 10))
+    world.says(world.worker, message)
+    assert isinstance(world.script.inputs[-1][1], m.SliceEnded)
+
+
+def test_jobs_of_others_are_out_of_reach_but_may_be_cancelled(world: World) -> None:
+    world.submit()
+    other, _ = world.join("notebook", "n2")
+    for message in (m.TakeResults("j", 0, 1), m.AttachJob("j", 0, 1), m.ForgetJob("j"), m.CloseItems("j", 0)):
+        with pytest.raises(ProtocolError, match="another notebook"):
+            world.says(other, message)
+    with pytest.raises(ProtocolError, match="another notebook"):
+        world.says(other, m.SubmitJob("j", "j", MACHINE, m.JobOptions()))
+    world.says(other, m.CancelJob("j"))
+    assert world.script.inputs[-1] == ("n2", m.CancelJob("j"))
+
+
+def test_output_is_named_cut_and_passed_on(world: World) -> None:
+    world.submit()
+    text = b"x" * (bounds.MAX_OUTPUT_BYTES + 10)
+    world.says(world.worker, m.Output("j", (3, 1), 4, "stdout", worker="lie", cut_bytes=5), text)
+    message, payload = world.n.of(m.Output)[0]
+    assert (message.worker, message.cut_bytes, len(payload)) == ("laptop", 15, bounds.MAX_OUTPUT_BYTES)
+    world.says(world.worker, m.Output("unknown", (3, 1), 4, "stdout"), b"text")
+    assert len(world.n.of(m.Output)) == 1
+
+
+@pytest.mark.parametrize("role", ["notebook", "worker", "viewer"])
+def test_a_role_may_send_its_messages_and_no_others(world: World, role: Any) -> None:
+    peer, _ = world.join(role, "p9")
+    for kind in set(m.MESSAGES) - ALLOWED[role]:
+        message = object.__new__(kind)
+        with pytest.raises(RefusalError) as caught:
+            world.board.receive(peer, message, b"")
+        assert caught.value.code == "access"
+
+
+def test_a_payload_that_could_not_be_passed_on_is_refused(world: World) -> None:
+    with pytest.raises(ProtocolError, match="is a blob"):
+        world.submit(payload=b"x" * (bounds.MAX_PAYLOAD_BYTES + 1))
+
+
+@pytest.mark.parametrize("job", ["", "a#1", "a b", "x" * 101, "a\n"])
+def test_ids_of_jobs_have_a_form(world: World, job: str) -> None:
+    with pytest.raises(ProtocolError, match="a job's id"):
+        world.submit(job)
+
+
+def test_the_scheduler_may_disconnect_a_peer(world: World) -> None:
+    order = Disconnect("protocol", "lies", "stop lying")
+    world.says(world.worker, m.Heartbeat(), then=[Send("w1", order), Send("gone", m.Acknowledge(()))])
+    assert world.w.sent[-1][0] == m.Refused("protocol", "lies", "stop lying")
+
+
+def test_the_last_state_comes_again_after_a_reconnect(world: World) -> None:
+    world.submit()
+    progress = m.JobProgress("j", 1.0, 10, 3, 0, 0, 1, 2.0)
+    finished = m.JobFinished("j", "done", 0, 10)
+    world.says(world.worker, m.Heartbeat(), then=[Send("n1", progress), Send("n1", finished)])
+    world.notebook, link = world.join("notebook", "n1")
+    assert world.n.sent[-1][0].code == "replaced"  # type: ignore[attr-defined]
+    world.says(world.notebook, m.AttachJob("j", 0, 1000))
+    assert [message for message, _ in link.sent[1:]] == [progress, finished]
+
+
+def test_progress_with_too_many_rows_is_cut_to_what_a_frame_holds(world: World) -> None:
+    world.submit()
+    rows = tuple(m.WorkerRow(f"w{n}", 4, "refused", "é" * 3000, running=tuple(range(64))) for n in range(64))
+    progress = m.JobProgress("j", 1.0, 10, 3, 0, 0, 1, 2.0, rows, 5)
+    world.says(world.worker, m.Heartbeat(), then=[Send("n1", progress)])
+    sent = world.n.of(m.JobProgress)[0][0]
+    assert 0 < len(sent.workers) < 64
+    assert len(sent.workers) + sent.more_workers == 69
+    assert sent.workers[0].name == "w0"
+    assert bounds.fit_frame(sent) is sent
+
+
+def test_credit_that_was_lost_with_a_connection_is_given_again(world: World) -> None:
+    world.submit()
+    block = blocks.join([(1, b"a")])
+    for start in (0, 1):
+        world.says(world.notebook, m.AddItems("j", start, 1), block)
+    world.says(world.worker, m.Heartbeat(), then=[Send(STORES, DropItems("j", 0, 1))])
+    for start in (0, 1):
+        world.says(world.notebook, m.AddItems("j", start, 1), block)
+    assert world.n.of(m.GrantItems) == [(m.GrantItems("j", len(block)), b"")]
+    assert len([1 for _, message in world.script.inputs if isinstance(message, m.AddItems)]) == 2
+
+
+def test_a_blob_that_was_placed_unheard_is_found_after_a_reconnect(world: World, tmp_path: Path) -> None:
+    refs = [m.BlobRef(f"{n}" * 64, 3) for n in range(2)]
+    world.submit(payload=b"", blobs=tuple(refs), ranges=((0, 3, 1),))
+    (tmp_path / "blobs" / refs[0].name).write_bytes(b"abc")
+    world.notebook, link = world.join("notebook", "n1")
+    world.says(world.notebook, m.ProveLocal(world.blobs.nonce))
+    world.says(world.notebook, m.AttachJob("j", 0, 1000))
+    assert link.of(m.NeedBlobs)[0][0].names == (refs[1].name,)
+    (tmp_path / "blobs" / refs[1].name).write_bytes(b"abc")
+    world.says(world.notebook, m.AttachJob("j", 0, 1000))
+    assert (("n1", BlobsReady("j"))) in world.script.inputs
+
+
+def test_an_answer_in_lines_is_json_too(world: World) -> None:
+    answers = [Send("n1", m.Answer(4, text="laptop\ndesk")), Send("n1", m.Answer(5))]
+    world.says(world.notebook, m.StopWorkers(4), then=answers)
+    assert [payload for _, payload in world.n.of(m.Answer)] == [b'["laptop", "desk"]', b""]

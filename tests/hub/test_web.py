@@ -1,0 +1,98 @@
+"""The HTTP doors beside blobs: joining, the pool as data and as a page, logging in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.real
+WithHub = Callable[..., None]
+
+
+def test_an_invite_is_traded_for_a_credential_of_the_workers_own(with_hub: WithHub) -> None:
+    async def scenario(hub: Any) -> None:
+        body = json.dumps({"name": "laptop", "peer": "w1"}).encode()
+        status, answer, _ = await hub.request("POST", "/join", hub.hub.keys.invite, body)
+        assert status == 200
+        key = json.loads(answer)["key"]
+        assert key != hub.hub.keys.invite
+        async with hub.client("worker", "w1", key=key) as worker:
+            assert type(worker.log[0][0]).__name__ == "Welcome"
+        async with hub.client("worker", "w2", key=key) as thief:
+            assert thief.log[0][0].code == "access"
+        assert (await hub.request("POST", "/join", key, body))[0] == 409
+        assert (await hub.request("POST", "/join", "wrong", body))[0] == 401
+        assert (await hub.request("POST", "/join", hub.hub.keys.invite, b"no json"))[0] == 400
+
+    with_hub(scenario)
+
+
+def test_the_pool_is_for_those_who_may_look(with_hub: WithHub) -> None:
+    async def scenario(hub: Any) -> None:
+        assert (await hub.request("GET", "/api/pool"))[0] == 401
+        assert (await hub.request("GET", "/api/pool", hub.worker_key("w1")))[0] == 403
+        status, answer, _ = await hub.request("GET", "/api/pool", hub.hub.keys.notebook)
+        assert status == 200
+        assert set(json.loads(answer)) >= {"workers", "jobs", "hub"}
+        assert (await hub.request("GET", "/api/explain?job=j&item=3", hub.hub.keys.notebook))[0] == 200
+        assert (await hub.request("GET", "/api/explain?job=j&item=x", hub.hub.keys.notebook))[0] == 400
+
+    with_hub(scenario)
+
+
+def test_a_browser_logs_in_once_and_sees_escaped_names(with_hub: WithHub) -> None:
+    async def scenario(hub: Any) -> None:
+        status, page, headers = await hub.request("GET", "/")
+        assert (status, b"Machines" in page) == (200, False)
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        path = json.loads((await hub.request("POST", "/api/login", hub.hub.keys.notebook))[1])["path"]
+        code = json.dumps({"code": path.split("=")[1]}).encode()
+        status, _, headers = await hub.request("POST", "/login", body=code)
+        assert status == 204
+        cookie = headers["Set-Cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=Strict" in cookie
+        assert (await hub.request("POST", "/login", body=code))[0] == 401
+        async with hub.client("worker", "w1", slots=2, name="<script>alert(1)</script>"):
+            status, page, _ = await hub.request("GET", "/", Cookie=cookie.split(";")[0])
+        assert status == 200
+        assert b"<script>" not in page
+        assert b"&lt;script&gt;alert(1)" in page
+        assert (await hub.request("POST", "/api/login", Cookie=cookie.split(";")[0]))[0] == 403
+
+    with_hub(scenario)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("GET", "/", {"Host": "evil.example"}),
+        ("GET", "/worker.pyz", {"Host": ""}),
+        ("GET", "/api/pool", {"Host": "127.0.0.1.evil.example:80"}),
+        ("POST", "/login", {"Origin": "http://evil.example"}),
+        ("POST", "/join", {"Origin": "null"}),
+        ("PUT", "/blobs/" + "0" * 64, {"Origin": "http://127.0.0.1:1"}),
+    ],
+)
+def test_foreign_hosts_and_origins_are_turned_away(
+    with_hub: WithHub, method: str, path: str, headers: dict[str, str]
+) -> None:
+    async def scenario(hub: Any) -> None:
+        assert (await hub.request(method, path, hub.hub.keys.notebook, **headers))[0] == 403
+
+    with_hub(scenario)
+
+
+def test_what_is_not_there_is_a_line_of_text(with_hub: WithHub) -> None:
+    async def scenario(hub: Any) -> None:
+        status, answer, headers = await hub.request("GET", "/nothing")
+        assert (status, answer.count(b"\n")) == (404, 1)
+        assert headers["Content-Type"].startswith("text/plain")
+        assert (await hub.request("DELETE", "/api/pool"))[0] == 405
+        assert (await hub.request("GET", "/style.css"))[0] == 200
+        assert (await hub.request("GET", "/login"))[0] == 200
+
+    with_hub(scenario)
