@@ -9,7 +9,17 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_HOMES: dict[str, str] = {}
+_HOMES: dict[str, str] = {
+    "ItemFailure": "nbdist.client.failures",
+    "Job": "nbdist.client.job",
+    "NbdistError": "nbdist.errors",
+    "Pool": "nbdist.client.pool",
+    "RemoteTraceback": "nbdist.errors",
+    "Values": "nbdist.client.values",
+    "connect": "nbdist.client.pool",
+    "last_job": "nbdist.client.pool",
+    "rng": "nbdist.execution.random",
+}
 """Public name -> the module that holds it."""
 
 
@@ -24,3 +34,10 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *_HOMES])
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext nbdist`: registers `%distribute` and `%%distribute`."""
+    from nbdist.notebook.magics import load
+
+    load(shell)

@@ -1,0 +1,31 @@
+"""Values to bytes and back. The only room that knows pickle and cloudpickle.
+
+`encode` and `decode` for one value, `pack_task` and `load_task` for a function with all that it needs, `pack_chunk` for
+items, `pack_run` and `pack_part` for results.
+"""
+
+from nbdist.packing.container import Buffer
+from nbdist.packing.decoding import decode, unpack_chunk
+from nbdist.packing.encoding import encode, pack_chunk
+from nbdist.packing.failures import Failure, traceback_text, user_frames
+from nbdist.packing.parts import PackedRun, UnpackedRun, pack_part, pack_run, pack_runs, unpack_part
+from nbdist.packing.tasks import load_task, pack_task
+
+__all__ = [
+    "Buffer",
+    "Failure",
+    "PackedRun",
+    "UnpackedRun",
+    "decode",
+    "encode",
+    "load_task",
+    "pack_chunk",
+    "pack_part",
+    "pack_run",
+    "pack_runs",
+    "pack_task",
+    "traceback_text",
+    "unpack_chunk",
+    "unpack_part",
+    "user_frames",
+]

@@ -16,7 +16,6 @@ import types
 import typing
 from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
-from functools import cache
 from typing import Any, Literal, TypeAlias
 
 from nbdist.errors import FrameError
@@ -229,6 +228,20 @@ def _hints(cls: type) -> dict[str, Any]:
 
 
 _BY_NAME: dict[str, type[Message]] = {cls.__name__: cls for cls in MESSAGES}
-_encoder: Callable[[type[Any]], Callable[[Any], dict[str, Any]]] = cache(_make_encoder)
-_decoder: Callable[[type[Any]], Callable[[Any], Any]] = cache(_make_decoder)
+_encoders: dict[type[Any], Callable[[Any], dict[str, Any]]] = {}
+_decoders: dict[type[Any], Callable[[Any], Any]] = {}
 """Made at the first message of a kind: making all of them takes longer than a process may take to start."""
+
+
+def _encoder(cls: type[Any]) -> Callable[[Any], dict[str, Any]]:
+    found = _encoders.get(cls)
+    if found is None:
+        found = _encoders[cls] = _make_encoder(cls)
+    return found
+
+
+def _decoder(cls: type[Any]) -> Callable[[Any], Any]:
+    found = _decoders.get(cls)
+    if found is None:
+        found = _decoders[cls] = _make_decoder(cls)
+    return found
