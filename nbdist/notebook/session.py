@@ -1,0 +1,174 @@
+"""What one notebook is at: its pool, its cells, its last job."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import nbdist
+from nbdist.client.analysis.sources import sources_of
+from nbdist.client.job import Job
+from nbdist.client.pool import current
+from nbdist.engines.hub.names import save as save_address
+from nbdist.errors import NbdistError
+from nbdist.notebook import rehearsal, trouble
+from nbdist.notebook.cell import Cell, CellJob, parse, parse_expression
+from nbdist.notebook.debug import debug_item, item_to_debug
+from nbdist.notebook.follow import Follower
+from nbdist.notebook.forms import PlotSpec
+from nbdist.notebook.plots import LivePlot
+from nbdist.notebook.widget import view_for
+
+NO_MATPLOTLIB = "--plot needs matplotlib in the notebook: %pip install matplotlib"
+
+
+class Session:
+    """Runs the cells of one IPython shell on its pool."""
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+
+    @property
+    def pool(self) -> Any:
+        """The pool that the notebook is connected to; it connects to the embedded one if there is none."""
+        return current() or nbdist.connect()
+
+    def connect(self, address: str | None, save_as: str | None = None) -> None:
+        """Connects to another pool, and saves its address under a name. Raises NbdistError."""
+        if save_as is not None:
+            if address is None:
+                raise NbdistError("--as saves an address: write `%distribute connect ADDRESS --as NAME`")
+            save_address(save_as, address)
+        nbdist.connect(address)
+
+    def describe(self) -> dict[str, Any]:
+        """The pool as plain data (`engines.base.Engine.describe`)."""
+        description: dict[str, Any] = self.pool.describe()
+        return description
+
+    def run_cell(self, line: str, text: str) -> Any:
+        """Runs a cell; gives what it displays."""
+        cell = parse(line, text, self._shell.transform_cell, self._shell.user_ns)
+        job = self._build(cell)
+        if cell.rehearsed_items:
+            self._rehearse(job, cell.rehearsed_items)
+            return None
+        if cell.is_background:
+            return self._in_background(cell, job)
+        result = self._result(self._run(job, self._name(cell), cell.plot))
+        if cell.runs_once:
+            result = result[0] if result else None
+        if cell.target is not None:
+            self._shell.user_ns[cell.target] = result
+        return result if cell.shows_result and not _is_nothing(result) else None
+
+    def run_expression(self, line: str) -> Any:
+        """Runs a comprehension; gives its value, of the type that Python would give."""
+        cell = parse_expression(line, self._shell.user_ns)
+        job = self._build(cell)
+        if cell.rehearsed_items:
+            self._rehearse(job, cell.rehearsed_items)
+            return None
+        if cell.is_background:
+            return self._submit(job, self._name(cell))
+        if cell.container == "generator" and "reduce" not in cell.parts.options:
+            return iter(self._submit(job, self._name(cell)))
+        result = self._result(self._run(job, self._name(cell), cell.plot))
+        if "reduce" in cell.parts.options:
+            return result
+        return {"set": set, "dict": dict}.get(cell.container, lambda values: values)(result)
+
+    def debug(self, wanted: int | None) -> Any:
+        """Runs one item of the last job again under the debugger."""
+        job = nbdist.last_job
+        if job is None:
+            raise NbdistError("no job has run yet: there is no item to debug")
+        debugger: Any = self._shell.debugger_cls()
+        return debug_item(job, item_to_debug(job, wanted), debugger)
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _build(self, cell: Cell) -> CellJob:
+        filename = self._shell.compile.cache(cell.source.text, self._number, raw_code=cell.source.text)
+        job = cell.build(self._shell.user_ns, filename)
+        for warning in job.warnings:
+            print(f"Warning: {warning}")
+        sources = sources_of(job.task.function, job.task.reduce) | dict(job.task.sources)
+        return replace(job, task=replace(job.task, sources=sources))
+
+    @property
+    def _number(self) -> int:
+        """The number of the cell that runs: IPython's own counter may already be one ahead."""
+        return len(self._shell.history_manager.input_hist_parsed) - 1
+
+    def _name(self, cell: Cell) -> str:
+        return cell.target or f"cell {self._number}"
+
+    def _submit(self, job: CellJob, name: str) -> Job:
+        options = {"name": name, **job.options}
+        submitted: Job = self.pool.run_task(
+            job.task,
+            ranges=job.ranges or None,
+            iterable=job.iterable,
+            total=job.total,
+            loop_names=job.loop_names,
+            **options,
+        )
+        return submitted
+
+    def _in_background(self, cell: Cell, job: CellJob) -> Job | None:
+        submitted = self._submit(job, self._name(cell))
+        if cell.target is None:
+            return submitted
+        self._shell.user_ns[cell.target] = submitted
+        return None
+
+    def _run(self, job: CellJob, name: str, plot: str | None = None) -> Job:
+        """Submits a job and follows it to its end."""
+        submitted = self._submit(job, name)
+        view = view_for(job.options.get("name", name), self._shell)
+        figure = None if plot is None else _live_plot(job, plot)
+        try:
+            Follower(submitted, view, figure, lonely_note=self._lonely_note).follow()
+        except KeyboardInterrupt as error:
+            trouble.show_interrupt(error, len(submitted.values), confirmed=submitted.outcome is not None)
+            raise
+        return submitted
+
+    def _result(self, job: Job) -> Any:
+        """The job's result; its exception looks as if the cell had raised it."""
+        try:
+            return job.result()
+        except Exception as error:
+            trouble.show_remotely(error, self._cell_label, len(job.values))
+            raise
+
+    def _rehearse(self, job: CellJob, count: int) -> None:
+        rehearsed = self._run(rehearsal.rehearsal_of(job, count), "rehearsal")
+        self._result(rehearsed)
+        print(rehearsal.report(rehearsal.tried(rehearsed), job.total, self._slots()))
+
+    def _slots(self) -> int:
+        return sum(worker.get("slots", 0) for worker in self.describe().get("workers", ()))
+
+    def _cell_label(self, filename: str) -> str:
+        found = self._shell.compile.format_code_name(filename)
+        return filename if found is None else " ".join(found)
+
+    def _lonely_note(self) -> str:
+        return "no machine is here: `%distribute invite` shows the line that adds one"
+
+
+def _is_nothing(result: Any) -> bool:
+    """Whether a body ended in a call for its effect, `time.sleep(1)`, say: Python would display none of its values."""
+    return isinstance(result, list) and bool(result) and all(value is None for value in result)
+
+
+def _live_plot(job: CellJob, kind: str) -> LivePlot | None:
+    """The plot of a job; without matplotlib one line says what is missing, and the job runs all the same."""
+    spec = PlotSpec(kind, job.loop_names, job.ranges, filters=bool(job.options.get("filters")))
+    try:
+        return LivePlot(spec)
+    except ImportError:
+        print(NO_MATPLOTLIB)
+        return None
