@@ -82,24 +82,11 @@ def blobs_ready(state: State, message: BlobsReady, now: float) -> None:
         return
     job.phase = Phase.RUNNING
     if job.spec.each:
-        _make_targets(state, job, now)
+        shares.add_targets(job, state.workers.values())
     for worker in state.workers.values():
         shares.prepare(state, job, worker)
     if job.complete and job.alive:
         end(state, job, "done", now)
-
-
-def _make_targets(state: State, job: JobRecord, now: float) -> None:
-    """One item for each machine or slot that is here now and fits."""
-    for worker in state.workers.values():
-        if shares.may_run(job, worker):
-            slots = range(len(worker.slots)) if job.spec.each == "slot" else (-1,)
-            for slot in slots:
-                job.targets[worker.id, slot] = len(job.targets)
-    job.total = job.available = len(job.targets)
-    job.pending.add(0, job.available)
-    if not job.targets:
-        end(state, job, "refused", now, reason="no machine of the pool fits")
 
 
 def add_items(state: State, owner: str, message: AddItems, size: int) -> None:

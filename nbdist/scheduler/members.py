@@ -69,6 +69,8 @@ def facts(state: State, worker: WorkerRecord, message: WorkerFacts, now: float) 
             state.idle[worker.id, number] = None
             state.look[worker.id, number] = None
     for job in list(state.active.values()):
+        if job.spec.each and not job.targets and job.phase is Phase.RUNNING:
+            shares.add_targets(job, [worker])  # it has waited for the first machine
         shares.prepare(state, job, worker)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from nbdist.scheduler.fit import unfit
 from nbdist.scheduler.records import Event, JobRecord, Phase, Share, ShareState, State, WorkerRecord
 from nbdist.wire.messages import JobReady, PrepareJob
@@ -12,12 +14,24 @@ def may_run(job: JobRecord, worker: WorkerRecord) -> bool:
     return worker.stated and not worker.leaving and unfit(job.spec.machine, worker.hello.machine) is None
 
 
+def add_targets(job: JobRecord, workers: Iterable[WorkerRecord]) -> None:
+    """A job for each machine or slot gets one item for each of these that fits."""
+    for worker in workers:
+        if may_run(job, worker):
+            slots = range(len(worker.slots)) if job.spec.each == "slot" else (-1,)
+            for slot in slots:
+                job.targets[worker.id, slot] = len(job.targets)
+    if job.targets:
+        job.total = job.available = len(job.targets)
+        job.pending.add(0, job.available)
+
+
 def prepare(state: State, job: JobRecord, worker: WorkerRecord) -> None:
     """Lets a worker get the job's task and data, or notes why it is left out."""
     if job.phase is not Phase.RUNNING or worker.id in job.shares or worker.leaving or not worker.stated:
         return
     if job.targets and not any(target[0] == worker.id for target in job.targets):
-        return
+        return  # it came after the job had begun
     problem = unfit(job.spec.machine, worker.hello.machine)
     if problem is not None:
         job.shares[worker.id] = Share(worker, ShareState.REFUSED, problem.reason, problem.todo)

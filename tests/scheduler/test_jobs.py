@@ -195,9 +195,15 @@ def test_a_machine_that_goes_fails_its_own_item_of_a_job_for_each_machine(hand):
     assert hand.one(m.JobFinished).outcome == "done"
 
 
-def test_a_job_for_each_machine_of_an_empty_pool_is_refused(hand):
+def test_a_job_for_each_machine_of_an_empty_pool_waits_for_the_first(hand):
     hand.job(total=None, each="machine")
-    assert hand.one(m.JobFinished).outcome == "refused"
+    hand.wait(10.1)
+    assert "no machine has joined" in hand.one(m.Notice).text
+    hand.worker("first")
+    hand.ready("first")
+    hand.finish("first")
+    finished = hand.one(m.JobFinished)
+    assert (finished.outcome, finished.total) == ("done", 1)
 
 
 def test_a_job_that_cannot_begin_says_why(hand):

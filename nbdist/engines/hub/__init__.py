@@ -24,7 +24,7 @@ def open_engine(address: str | None, workers: int | None) -> Engine:
 
     if workers is not None:
         if address is not None:
-            raise AddressError("give an address or workers=, not both: workers= starts a pool of its own on this machine")
+            raise AddressError("give an address or workers=, not both: workers= starts a pool of its own here")
         return _open_private(embedded.start_private(workers))
     if address is None:
         with ThreadPoolExecutor(1) as thread:
