@@ -66,7 +66,8 @@ class JobSpec:
     blocks: Iterator[Block] | None = None
     """Items that are no numbers, packed; produced lazily, read by one thread of the engine's, as credit allows."""
     items: Iterator[Any] | None = None
-    """The same items unpacked, for engines that run in this process. An engine reads `blocks` or `items`, not both."""
+    """All items as they are, for engines that run in this process. An engine reads these, or `ranges` or `blocks`, but
+    not both. (With items too large for a message, `ranges` are indices, and what `packed` gives takes these.)"""
     is_open: bool = False
     """Items come by `Run.add`, until `Run.close_items`; `blocks` and `items` are None."""
     each: Each = ""

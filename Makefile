@@ -1,0 +1,47 @@
+# Everything works from a fresh clone with Python 3.11 or later and make; `make PYTHON=python3.12 …` takes another one.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+BENCH_READY := $(VENV)/.bench-ready
+
+.PHONY: demo test check format lab bench clean
+
+demo: $(READY)  ## estimate pi on every core, with live progress
+	$(BIN)/python -m nbdist demo
+
+test: $(READY)  ## all tests
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## style, types, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lab: $(READY)  ## JupyterLab with the example notebooks
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+bench: $(BENCH_READY)  ## nbdist and its peers, side by side
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) build dist artefacts .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "nbdist needs Python 3.11 or later; this is `$(PYTHON) -V`: make PYTHON=python3.12 …"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,test]'
+	$(BIN)/python -m compileall -q nbdist  # also where PYTHONDONTWRITEBYTECODE is set: starting a pool takes half as long
+	touch $@
+
+$(BENCH_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	touch $@

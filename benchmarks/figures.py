@@ -1,0 +1,203 @@
+"""What is measured: each figure gives numbers for one peer, by the name of the column.
+
+`scale` below 1 makes everything smaller, to see that it works; figures are comparable within one run only.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+
+from benchmarks import work
+
+CHUNKS = 64
+"""The best of those tried for the peers that must be told."""
+IDLE_SECONDS = 5.0
+IDLE_WARM_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table."""
+
+    name: str
+    about: str
+    measure: Callable[[Any, float], dict[str, float]]
+    """(the peer's class, scale) -> column -> value."""
+    higher_is_better: bool = False
+    leaves_out: tuple[str, ...] = ()
+    """Peers for which it says nothing."""
+
+
+def start(peer: Any, scale: float) -> dict[str, float]:
+    began = time.perf_counter()
+    pool = peer()
+    try:
+        pool.call(work.nothing, 1)
+        return {"seconds": time.perf_counter() - began}
+    finally:
+        pool.close()
+
+
+def idle(peer: Any, scale: float) -> dict[str, float]:
+    before = {process.pid for process in psutil.process_iter()}
+    pool = peer()
+    try:
+        pool.map(work.nothing, range(100), CHUNKS)
+        time.sleep(IDLE_WARM_SECONDS)
+        started = [process for process in psutil.process_iter() if process.pid not in before]
+        began, used = time.perf_counter(), sum(map(_cpu_seconds, started))
+        time.sleep(IDLE_SECONDS * scale)
+        percent = 100 * (sum(map(_cpu_seconds, started)) - used) / (time.perf_counter() - began)
+        return {"processes": len(started), "% of a core": percent, "PSS MB": sum(map(_pss_bytes, started)) / 1e6}
+    finally:
+        pool.close()
+
+
+def round_trip(peer: Any, scale: float) -> dict[str, float]:
+    with _Pool(peer) as pool:
+        calls = max(20, int(500 * scale))
+        times = sorted(_timed(lambda: pool.call(work.nothing, 1)) for _ in range(calls + 50))[:-50]
+        return {"median ms": 1e3 * statistics.median(times), "p95 ms": 1e3 * times[int(len(times) * 0.95)]}
+
+
+def single_calls(peer: Any, scale: float) -> dict[str, float]:
+    with _Pool(peer) as pool:
+        count = max(200, int(10_000 * scale))
+        return {"calls/s": count / _timed(lambda: pool.many(work.nothing, range(count)))}
+
+
+def noop_map(peer: Any, scale: float) -> dict[str, float]:
+    count = max(1_000, int(1_000_000 * scale * (0.05 if peer.name == "Dask" else 1)))
+    return {"items/s": count / _map_seconds(peer, work.nothing, range(count), list(range(count)))}
+
+
+def growing_cost(peer: Any, scale: float) -> dict[str, float]:
+    top = max(100, int(4_000 * scale**0.5))
+    return _with_serial(peer, work.growing, range(top))
+
+
+def pi_small(peer: Any, scale: float) -> dict[str, float]:
+    return _with_serial(peer, work.pi_small, range(max(16, int(1_000 * scale))))
+
+
+def pi_large(peer: Any, scale: float) -> dict[str, float]:
+    return _with_serial(peer, work.pi_large, range(max(16, int(1_000 * scale))))
+
+
+def slow_slot_4(peer: Any, scale: float) -> dict[str, float]:
+    """400 naps of 10 ms, where one process needs 40: together they do 1.25 naps in the time of one."""
+    naps = [0.01] * max(50, int(400 * scale))
+    return _uneven(peer, work.nap_of_4, naps, 4)
+
+
+def slow_slot_8(peer: Any, scale: float) -> dict[str, float]:
+    """Naps from 1 ms to 1 s, evenly on a logarithmic scale, where one process needs eight times as long."""
+    draw = random.Random(8)
+    naps = [10 ** draw.uniform(-3, 0) for _ in range(max(30, int(200 * scale)))]
+    return _uneven(peer, work.nap_of_8, naps, 8)
+
+
+def array(peer: Any, scale: float) -> dict[str, float]:
+    import numpy
+
+    data = numpy.random.default_rng(0).random(int(32_000_000 * scale))
+    with _Pool(peer) as pool:
+        first = _timed(lambda: pool.with_array(work.total_of, data, range(8)))
+        again = _timed(lambda: pool.with_array(work.total_of, data, range(8)))
+    return {"first s": first, "again s": again}
+
+
+class _Pool:
+    """A peer's pool that has done something before."""
+
+    def __init__(self, peer: Any) -> None:
+        self._peer = peer
+
+    def __enter__(self) -> Any:
+        self._pool = self._peer()
+        self._pool.map(work.nothing, range(200), CHUNKS)
+        for _ in range(20):
+            self._pool.call(work.nothing, 1)
+        gc.collect()
+        return self._pool
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.close()
+
+
+def _timed(run: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def _map_seconds(peer: Any, function: Callable[[Any], Any], items: Any, expected: list[Any] | None = None) -> float:
+    with _Pool(peer) as pool:
+        began = time.perf_counter()
+        values = pool.map(function, items, CHUNKS)
+        seconds = time.perf_counter() - began
+    if expected is not None and values != expected:
+        raise AssertionError(f"{peer.name} has given wrong results")
+    return seconds
+
+
+def _with_serial(peer: Any, function: Callable[[int], int], items: range) -> dict[str, float]:
+    some = items[:: max(1, len(items) // 50)]
+    began = time.process_time()
+    for item in some:
+        function(item)
+    serial = (time.process_time() - began) * len(items) / len(some)
+    seconds = _map_seconds(peer, function, items)
+    return {"seconds": seconds, "times one core": serial / seconds}
+
+
+def _uneven(peer: Any, function: Callable[[float], float], naps: list[float], factor: int) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder, work.one_slow_slot(folder):
+        pool = peer()
+        try:
+            pool.map(function, [0.001] * 100, 100)  # both processes know which they are
+            seconds = _timed(lambda: pool.map(function, naps, len(naps)))
+        finally:
+            pool.close()
+    return {"seconds": seconds, "time / ideal": seconds / (sum(naps) / (1 + 1 / factor))}
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)
+
+
+def _pss_bytes(process: psutil.Process) -> int:
+    """Its share of memory; resident memory where the system does not tell shares."""
+    try:
+        found = process.memory_full_info()
+    except psutil.Error:
+        return 0
+    return int(getattr(found, "pss", 0) or found.rss)
+
+
+ALL = (
+    Figure("start", "start two workers to the first result", start),
+    Figure("idle", "idle processes besides the notebook", idle, leaves_out=("ProcessPool", "joblib")),
+    Figure("round-trip", "one call, there and back", round_trip),
+    Figure("calls", "single no-op calls", single_calls, higher_is_better=True),
+    Figure("map", f"no-op map of 10^6 integers to a list (peers: {CHUNKS} chunks by hand)", noop_map, True),
+    Figure("growing", "pure-Python items whose cost grows", growing_cost),
+    Figure("pi-small", "pi, 10^9 samples in pieces that fit the cache", pi_small),
+    Figure("pi-large", "pi, 10^9 samples in pieces of 10^6", pi_large),
+    Figure("slow-4", "one slot four times slower", slow_slot_4),
+    Figure("slow-8", "one slot eight times slower, items of 1 ms to 1 s", slow_slot_8),
+    Figure("array", "256 MB array used by a function", array),
+)

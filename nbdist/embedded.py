@@ -1,0 +1,330 @@
+"""The pool of this machine: finds this user's hub and worker, or starts them; and private pools for one process.
+
+There is one embedded pool for each user, `sys.prefix`, Python and nbdist version. Its state directory (0700, in
+Jupyter's runtime directory) holds:
+
+    ready.json       written by the hub once it listens (0600): its addresses with their secrets, its process id
+    starting.lock    held while somebody starts it: of two kernels that start at once, one does, both read what it wrote
+    worker.lock      held by its worker for as long as that lives: there is one, however often the hub was started
+    hub.log, worker.log
+
+Hub and worker are started at the same moment; the worker waits for `ready.json`. No secret stands in an argument or an
+environment variable.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import nbdist
+from nbdist.errors import AddressError, ConnectionFailedError
+from nbdist.wire.address import Address
+
+READY_FILE = "ready.json"
+WORKER_LOCK = "worker.lock"
+START_LIMIT_SECONDS = 15.0
+STOP_LIMIT_SECONDS = 3.0
+POLL_SECONDS = 0.005
+DIAL_LIMIT_SECONDS = 1.0
+MAX_LOG_BYTES = 1024 * 1024
+"""A log that is larger is put aside, in place of the one before, when the process is started again."""
+TAIL_BYTES = 2000
+"""Of a log, in an error."""
+MAX_SLOTS = 4096
+BUSY_EXIT_CODE = 3
+"""The hub's, when another hub holds the state directory."""
+
+_detached: list[subprocess.Popen[bytes]] = []
+"""What this process has started and does not own: kept, so that it is reaped and not warned about."""
+
+
+def find(urgent: bool) -> Address:
+    """The embedded hub's address; starts the pool if it does not run and somebody waits for it.
+
+    Raises ConnectionFailedError.
+    """
+    found = running()
+    if found is not None:
+        return found
+    if not urgent:
+        raise ConnectionFailedError("this user's embedded pool does not run")
+    return ensure_hub()
+
+
+def ensure_hub() -> Address:
+    """The embedded hub's address, after starting hub and worker if they do not run. Any process may call it.
+
+    Raises ConnectionFailedError with the end of the log if the hub does not come up.
+    """
+    folder = state_folder()
+    found = running(folder)
+    if found is not None:
+        return found
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    with _held(folder / "starting.lock"):
+        found = running(folder)
+        return found if found is not None else _start(folder)
+
+
+def running(folder: Path | None = None) -> Address | None:
+    """The address of the embedded hub if it runs, else None; starts nothing."""
+    ready = _read_ready((folder or state_folder()) / READY_FILE)
+    if ready is None or not _is_alive(ready.get("pid")):
+        return None
+    try:
+        address = Address.parse(str(ready.get("connect")))
+        with socket.create_connection((address.host, address.port), DIAL_LIMIT_SECONDS):
+            return address
+    except (AddressError, OSError):
+        return None
+
+
+def state_folder() -> Path:
+    """Where the embedded pool of this user, environment, Python and nbdist keeps its files."""
+    kind = f"{sys.prefix}|{sys.version}|{sys.implementation.name}|{nbdist.__version__}"
+    return _runtime_folder() / f"nbdist-{hashlib.sha256(kind.encode()).hexdigest()[:16]}"
+
+
+class PrivatePool:
+    """A hub and one worker that end with `close`, and with this process however it ends.
+
+    They are being started when the constructor returns; `wait` returns once the hub is there.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="nbdist-"))
+        self._processes: list[subprocess.Popen[bytes]] = []
+        atexit.register(self.close)
+        try:
+            self._hub = self._spawn("hub", "--embedded", "--state", str(self._folder))
+            self._spawn("worker", "--quiet", "--slots", str(slots))
+        except BaseException:
+            self.close()
+            raise
+
+    def wait(self) -> Address:
+        """The hub's address once it listens. Raises ConnectionFailedError if it does not come up or has ended."""
+        if self._hub.poll() is not None and not self._processes:
+            raise ConnectionFailedError("this private pool was closed")
+        return _wait_ready(self._folder, self._hub)
+
+    def close(self) -> None:
+        """Ends hub and worker and removes their files. Idempotent."""
+        atexit.unregister(self.close)
+        processes, self._processes = self._processes, []
+        for process in processes:
+            assert process.stdin is not None
+            with contextlib.suppress(OSError):
+                process.stdin.close()  # they end when they read its end
+        deadline = time.monotonic() + STOP_LIMIT_SECONDS
+        for process in processes:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _spawn(self, role: str, *options: str) -> subprocess.Popen[bytes]:
+        ready = str(self._folder / READY_FILE)
+        with _log(self._folder, role) as log:
+            process = subprocess.Popen(
+                [*_command(role), *options, "--ready-file", ready, "--die-with-parent"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                env=_environment(),
+                **_own_session(),
+            )
+        self._processes.append(process)
+        return process
+
+
+def start_private(workers: int) -> PrivatePool:
+    """A pool of its own on this machine with so many slots. Raises AddressError for a number that makes no sense."""
+    if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= MAX_SLOTS:
+        raise AddressError(f"workers= is the number of slots, 1 to {MAX_SLOTS}, not {workers!r}")
+    return PrivatePool(workers)
+
+
+@contextlib.contextmanager
+def only_one(path: Path) -> Iterator[bool]:
+    """Holds the lock on a file: True; or False, at once, if another process holds it."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        yield _try_lock(handle)
+    finally:
+        os.close(handle)
+
+
+# --- starting ---------------------------------------------------------------------------------------------------------
+
+
+def _start(folder: Path) -> Address:
+    deadline = time.monotonic() + START_LIMIT_SECONDS
+    ready = folder / READY_FILE
+    ready.unlink(missing_ok=True)
+    _detach(folder, "worker", "--only-one", str(folder / WORKER_LOCK), "--quiet", "--ready-file", str(ready))
+    while True:
+        hub = _detach(folder, "hub", "--embedded", "--state", str(folder), "--ready-file", str(ready))
+        try:
+            return _wait_ready(folder, hub)
+        except ConnectionFailedError:
+            # the one before may still be ending, with its lock on the directory
+            if hub.poll() != BUSY_EXIT_CODE or time.monotonic() > deadline:
+                raise
+            time.sleep(POLL_SECONDS)
+
+
+def _detach(folder: Path, role: str, *options: str) -> subprocess.Popen[bytes]:
+    with _log(folder, role) as log:
+        process = subprocess.Popen(
+            [*_command(role), *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            env=_environment(),
+            **_own_session(),
+        )
+    _detached.append(process)
+    return process
+
+
+def _wait_ready(folder: Path, hub: subprocess.Popen[bytes]) -> Address:
+    """The hub's address once it has written it."""
+    deadline = time.monotonic() + START_LIMIT_SECONDS
+    while time.monotonic() < deadline:
+        ready = _read_ready(folder / READY_FILE)
+        if ready is not None:
+            return Address.parse(str(ready.get("connect")))
+        if hub.poll() is not None:
+            break
+        time.sleep(POLL_SECONDS)
+    state = "did not get ready in time" if hub.poll() is None else f"ended with code {hub.returncode}"
+    raise ConnectionFailedError(
+        f"the hub of the embedded pool {state}; its log ends with:\n{_tail(folder / 'hub.log')}"
+    )
+
+
+def _command(role: str) -> list[str]:
+    # -P: a random.py beside the notebook must not take the place of the standard library's in hub and worker
+    return [sys.executable, "-P", "-m", "nbdist", role]
+
+
+def _environment() -> dict[str, str]:
+    """This process's, so that nbdist is found where it was found here, and without what slows the children down."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    home = str(Path(nbdist.__file__).resolve().parent.parent)
+    if home not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
+        before = environment.get("PYTHONPATH")
+        environment["PYTHONPATH"] = home if not before else os.pathsep.join((home, before))
+    return environment
+
+
+def _read_ready(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _log(folder: Path, role: str) -> IO[bytes]:
+    path = folder / f"{role}.log"
+    with contextlib.suppress(OSError):
+        if path.stat().st_size > MAX_LOG_BYTES:
+            path.replace(folder / f"{role}.log.old")
+    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+
+
+def _tail(path: Path) -> str:
+    try:
+        return path.read_bytes()[-TAIL_BYTES:].decode("utf-8", "replace").strip() or "(nothing)"
+    except OSError as error:
+        return f"({error})"
+
+
+def _runtime_folder() -> Path:
+    """What `jupyter --runtime-dir` says, without the time that importing jupyter_core takes."""
+    named = os.environ.get("JUPYTER_RUNTIME_DIR")
+    if named:
+        return Path(named)
+    data = os.environ.get("JUPYTER_DATA_DIR")
+    if data:
+        return Path(data) / "runtime"
+    if sys.platform == "win32":
+        return Path(os.environ.get("APPDATA") or Path.home()) / "jupyter" / "runtime"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Jupyter" / "runtime"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "jupyter" / "runtime"
+
+
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Waits for the lock on a file and holds it."""
+    deadline = time.monotonic() + 2 * START_LIMIT_SECONDS
+    while True:
+        with only_one(path) as is_ours:
+            if is_ours:
+                yield
+                return
+        if time.monotonic() > deadline:
+            raise ConnectionFailedError(f"another process has been starting the embedded pool for too long ({path})")
+        time.sleep(POLL_SECONDS)
+
+
+# --- what differs between operating systems ---------------------------------------------------------------------------
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(handle: int) -> bool:
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+    def _own_session() -> dict[str, Any]:
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+
+    def _is_alive(pid: object) -> bool:
+        return True  # os.kill(pid, 0) would end it; whether its port answers is what counts
+else:
+    import fcntl
+
+    def _try_lock(handle: int) -> bool:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+    def _own_session() -> dict[str, Any]:
+        return {"start_new_session": True}
+
+    def _is_alive(pid: object) -> bool:
+        if not isinstance(pid, int):
+            return False
+        try:
+            os.kill(pid, 0)
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,243 @@
+"""One websocket to the hub, on a thread and an event loop of its own; it dials again when the connection breaks.
+
+Frames go out in the order in which `send` was called, many by one wake-up of the loop. What is sent while there is no
+connection is dropped: after each greeting the owner says by `Owner.opened` what the hub must be told again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Protocol
+
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+
+from nbdist.engines.hub import greeting
+from nbdist.errors import AccessError, ConnectionFailedError, FrameError, NbdistError, VersionError
+from nbdist.wire import frames
+from nbdist.wire.address import Address, is_loopback
+from nbdist.wire.messages import Message, ProveLocal, Refused, Welcome
+
+FIRST_LIMIT_SECONDS = 10.0
+"""For the first connection; later ones are tried for as long as the engine lives."""
+FIRST_DELAY_SECONDS = 0.02
+LOOPBACK_DELAY_SECONDS = 0.25
+LAN_DELAY_SECONDS = 2.0
+IDLE_DELAY_SECONDS = 5.0
+"""Between two attempts: doubled from the first, up to the second or third while somebody waits, else up to the last."""
+CLOSE_LIMIT_SECONDS = 3.0
+
+
+class Owner(Protocol):
+    """What a connection tells, always on its own thread; none of these may block."""
+
+    def opened(self, welcome: Welcome) -> Iterable[bytes]:
+        """A hub has welcomed us: the frames that it must have first."""
+
+    def received(self, message: Message, payload: memoryview, frame_bytes: int) -> None:
+        """A message has come."""
+
+    def lost(self, reason: str) -> None:
+        """The connection is gone; it is being dialled again."""
+
+    def ended(self, error: NbdistError) -> None:
+        """It is over for good."""
+
+    def is_waiting(self) -> bool:
+        """Whether anything depends on the connection now: it is then dialled more often."""
+
+
+class Connection:
+    """Keeps one connection up.
+
+    `find(urgent)` gives the hub's address, each time before it is dialled, on a thread where it may block; it may
+    start a hub if the matter is urgent.
+    """
+
+    def __init__(self, owner: Owner, find: Callable[[bool], Address], peer: str) -> None:
+        self.address: Address | None = None
+        self.folder: Path | None = None
+        """The hub's folder, if it is on this machine."""
+        self._owner = owner
+        self._find = find
+        self._peer = peer
+        self._outbox: deque[bytes] = deque()
+        self._is_draining = False
+        self._socket: ClientConnection | None = None
+        self._closing = False
+        self._first: Future[None] = Future()
+        self._loop = asyncio.new_event_loop()
+        self._nudged = asyncio.Event()
+        self._main: asyncio.Task[None] | None = None
+        self._thread = threading.Thread(target=self._work, name="nbdist-hub", daemon=True)
+
+    def start(self) -> None:
+        """Connects. Raises AccessError, VersionError, ConnectionFailedError, and what `find` raises."""
+        self._thread.start()
+        try:
+            self._first.result()
+        except BaseException:
+            self.close()
+            raise
+
+    def send(self, frame: bytes) -> None:
+        """Sends a frame as soon as the loop runs; any thread may call it."""
+        self._outbox.append(frame)
+        if not self._is_draining:
+            self._is_draining = True
+            self.call_soon(self._start_draining)
+
+    def nudge_if_down(self) -> None:
+        """Somebody waits: dial now if there is no connection."""
+        if self._socket is None:
+            self.call_soon(self._nudged.set)
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        """Calls back on the connection's thread; does nothing once it is closed."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(callback)
+
+    def close(self) -> None:
+        """Sends what waits, closes and ends the thread. Idempotent; not for the connection's own thread."""
+        self._closing = True
+        self.call_soon(self._finish)
+        if self._thread.is_alive():
+            self._thread.join(CLOSE_LIMIT_SECONDS)
+
+    # --- on the thread ----------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        error: NbdistError = ConnectionFailedError("the connection to the pool was closed")
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            try:
+                runner.run(self._keep_up())
+            except NbdistError as reason:
+                error = reason
+            except asyncio.CancelledError:
+                pass
+            finally:
+                self._owner.ended(error)
+                if not self._first.done():
+                    self._first.set_exception(error)
+
+    async def _keep_up(self) -> None:
+        self._main = asyncio.current_task()
+        give_up_at = self._loop.time() + FIRST_LIMIT_SECONDS
+        delay = FIRST_DELAY_SECONDS
+        while not self._closing:
+            try:
+                socket, welcome = await self._dial()
+            except ConnectionFailedError:
+                if not self._first.done() and self._loop.time() > give_up_at:
+                    raise
+                await self._pause(delay)
+                delay *= 2
+                continue
+            delay = FIRST_DELAY_SECONDS
+            reason = await self._serve(socket, welcome)
+            if not self._closing:
+                self._owner.lost(reason)
+
+    async def _dial(self) -> tuple[ClientConnection, Welcome]:
+        found = await self._loop.run_in_executor(None, self._find, self._is_urgent())
+        failures = []
+        for address in found.hosts():
+            try:
+                socket, welcome = await greeting.greet(address, self._peer)
+            except ConnectionFailedError as error:
+                failures.append(str(error))
+            else:
+                self.address = address
+                return socket, welcome
+        raise ConnectionFailedError("; ".join(failures))
+
+    async def _serve(self, socket: ClientConnection, welcome: Welcome) -> str:
+        try:
+            self._prove_local(welcome)
+            again = [] if self.folder is None else [frames.encode(ProveLocal(greeting.nonce(self.folder)))]
+            self._outbox.clear()
+            for frame in (*again, *self._owner.opened(welcome)):
+                await socket.send(frame)
+            self._socket = socket
+            self._start_draining()
+            if not self._first.done():
+                self._first.set_result(None)
+            while True:
+                frame = await socket.recv(decode=False)
+                message, payload = frames.decode(frame)
+                if isinstance(message, Refused):
+                    return _broken(message)
+                self._owner.received(message, payload, len(frame))
+        except ConnectionClosed as closed:
+            return str(closed)
+        except FrameError as error:
+            return f"the hub sent something that is no message: {error}"
+        finally:
+            self._socket = None
+            await socket.close()
+
+    def _prove_local(self, welcome: Welcome) -> None:
+        folder = Path(welcome.folder) if welcome.folder else None
+        self.folder = folder if folder is not None and greeting.nonce(folder) else None
+
+    def _start_draining(self) -> None:
+        if self._socket is None:
+            self._outbox.clear()
+            self._is_draining = False
+        else:
+            self._is_draining = True
+            self._drainer = self._loop.create_task(self._drain(self._socket))
+
+    async def _drain(self, socket: ClientConnection) -> None:
+        try:
+            while self._outbox:
+                await socket.send(self._outbox.popleft())
+        except ConnectionClosed:
+            self._outbox.clear()  # the reader sees it too, and dials
+        self._is_draining = False
+        if self._outbox:  # a thread has added a frame when it saw that somebody was draining
+            self._start_draining()
+
+    async def _pause(self, delay: float) -> None:
+        near = self.address is None or is_loopback(self.address.host)
+        most = IDLE_DELAY_SECONDS
+        if self._is_urgent():
+            most = LOOPBACK_DELAY_SECONDS if near else LAN_DELAY_SECONDS
+        self._nudged.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._nudged.wait(), min(delay, most) * random.uniform(0.5, 1.0))
+
+    def _is_urgent(self) -> bool:
+        return not self._first.done() or self._owner.is_waiting()
+
+    def _finish(self) -> None:
+        if self._main is not None and not self._main.done():
+            self._finisher = self._loop.create_task(self._say_all_and_end(self._main))
+
+    async def _say_all_and_end(self, main: asyncio.Task[None]) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(TimeoutError, ConnectionClosed):
+                async with asyncio.timeout(CLOSE_LIMIT_SECONDS / 2):
+                    while self._outbox:
+                        await self._socket.send(self._outbox.popleft())
+                    await self._socket.close()
+        main.cancel()
+
+
+def _broken(refused: Refused) -> str:
+    """Why the hub has broken with us; raises if there is no sense in dialling again."""
+    text = f"{refused.reason}; {refused.todo}" if refused.todo else refused.reason
+    if refused.code == "access":
+        raise AccessError(text)
+    if refused.code == "version":
+        raise VersionError(text)
+    if refused.code == "replaced":
+        raise NbdistError(f"the hub has closed this connection: {text}")
+    return text

@@ -1,0 +1,299 @@
+"""The engine whose jobs run at a hub: routes messages to runs, moves blobs, asks questions."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import time
+import uuid
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Thread
+from typing import Any
+
+from nbdist.engines.base import Buffer, Deliver, JobSpec, PackedBlob, PackedTask
+from nbdist.engines.hub import greeting, transfers
+from nbdist.engines.hub.connection import Connection
+from nbdist.engines.hub.requests import Requests
+from nbdist.engines.hub.run import HubRun
+from nbdist.errors import ConnectionFailedError, NbdistError
+from nbdist.wire import blobs, frames
+from nbdist.wire.address import Address
+from nbdist.wire.messages import (
+    Answer,
+    BlobPlaced,
+    BlobRef,
+    CancelJob,
+    ClearPool,
+    CloseInvites,
+    DescribePool,
+    ExplainItem,
+    MakeInvite,
+    Message,
+    Notice,
+    Role,
+    StopWorkers,
+    SubmitJob,
+    Welcome,
+)
+
+TRANSFER_THREADS = 2
+TRANSFER_TRIES = 5
+TRANSFER_PAUSE_SECONDS = 1.0
+FEED_ERROR_CHARACTERS = 500
+
+
+class HubEngine:
+    """A connection to a hub as `engines.base.Engine`.
+
+    `find(urgent)` gives the address to dial (see `Connection`); `release` ends what was started for this engine alone.
+    """
+
+    def __init__(self, find: Callable[[bool], Address], release: Callable[[], None] = lambda: None) -> None:
+        self._runs: dict[str, HubRun] = {}
+        self._release = release
+        self._error: NbdistError | None = None
+        self._pid = os.getpid()
+        self._machine = greeting.this_machine()
+        self._transfers = ThreadPoolExecutor(TRANSFER_THREADS, "nbdist-transfer")
+        self._connection = Connection(self, find, peer=f"notebook-{uuid.uuid4().hex}")
+        self._requests = Requests(self._ask_soon)
+        self._connection.start()
+        self._at_exit = _close_at_exit(self)
+
+    @property
+    def address(self) -> str:
+        """The hub's address without its secret."""
+        return "" if self._connection.address is None else self._connection.address.shown
+
+    # --- Engine -----------------------------------------------------------------------------------------------------
+
+    def submit(self, spec: JobSpec, deliver: Deliver) -> HubRun:
+        """Takes a job. Raises PackingError and NbdistError; later trouble comes as an event."""
+        self._check()
+        message, task, parts = self._pack(spec)
+        has_items = not spec.ranges and not spec.each
+        run = HubRun(message, task, parts, deliver, self, has_items=has_items)
+        self._runs[spec.job] = run
+        if self._error is not None:  # it ended meanwhile, and nobody else would tell this run
+            self._runs.pop(spec.job, None)
+            raise self._error
+        for frame in run.begin():
+            self._connection.send(frame)
+        self._connection.nudge_if_down()
+        if spec.blocks is not None:
+            Thread(target=self._feed, args=(run, spec), name="nbdist-feed", daemon=True).start()
+        return run
+
+    def describe(self) -> dict[str, Any]:
+        """The pool now: `workers`, `jobs`, `hub`."""
+        found = self._ask_json(DescribePool)
+        return found if isinstance(found, dict) else {}
+
+    def explain(self, job: str, item: int) -> str:
+        """Why an item is not done, as text."""
+        return str(self._ask(lambda number: ExplainItem(number, job, item)), "utf-8", "replace")
+
+    def cancel(self, job: str, reason: str) -> None:
+        """Cancels any job of this pool by its id."""
+        self._check()
+        run = self._runs.get(job)
+        if run is not None:
+            run.cancel(reason)
+        else:
+            self._connection.send(frames.encode(CancelJob(job, reason)))
+
+    def stop_workers(self, names: Sequence[str]) -> list[str]:
+        """Lets these machines (all, if empty) finish their running items and leave; gives their names."""
+        return [str(name) for name in self._ask_json(lambda number: StopWorkers(number, tuple(names))) or []]
+
+    def invite(self, *, role: str = "worker", uses: int = 0, valid_seconds: float = 86400.0) -> dict[str, Any]:
+        """Makes an invite: `url` and `lines`."""
+        roles: dict[str, Role] = {"worker": "worker", "notebook": "notebook", "viewer": "viewer"}
+        if role not in roles:
+            raise NbdistError(f"an invite is for a worker, a notebook or a viewer, not for a {role!r}")
+        found = self._ask_json(lambda number: MakeInvite(number, roles[role], uses, valid_seconds))
+        return found if isinstance(found, dict) else {}
+
+    def close_invites(self) -> None:
+        """Revokes all invites and shuts the LAN port."""
+        self._ask(CloseInvites)
+
+    def clear(self) -> None:
+        """Cancels this client's jobs, forgets their results, and gives every slot a fresh process."""
+        self._ask(ClearPool)
+        self._connection.call_soon(self._end_cleared)
+
+    def _end_cleared(self) -> None:
+        """The hub has forgotten the jobs, and says nothing about them any more."""
+        for run in list(self._runs.values()):
+            run.end_here("the pool was cleared")
+
+    def close(self) -> None:
+        """Ends the connection, and whatever was started for this engine alone. Idempotent."""
+        if self._pid != os.getpid():
+            return  # a forked copy: connection and processes belong to the parent
+        atexit.unregister(self._at_exit)
+        self._connection.close()
+        self._transfers.shutdown(wait=False, cancel_futures=True)
+        release, self._release = self._release, lambda: None
+        release()
+
+    # --- Hub, for the runs ------------------------------------------------------------------------------------------
+
+    def send(self, frame: bytes) -> None:
+        """Sends a frame, or drops it if there is no connection."""
+        self._connection.send(frame)
+
+    def upload(self, run: HubRun, blobs: Sequence[PackedBlob]) -> None:
+        """Gets blobs to the hub on the transfer threads."""
+        for blob in blobs:
+            self._transfer(run, lambda blob=blob: self._upload(run, blob))  # type: ignore[misc]
+
+    def fetch(self, run: HubRun, ref: BlobRef, came: Callable[[Buffer], None]) -> None:
+        """Gets a blob from the hub on a transfer thread."""
+
+        def get() -> None:
+            folder, address = self._place()
+            data = transfers.get(ref, address) if folder is None else transfers.map_file(ref, folder)
+            self._connection.call_soon(lambda: came(data))
+
+        self._transfer(run, get)
+
+    def forget(self, run: HubRun) -> None:
+        """Drops the run."""
+        self._runs.pop(run.job, None)
+
+    # --- Owner, for the connection ----------------------------------------------------------------------------------
+
+    def opened(self, welcome: Welcome) -> Iterable[bytes]:
+        """What the hub must have on a new connection."""
+        return [frame for run in list(self._runs.values()) for frame in run.again()] + self._requests.again()
+
+    def received(self, message: Message, payload: memoryview, frame_bytes: int) -> None:
+        """Routes a message."""
+        if isinstance(message, Answer):
+            self._requests.answered(message, bytes(payload))
+            return
+        run = self._runs.get(getattr(message, "job", ""))
+        if run is not None:
+            run.receive(message, payload, frame_bytes)
+
+    def lost(self, reason: str) -> None:
+        """Tells the jobs that wait."""
+        for run in list(self._runs.values()):
+            if run.finished is None:
+                text = f"the connection to the hub at {self.address} is lost ({reason}); dialling again"
+                run.receive(Notice(run.job, "warning", text), b"", 0)
+
+    def ended(self, error: NbdistError) -> None:
+        """Ends everything that waits."""
+        self._error = error
+        for run in list(self._runs.values()):
+            run.end_here(str(error))
+        self._requests.fail(error)
+
+    def is_waiting(self) -> bool:
+        """Whether a job or a question waits for the hub."""
+        return bool(self._requests.again()) or any(run.finished is None for run in list(self._runs.values()))
+
+    # --- own --------------------------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        if self._pid != os.getpid():
+            raise NbdistError("this pool was opened before os.fork(): call nbdist.connect() in the new process")
+        if self._error is not None:
+            raise self._error
+
+    def _ask(self, make: Callable[[int], Message]) -> bytes:
+        self._check()
+        return self._requests.ask(make)
+
+    def _ask_json(self, make: Callable[[int], Message]) -> Any:
+        self._check()
+        return self._requests.ask_json(make)
+
+    def _ask_soon(self, frame: bytes) -> None:
+        self._connection.send(frame)
+        self._connection.nudge_if_down()
+
+    def _pack(self, spec: JobSpec) -> tuple[SubmitJob, bytes, list[PackedBlob]]:
+        packed = spec.packed()
+        parts = list(packed.blobs)
+        message = SubmitJob(
+            job=spec.job,
+            name=spec.name,
+            machine=self._machine,
+            options=spec.options,
+            blobs=tuple(BlobRef(blob.name, blob.size) for blob in parts),
+            ranges=spec.ranges,
+            total=spec.total,
+            each=spec.each,
+            modules=spec.modules,
+        )
+        if packed.size <= frames.MAX_INLINE_PAYLOAD_BYTES:
+            return message, b"".join(packed.pieces), parts
+        task = _as_blob(packed)
+        return replace(message, task=BlobRef(task.name, task.size)), b"", [*parts, task]
+
+    def _feed(self, run: HubRun, spec: JobSpec) -> None:
+        assert run.feed is not None
+        assert spec.blocks is not None
+        try:
+            run.feed.pump(spec.blocks)
+        except Exception as error:  # noqa: BLE001 - whatever the user's iterable raises ends the job, not this process
+            run.cancel(f"the items could not be sent: {type(error).__name__}: {error}"[:FEED_ERROR_CHARACTERS])
+
+    def _place(self) -> tuple[Any, Address]:
+        address = self._connection.address
+        if address is None:
+            raise ConnectionFailedError("there is no connection to the hub")
+        return self._connection.folder, address
+
+    def _upload(self, run: HubRun, blob: PackedBlob) -> None:
+        folder, address = self._place()
+        if folder is None:
+            transfers.put(blob, address)
+        else:
+            transfers.place(blob, folder)
+            self._connection.send(frames.encode(BlobPlaced(BlobRef(blob.name, blob.size))))
+        self._connection.call_soon(lambda: run.uploaded(blob.name))
+
+    def _transfer(self, run: HubRun, work: Callable[[], None]) -> None:
+        def try_often() -> None:
+            for left in reversed(range(TRANSFER_TRIES)):
+                try:
+                    work()
+                    return
+                except ConnectionFailedError as error:
+                    reason = str(error)
+                    if not left or self._error is not None:
+                        break
+                    time.sleep(TRANSFER_PAUSE_SECONDS)
+                except (OSError, NbdistError) as error:
+                    reason = str(error)
+                    break
+            self._connection.call_soon(lambda: run.fail(reason))
+
+        with contextlib.suppress(RuntimeError):  # closed meanwhile
+            self._transfers.submit(try_often)
+
+
+def _as_blob(packed: PackedTask) -> PackedBlob:
+    return PackedBlob(blobs.blob_name(packed.pieces), packed.size, packed.pieces)
+
+
+def _close_at_exit(engine: HubEngine) -> Callable[[], None]:
+    """Registers an engine to be closed when the interpreter ends, without keeping it alive."""
+    ref = weakref.ref(engine)
+
+    def close() -> None:
+        found = ref()
+        if found is not None:
+            found.close()
+
+    atexit.register(close)
+    return close

@@ -1,0 +1,237 @@
+"""One job at the hub, as its notebook sees it: what to tell the hub again after a break, which results have come."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from nbdist.engines.base import Block, Buffer, Deliver, PackedBlob
+from nbdist.engines.hub.items import ItemFeed
+from nbdist.errors import NbdistError
+from nbdist.wire import frames
+from nbdist.wire.messages import (
+    AttachJob,
+    BlobRef,
+    CancelJob,
+    ForgetJob,
+    GrantItems,
+    JobFinished,
+    Message,
+    NeedBlobs,
+    Notice,
+    Result,
+    SubmitJob,
+    TakeResults,
+)
+
+RESULTS_WINDOW_BYTES = 16 * 1024 * 1024
+"""So much of a job's results may be here, or under way, without being consumed."""
+RESULT_BYTES = 512
+"""What the hub counts for a result beside its payload."""
+
+
+class Hub(Protocol):
+    """What a run needs of its engine."""
+
+    def send(self, frame: bytes) -> None:
+        """Sends a frame, or drops it if there is no connection."""
+
+    def upload(self, run: HubRun, blobs: Sequence[PackedBlob]) -> None:
+        """Gets blobs to the hub, on another thread; `HubRun.fail` if that cannot be done."""
+
+    def fetch(self, run: HubRun, ref: BlobRef, came: Callable[[Buffer], None]) -> None:
+        """Gets a blob from the hub on another thread and calls back on the connection's; or `HubRun.fail`."""
+
+    def forget(self, run: HubRun) -> None:
+        """Drops the run."""
+
+
+@dataclass(slots=True)
+class _Arrival:
+    message: Result
+    payload: Buffer | None
+    """None: it is being fetched."""
+
+
+class HubRun:
+    """A job that the hub engine has taken (`engines.base.Run`).
+
+    The methods of `Run` may be called on any thread, the others only on the connection's.
+    """
+
+    def __init__(
+        self,
+        submit: SubmitJob,
+        task: bytes,
+        blobs: Sequence[PackedBlob],
+        deliver: Deliver,
+        hub: Hub,
+        *,
+        has_items: bool,
+    ) -> None:
+        self.job = submit.job
+        self.finished: JobFinished | None = None
+        self.feed = ItemFeed(submit.job, hub.send) if has_items else None
+        self._submit = frames.encode(submit, task)
+        self._blobs = {blob.name: blob for blob in blobs}
+        self._deliver_event = deliver
+        self._hub = hub
+        self._needed: set[str] | None = None
+        """Blobs that the hub still waits for; None: it has not answered yet."""
+        self._cancelled: CancelJob | None = None
+        self._received = 0
+        self._consumed = 0
+        self._held: deque[tuple[int, int]] = deque()
+        """(number, bytes) of results that are not consumed."""
+        self._consumed_bytes = 0
+        """Since the hub was last told."""
+        self._arrivals: deque[_Arrival] = deque()
+        self._event = threading.Event()
+
+    # --- Run --------------------------------------------------------------------------------------------------------
+
+    def wait(self, timeout: float | None) -> None:
+        """Returns once events were delivered since the last call, or after `timeout` seconds."""
+        self._event.wait(timeout)
+        self._event.clear()
+
+    def consumed(self, seq: int) -> None:
+        """The caller has dealt with all results up to number `seq`: credit for more."""
+        while self._held and self._held[0][0] <= seq:
+            self._consumed_bytes += self._held.popleft()[1]
+        self._consumed = max(self._consumed, seq)
+        if self._consumed_bytes >= RESULTS_WINDOW_BYTES // 2:
+            self._consumed_bytes = 0
+            self._hub.send(frames.encode(TakeResults(self.job, self._consumed, RESULTS_WINDOW_BYTES)))
+
+    def add(self, values: Sequence[Any], block: Callable[[], Block]) -> None:
+        """Appends items to an open job."""
+        if self.feed is None or self.finished is not None:
+            raise NbdistError(f"job {self.job} takes no more items")
+        self.feed.add(block())
+
+    def close_items(self) -> None:
+        """No more items come to an open job."""
+        if self.feed is not None:
+            self.feed.close()
+
+    def cancel(self, reason: str) -> None:
+        """Asks for the end; `JobFinished` follows when none of its code runs any more."""
+        if self.feed is not None:
+            self.feed.stop()
+        self._cancelled = CancelJob(self.job, reason[:1000])
+        self._hub.send(frames.encode(self._cancelled))
+
+    def forget(self) -> None:
+        """The caller needs no results of the job any more."""
+        if self.feed is not None:
+            self.feed.stop()
+        self._hub.forget(self)
+        self._hub.send(frames.encode(ForgetJob(self.job)))
+
+    # --- on the connection's thread ---------------------------------------------------------------------------------
+
+    def begin(self) -> list[bytes]:
+        """The frames with which a new job starts."""
+        return [self._submit]
+
+    def again(self) -> list[bytes]:
+        """The frames that a hub must have on a new connection."""
+        if self.finished is not None and self._received >= self.finished.last_seq:
+            return []
+        told = [self._submit]
+        if self._needed is not None:
+            told = [frames.encode(AttachJob(self.job, self._consumed, RESULTS_WINDOW_BYTES))]
+        if self.feed is not None:
+            told += self.feed.again()
+        if self._cancelled is not None:
+            told.append(frames.encode(self._cancelled))
+        return told
+
+    def receive(self, message: Message, payload: Buffer, frame_bytes: int) -> None:
+        """Takes a message about this job."""
+        if isinstance(message, Result):
+            self._result(message, payload, frame_bytes)
+        elif isinstance(message, NeedBlobs):
+            self._need(message)
+        elif isinstance(message, GrantItems):
+            if self.feed is not None:
+                self.feed.grant(message.more_bytes)
+        elif isinstance(message, JobFinished):
+            self.finish(message)
+        else:
+            self._deliver(message, payload)
+
+    def finish(self, message: JobFinished) -> None:
+        """The job has ended; told once."""
+        if self.finished is None:
+            self.finished = message
+            self._blobs.clear()
+            if self.feed is not None:
+                self.feed.stop()
+            self._deliver(message, b"")
+
+    def end_here(self, reason: str) -> None:
+        """Ends the job with the results that are here: more will not come."""
+        arrived = self._delivered()
+        self._arrivals.clear()
+        if self.finished is None:
+            self.finish(JobFinished(self.job, "cancelled", arrived, None, reason))
+        elif self.finished.last_seq > arrived:
+            self._deliver(JobFinished(self.job, "cancelled", arrived, None, reason), b"")
+
+    def fail(self, reason: str) -> None:
+        """The job cannot go on from this side: says why and ends it."""
+        self._deliver(Notice(self.job, "warning", reason), b"")
+        if self.finished is None:
+            self.cancel(reason)
+        else:
+            self.end_here(reason)
+
+    def uploaded(self, name: str) -> None:
+        """A blob is at the hub."""
+        if self._needed is not None:
+            self._needed.discard(name)
+
+    def _need(self, message: NeedBlobs) -> None:
+        known = self._needed or set()
+        self._needed = set(message.names)
+        wanted = [self._blobs[name] for name in message.names if name in self._blobs and name not in known]
+        if wanted:
+            self._hub.upload(self, wanted)
+
+    def _result(self, message: Result, payload: Buffer, frame_bytes: int) -> None:
+        if message.seq <= self._received:
+            return  # sent again after a break
+        self._received = message.seq
+        size = frame_bytes if message.blob is None else message.blob.size
+        self._held.append((message.seq, size + RESULT_BYTES))
+        if message.blob is None and not self._arrivals:
+            self._deliver(message, payload)
+            return
+        arrival = _Arrival(message, payload if message.blob is None else None)
+        self._arrivals.append(arrival)
+        if message.blob is not None:
+
+            def came(data: Buffer) -> None:
+                arrival.payload = data
+                self._deliver_arrived()
+
+            self._hub.fetch(self, message.blob, came)
+
+    def _deliver_arrived(self) -> None:
+        while self._arrivals and self._arrivals[0].payload is not None:
+            arrival = self._arrivals.popleft()
+            assert arrival.payload is not None
+            self._deliver(arrival.message, arrival.payload)
+
+    def _delivered(self) -> int:
+        """The number of the last result that was delivered."""
+        return self._arrivals[0].message.seq - 1 if self._arrivals else self._received
+
+    def _deliver(self, message: Message, payload: Buffer) -> None:
+        self._deliver_event(message, payload)
+        self._event.set()

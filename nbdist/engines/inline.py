@@ -1,0 +1,332 @@
+"""The engine that runs a job's items in this process, one after another, in the thread that waits for them.
+
+`print`, `pdb` and a profiler see the function itself. The values take the way that they take everywhere: they are
+packed and unpacked, so that what cannot travel is found here too.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
+from dataclasses import replace
+from itertools import islice, product
+from typing import Any
+
+from nbdist.engines.base import Block, Deliver, Engine, JobSpec
+from nbdist.errors import AddressError, NbdistError
+from nbdist.execution.run import Run as FinishedRun
+from nbdist.execution.runs import Freely, execute
+from nbdist.packing import PackedRun, pack_part, pack_runs
+from nbdist.wire.messages import JobFinished, JobProgress, Outcome, Result, WorkerRow
+
+NAME = "inline"
+"""The name of this process as a machine of the pool."""
+PART_SECONDS = 0.05
+PART_BYTES = 1024 * 1024
+PROGRESS_SECONDS = 0.25
+ENDLESS = 2**62
+"""More items than any iterable has."""
+MAX_JOBS_KEPT = 20
+
+
+def open_engine(address: str | None, workers: int | None) -> Engine:
+    """The engine of this process. It has one worker, whatever is asked for."""
+    if workers is not None:
+        raise AddressError("the inline pool has no workers: leave out workers=, or the address for a pool of processes")
+    return InlineEngine()
+
+
+class InlineEngine:
+    """`engines.base.Engine` in this process."""
+
+    address = NAME
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._runs: dict[str, InlineRun] = {}
+
+    def submit(self, spec: JobSpec, deliver: Deliver) -> InlineRun:
+        """Takes a job; its items run while somebody waits for it."""
+        run = self._runs[spec.job] = InlineRun(spec, deliver)
+        while len(self._runs) > MAX_JOBS_KEPT:
+            del self._runs[next(iter(self._runs))]
+        return run
+
+    def describe(self) -> dict[str, Any]:
+        """The pool now."""
+        jobs = [run.describe() for run in reversed(self._runs.values())]
+        done = sum(int(job["done"]) for job in jobs)
+        busy = sum(job["state"] == "running" for job in jobs)
+        worker = {
+            "id": NAME, "name": NAME, "slots": 1, "busy": min(1, busy), "state": "busy" if busy else "idle",
+            "relative_speed": None, "done": done, "joined_seconds": time.monotonic() - self._began,
+            "heard_seconds": 0.0, "load": 0.0, "memory_used_bytes": 0, "machine": _this_machine(),
+        }  # fmt: skip
+        hub = {"epoch": 0, "notebooks": 1, "slots": 1, "busy": min(1, busy), "items_per_second": 0.0}
+        return {"workers": [worker], "jobs": jobs, "hub": hub}
+
+    def explain(self, job: str, item: int) -> str:
+        """Why an item is not done."""
+        run = self._runs.get(job)
+        return "this pool does not know the job" if run is None else run.explain(item)
+
+    def cancel(self, job: str, reason: str) -> None:
+        """Cancels a job by its id."""
+        if job in self._runs:
+            self._runs[job].cancel(reason)
+
+    def stop_workers(self, names: Sequence[str]) -> list[str]:
+        """This process cannot be stopped from here: no names."""
+        return []
+
+    def invite(self, *, role: str = "worker", uses: int = 0, valid_seconds: float = 86400.0) -> dict[str, Any]:
+        """Nobody can join this process: raises NbdistError."""
+        raise NbdistError("the inline pool is this process alone: connect to another pool to invite machines")
+
+    def close_invites(self) -> None:
+        """There are none."""
+
+    def clear(self) -> None:
+        """Cancels all jobs and forgets them."""
+        for run in list(self._runs.values()):
+            run.cancel("cleared")
+        self._runs.clear()
+
+    def close(self) -> None:
+        """Cancels all jobs."""
+        self.clear()
+
+
+class InlineRun:
+    """One job of the inline engine (`engines.base.Run`)."""
+
+    def __init__(self, spec: JobSpec, deliver: Deliver) -> None:
+        self._spec = spec
+        self._task = replace(spec.task, star=True) if spec.each else spec.task
+        self._deliver = deliver
+        self._began = self._reported_at = time.monotonic()
+        self._supply = _supply(spec)
+        self._closed = not spec.is_open
+        self._runs = self._execute(0) if self._closed else iter(())
+        self._seq = self._done = self._failed = 0
+        self._outcome: Outcome | None = None
+
+    def wait(self, timeout: float | None) -> None:
+        """Runs the next items, until there is an event or `timeout` seconds are over."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        seq = self._seq
+        while self._outcome is None and self._closed and self._seq == seq:
+            self._part()
+            if deadline is not None and time.monotonic() >= deadline:
+                return
+
+    def consumed(self, seq: int) -> None:
+        """Results are not held back: the caller made them."""
+
+    def add(self, values: Sequence[Any], block: Callable[[], Block]) -> None:
+        """Runs further items of an open job."""
+        if self._outcome is not None or self._closed:
+            raise NbdistError(f"job {self._spec.job} takes no more items")
+        start = self._supply.stop
+        self._supply.extend(values)
+        self._runs = self._execute(start)
+        while self._outcome is None and self._done < self._supply.stop:
+            self._part()
+
+    def close_items(self) -> None:
+        """No more items come to an open job."""
+        if self._outcome is None and not self._closed:
+            self._closed = True
+            self._finish("done")
+
+    def cancel(self, reason: str) -> None:
+        """Ends the job: none of its code runs while this is called."""
+        if self._outcome is None:
+            self._finish("cancelled", reason)
+
+    def forget(self) -> None:
+        """Nothing is kept for the caller."""
+
+    def describe(self) -> dict[str, Any]:
+        """The job as a row of `Engine.describe`."""
+        elapsed = time.monotonic() - self._began
+        return {
+            "id": self._spec.job, "name": self._spec.name,
+            "state": self._outcome or ("running" if self._closed else "open"), "done": self._done,
+            "total": self._total(), "failed": self._failed, "running": 0, "queued": 0, "items_per_second": 0.0,
+            "elapsed_seconds": elapsed, "owner": NAME, "reason": "",
+        }  # fmt: skip
+
+    def explain(self, item: int) -> str:
+        """Why an item is not done."""
+        if item < self._done:
+            return f"item {item} is done"
+        if self._outcome is not None:
+            return f"the job has ended ({self._outcome}) before item {item}"
+        return f"item {item} runs after the {item - self._done} before it, while somebody waits for the job"
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _execute(self, start: int) -> Iterator[FinishedRun]:
+        spec = self._spec
+        size = spec.options.task_size or ENDLESS
+        while self._supply.has(start):
+            stop = start + size
+            for run in execute(
+                self._task, spec.options, self._supply.between, start, stop, self._supply, time.perf_counter
+            ):
+                start = run.stop
+                yield run
+            if not spec.options.task_size:
+                return
+
+    def _part(self) -> None:
+        """Runs items for one part and delivers it."""
+        runs: list[PackedRun] = []
+        until = time.monotonic() + PART_SECONDS
+        ended: Outcome | None = None
+        try:
+            while ended is None and time.monotonic() < until and sum(run.size for run in runs) < PART_BYTES:
+                run = next(self._runs, None)
+                if run is None:
+                    ended = "done" if self._closed else None
+                    break
+                for packed in pack_runs(run):
+                    again = self._again(packed)
+                    runs += again
+                    if any(one.failed for one in again) and self._spec.options.on_error == "stop":
+                        ended = "failed"
+                        break
+                if ended is None and runs and runs[-1].stopped_at is not None:
+                    ended = "stopped"
+        except Exception as error:  # noqa: BLE001 - only the iterable raises here, and it may raise anything
+            self._send(runs)
+            self._fail_items(error)
+            return
+        except BaseException:
+            self._send(runs)
+            raise
+        self._send(runs)
+        self._report()
+        if ended is not None:
+            self._finish(ended)
+
+    def _again(self, packed: PackedRun) -> list[PackedRun]:
+        """The run, or what came of its failed item when it was tried again."""
+        for _ in range(self._spec.options.retries):
+            if not packed.failed:
+                break
+            retry = execute(
+                self._task, self._spec.options, self._supply.between, packed.start, packed.stop, Freely(),
+                time.perf_counter,
+            )  # fmt: skip
+            found = [again for run in retry for again in pack_runs(run)]
+            if len(found) != 1:
+                return found
+            packed = found[0]
+        return [packed]
+
+    def _fail_items(self, error: Exception) -> None:
+        self._spec.context.get("fail_input", lambda error: None)(error)
+        self._finish("cancelled", f"the items could not be read: {type(error).__name__}: {error}")
+
+    def _send(self, runs: list[PackedRun]) -> None:
+        if not runs:
+            return
+        self._seq += 1
+        self._done = runs[-1].stop
+        failed = tuple(index for run in runs for index in run.failed)
+        self._failed += len(failed)
+        result = Result(
+            self._spec.job, self._seq, runs[0].start, runs[-1].stop, NAME, failed=failed, stopped_at=runs[-1].stopped_at
+        )
+        self._deliver(result, b"".join(pack_part(runs)))
+        self._supply.forget(self._done)
+
+    def _report(self, *, now: bool = False) -> None:
+        at = time.monotonic()
+        if not now and at - self._reported_at < PROGRESS_SECONDS:
+            return
+        self._reported_at = at
+        elapsed = at - self._began
+        speed = self._done / elapsed if elapsed else 0.0
+        running = () if self._outcome else (self._done,)
+        row = WorkerRow(NAME, 1, "ready", done=self._done, items_per_second=speed, running=running)
+        total = self._total()
+        queued = 0 if total is None else total - self._done
+        progress = JobProgress(
+            self._spec.job, elapsed, total, self._done, self._failed, queued, len(running), speed, (row,)
+        )
+        self._deliver(progress, b"")
+
+    def _total(self) -> int | None:
+        return 1 if self._spec.each else self._spec.total
+
+    def _finish(self, outcome: Outcome, reason: str = "") -> None:
+        self._outcome = outcome
+        self._report(now=True)
+        total = self._done if outcome == "done" else self._total()
+        self._deliver(JobFinished(self._spec.job, outcome, self._seq, total, reason), b"")
+        self._runs = iter(())
+
+
+class _Supply:
+    """The items of a job, taken from their iterator as they are claimed (`execution.Claim`)."""
+
+    def __init__(self, source: Iterator[Any], *, at_once: int) -> None:
+        self.position: MutableSequence[int] = [0]
+        self._source = source
+        self._at_once = at_once
+        self._held: list[Any] = []
+        self._start = 0
+
+    @property
+    def stop(self) -> int:
+        """The index behind the last item that was taken from the iterator."""
+        return self._start + len(self._held)
+
+    def has(self, index: int) -> bool:
+        """Whether there is an item of this index."""
+        self.take(index, 1)
+        return self.stop > index
+
+    def take(self, start: int, count: int) -> int:
+        """Claims up to `count` items from `start` on; fewer, where the iterator may make one wait for each."""
+        count = min(count, self._at_once)
+        missing = start + count - self.stop
+        if missing > 0:
+            self._held += islice(self._source, missing)
+        return max(start, min(start + count, self.stop))
+
+    def between(self, start: int, stop: int) -> Iterable[Any]:
+        """Claimed items."""
+        return self._held[start - self._start : stop - self._start]
+
+    def extend(self, values: Iterable[Any]) -> None:
+        """Appends items."""
+        self._held += values
+
+    def forget(self, stop: int) -> None:
+        """Items below `stop` are done."""
+        del self._held[: stop - self._start]
+        self._start = max(self._start, stop)
+
+
+def _supply(spec: JobSpec) -> _Supply:
+    if spec.each:
+        return _Supply(iter([()]), at_once=1)
+    if spec.ranges and spec.items is None:
+        ranges = [range(*numbers) for numbers in spec.ranges]
+        return _Supply(iter(ranges[0] if len(ranges) == 1 else product(*ranges)), at_once=ENDLESS)
+    return _Supply(spec.items or iter(()), at_once=1 if spec.total is None and not spec.is_open else ENDLESS)
+
+
+def _this_machine() -> dict[str, Any]:
+    return {
+        "hostname": platform.node(), "platform": sys.platform, "architecture": platform.machine(),
+        "python": platform.python_version(), "implementation": sys.implementation.name, "nbdist": "",
+        "cores": os.cpu_count() or 1, "memory_bytes": 0, "pid": os.getpid(),
+    }  # fmt: skip

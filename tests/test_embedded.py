@@ -1,0 +1,179 @@
+"""The pool of this machine: found, started once, private ones that leave nothing behind. Real hubs."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+import nbdist
+from nbdist import embedded
+from nbdist.engines.hub import open_engine
+from nbdist.errors import AddressError, ConnectionFailedError
+
+LIMIT_SECONDS = 20.0
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(autouse=True)
+def own_runtime_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Each test has an embedded pool of its own, and ends it."""
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    yield tmp_path
+    folder = str(embedded.state_folder())
+    mine = [process for process in psutil.process_iter() if any(folder in word for word in command(process))]
+    for process in mine:
+        process.terminate()
+    psutil.wait_procs(mine, timeout=LIMIT_SECONDS)
+
+
+def command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def hubs() -> list[int]:
+    """The process ids of the hubs on this test's folder."""
+    folder = str(embedded.state_folder())
+    found = [process for process in psutil.process_iter() if {"hub", folder} <= set(command(process))]
+    return [process.pid for process in found if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def ready_file() -> dict[str, object]:
+    data: dict[str, object] = json.loads((embedded.state_folder() / embedded.READY_FILE).read_text())
+    return data
+
+
+def test_looking_starts_nothing() -> None:
+    assert embedded.running() is None
+    with pytest.raises(ConnectionFailedError):
+        embedded.find(urgent=False)
+    assert not embedded.state_folder().exists()
+
+
+def test_it_is_started_once_and_found_again() -> None:
+    address = embedded.ensure_hub()
+    assert embedded.running() == address
+    assert embedded.ensure_hub() == address
+    assert len(hubs()) == 1
+    engine = open_engine(None, None)
+    assert engine.address == address.shown
+    assert engine.describe()["hub"]
+    engine.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a user's own folders are private there")
+def test_nobody_else_can_read_its_secrets() -> None:
+    embedded.ensure_hub()
+    folder = embedded.state_folder()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / embedded.READY_FILE).stat().st_mode) == 0o600
+
+
+def test_no_secret_stands_in_arguments_or_environment() -> None:
+    address = embedded.ensure_hub()
+    for process in psutil.process_iter():
+        words = command(process)
+        if any(str(embedded.state_folder()) in word for word in words):
+            assert not any(address.key in text for text in (*words, *process.environ().values()))
+
+
+def test_two_that_start_it_at_once_get_the_same() -> None:
+    code = "from nbdist import embedded; print(embedded.ensure_hub().url)"
+    starters = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    urls = {starter.communicate(timeout=LIMIT_SECONDS)[0] for starter in starters}
+    assert len(urls) == 1
+    assert len(hubs()) == 1
+
+
+def test_one_that_was_killed_is_started_again_at_the_same_address() -> None:
+    address = embedded.ensure_hub()
+    hub = psutil.Process(hubs()[0])
+    hub.kill()
+    psutil.wait_procs([hub], timeout=LIMIT_SECONDS)
+    assert embedded.ensure_hub() == address
+    assert len(hubs()) == 1
+
+
+def test_a_stale_file_is_not_believed() -> None:
+    folder = embedded.state_folder()
+    folder.mkdir(parents=True)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    stale = {"connect": "ws://127.0.0.1:9/#key=x", "invite": "", "pid": gone.pid, "version": nbdist.__version__}
+    (folder / embedded.READY_FILE).write_text(json.dumps(stale))
+    assert embedded.running() is None
+    assert embedded.ensure_hub().port != 9
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"pid": "x", "connect": 3}'])
+def test_a_damaged_file_is_not_believed(text: str) -> None:
+    folder = embedded.state_folder()
+    folder.mkdir(parents=True)
+    (folder / embedded.READY_FILE).write_text(text)
+    assert embedded.running() is None
+
+
+def test_a_hub_that_does_not_start_shows_its_log() -> None:
+    folder = embedded.state_folder()
+    folder.mkdir(parents=True)
+    (folder / "epoch.json").mkdir()  # where the hub wants to write a file
+    with pytest.raises(ConnectionFailedError, match=r"ended with code[\s\S]*epoch\.json"):
+        embedded.ensure_hub()
+
+
+def test_a_private_pool_leaves_nothing_behind() -> None:
+    pool = embedded.start_private(1)
+    processes = [psutil.Process(process.pid) for process in pool._processes]
+    folder = pool._folder
+    assert embedded.running() is None
+    engine = open_engine(pool.wait().url, None)
+    engine.close()
+    pool.close()
+    pool.close()
+    assert not any(process.is_running() for process in processes)
+    assert not folder.exists()
+
+
+def test_a_private_pool_ends_when_its_process_is_killed() -> None:
+    code = (
+        "import sys; from nbdist import embedded; pool = embedded.start_private(1); pool.wait();"
+        "print(*[process.pid for process in pool._processes], flush=True); sys.stdin.read()"
+    )
+    owner = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    processes = [psutil.Process(int(pid)) for pid in owner.stdout.readline().split()]
+    owner.kill()
+    owner.communicate()
+    _, alive = psutil.wait_procs(processes, timeout=LIMIT_SECONDS)
+    assert processes
+    assert not alive
+
+
+@pytest.mark.parametrize("workers", [0, -1, 2.5, True, "2", 5000])
+def test_a_number_of_slots_that_makes_no_sense_is_refused(workers: object) -> None:
+    with pytest.raises(AddressError, match="number of slots"):
+        embedded.start_private(workers)  # type: ignore[arg-type]
+
+
+def test_a_lock_is_held_by_one_and_let_go(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with embedded.only_one(path) as first, embedded.only_one(path) as second:
+        assert (first, second) == (True, False)
+    with embedded.only_one(path) as third:
+        assert third
+
+
+def test_a_large_log_is_put_aside(tmp_path: Path) -> None:
+    (tmp_path / "hub.log").write_bytes(b"x" * (embedded.MAX_LOG_BYTES + 1))
+    embedded._log(tmp_path, "hub").close()
+    assert (tmp_path / "hub.log").stat().st_size == 0
+    assert (tmp_path / "hub.log.old").stat().st_size > embedded.MAX_LOG_BYTES
