@@ -175,12 +175,19 @@ def _forget(counts: dict[int, int] | dict[int, str], start: int, stop: int) -> N
 
 
 def _free_blocks(state: State, job: JobRecord, start: int, stop: int) -> None:
-    """Blocks whose items are all finished make room for more."""
-    freed = job.blocks.finish(start, stop)
-    for block in freed:
+    """Blocks whose items are all finished make room for more; the notebook is told now and then."""
+    for block in job.blocks.finish(start, stop):
         state.send(STORES, DropItems(job.id, block.start, block.stop))
-    if freed and job.owner in state.notebooks:
-        state.send(job.owner, GrantItems(job.id, sum(block.size for block in freed)))
+        job.freed_bytes += block.size
+    if job.freed_bytes >= state.policy.grant_bytes:
+        grant_items(state, job)
+
+
+def grant_items(state: State, job: JobRecord) -> None:
+    """Tells the notebook how many bytes of items it may send beyond those that it was allowed before."""
+    if job.freed_bytes and job.owner in state.notebooks:
+        state.send(job.owner, GrantItems(job.id, job.freed_bytes))
+        job.freed_bytes = 0
 
 
 def fail_item(state: State, job: JobRecord, fault: ItemFault, now: float) -> None:

@@ -194,6 +194,7 @@ def _acknowledge(state: State, now: float) -> None:
 def _progress(state: State, now: float) -> None:
     """Tells notebooks how their jobs stand, if that has changed."""
     for job in state.active.values():
+        delivery.grant_items(state, job)
         if job.changed_at <= job.told_at or job.owner not in state.notebooks:
             continue
         job.told_at = now

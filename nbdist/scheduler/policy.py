@@ -50,6 +50,8 @@ class Policy:
 
     # talking
     progress_seconds: float = 0.25
+    grant_bytes: int = 1024 * 1024
+    """The notebook hears of finished blocks of items once they have this size, or with the next progress."""
     acknowledge_seconds: float = 0.2
     acknowledge_parts: int = 64
     """So many parts are acknowledged at once at the latest."""

@@ -123,6 +123,8 @@ class JobRecord:
     alone: set[int] = field(default_factory=set)
     """Items that run in slices of their own, because they ended a process or were there when machines vanished."""
     blocks: Blocks = field(default_factory=Blocks)
+    freed_bytes: int = 0
+    """Bytes of finished blocks that the notebook has not been told of."""
     attempts: dict[Attempt, AttemptRecord] = field(default_factory=dict)
     """Those that are not over, cancelled ones included."""
     shares: dict[str, Share] = field(default_factory=dict)
