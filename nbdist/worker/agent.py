@@ -1,0 +1,335 @@
+"""The agent: connects the supervisor with the hub, the slots and the files of this machine. Decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+
+from nbdist.driver import Driver
+from nbdist.errors import AccessError, AddressError, BlobError, ConnectionFailedError, FrameError, VersionError
+from nbdist.wire import frames
+from nbdist.wire.frames import Payload
+from nbdist.wire.messages import (
+    Attempt,
+    BlobPlaced,
+    Heartbeat,
+    LoadTask,
+    Message,
+    Output,
+    Part,
+    Refused,
+    RunSlice,
+    Welcome,
+)
+from nbdist.worker import orders, processes, system, transfer
+from nbdist.worker.config import WorkerConfig
+from nbdist.worker.dialing import Dialer, Refusal, refusal_error
+from nbdist.worker.jobs import JobFiles
+from nbdist.worker.orders import HUB, LOCAL, SLOT
+from nbdist.worker.slots import SlotHost
+from nbdist.worker.supervisor import Supervisor
+from nbdist.worker.uplink import Uplink
+
+ORPHAN_SECONDS = 30.0
+"""A worker that was started for one hub ends when that has said that it stops and is not back after so long."""
+LAST_WORDS_SECONDS = 1.0
+
+
+class Agent:
+    """A worker's I/O. Make it inside the event loop, in the main thread."""
+
+    def __init__(self, config: WorkerConfig, say: Callable[[str], None]) -> None:
+        self._config = config
+        self._say = say
+        self._loop = asyncio.get_running_loop()
+        self._folder = Path(tempfile.mkdtemp(prefix="nbdist-worker-", dir=system.fast_folder()))
+        self._blob_folder = Path(tempfile.mkdtemp(prefix="nbdist-blobs-"))
+        self._launcher = processes.launcher(processes.slot_environment(config.threads), fork=config.fork)
+        self._hosts = [self._host(number) for number in range(config.slots)]
+        self._supervisor = Supervisor(config.slots)
+        self._driver = Driver(self._supervisor, clock=time.monotonic, send=self._send, call_at=self._call_at)
+        self._dialer = Dialer(config.address, config.name, config.slots)
+        self._uplink = Uplink()
+        self._jobs = JobFiles(transfer.BlobCache(self._blob_folder))
+        self._items: dict[Attempt, bytes] = {}
+        self._parts: dict[Attempt, dict[int, tuple[int, bytes | Path]]] = {}
+        """Attempt -> start of a part -> its stop, and its payload or the file of it."""
+        self._events: deque[Message] = deque()
+        self._is_busy = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._done: asyncio.Future[str] = self._loop.create_future()
+        self._stopped_at: float | None = None
+
+    async def run(self) -> str:
+        """Works until it is to end; gives the reason. Raises AccessError and VersionError if never taken in."""
+        for send in self._supervisor.start(time.monotonic()):
+            self._send(send.peer, send.message, b"")
+        dialling = self._loop.create_task(self._keep_dialling())
+        try:
+            await asyncio.wait((dialling, self._done), return_when=asyncio.FIRST_COMPLETED)
+            if not self._done.done():
+                dialling.result()
+            await self._uplink.flushed(LAST_WORDS_SECONDS)
+            return self._done.result()
+        finally:
+            await self._close(dialling)
+
+    def leave(self, reason: str) -> None:
+        """The person wants the machine back: once, finish running items; twice, at once."""
+        self._event(orders.UserLeaves(reason))
+
+    async def _close(self, dialling: asyncio.Task[None]) -> None:
+        self._driver.stop()
+        for task in (dialling, *self._tasks):
+            task.cancel()
+        await asyncio.gather(dialling, *self._tasks, return_exceptions=True)
+        for host in self._hosts:
+            host.close()
+        self._launcher.close()
+        for folder in (self._folder, self._blob_folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    # --- the hub ----------------------------------------------------------------------------------------------------
+
+    async def _keep_dialling(self) -> None:
+        is_known = False
+        failing_since: float | None = None
+        while True:
+            try:
+                connection, welcome = await self._dialer.dial()
+                if not is_known:
+                    self._say(f"joined as {welcome.name}")
+                is_known, failing_since = True, None
+                self._stopped_at = None
+                await self._converse(connection, welcome)
+                self._say("the hub is gone; dialling again")
+            except Refusal as refusal:
+                self._refused(refusal.refused, is_known)
+            except AccessError:
+                if not is_known and self._config.ready_file is None:
+                    raise
+            except (ConnectionFailedError, AddressError) as error:
+                if failing_since is None and not is_known and self._config.ready_file is None:
+                    self._say(f"{error}; dialling until it answers")
+            now = time.monotonic()
+            failing_since = now if failing_since is None else failing_since
+            if self._stopped_at is not None and now - self._stopped_at > ORPHAN_SECONDS:
+                raise ConnectionFailedError("the hub has stopped")
+            await asyncio.sleep(self._dialer.pause(now - failing_since))
+
+    def _refused(self, refused: Refused, is_known: bool) -> None:
+        """Ends the worker if it was never taken in and dialling again cannot help."""
+        error = refusal_error(refused)
+        if refused.code == "stopped" and self._config.ready_file is not None and self._stopped_at is None:
+            self._stopped_at = time.monotonic()
+        if not is_known and isinstance(error, (AccessError, VersionError)):
+            raise error
+        self._say(str(error))
+
+    async def _converse(self, connection: ClientConnection, welcome: Welcome) -> None:
+        """Hears the hub until the connection ends."""
+        self._uplink.open(connection)
+        reason = "the connection ended"
+        try:
+            self._input(HUB, welcome)
+            while True:
+                message, payload = frames.decode(await connection.recv(decode=False))
+                if isinstance(message, Refused):
+                    raise Refusal(message)
+                self._input(HUB, message, payload)
+        except ConnectionClosed:
+            return
+        except FrameError as error:
+            reason = str(error)
+        finally:
+            self._uplink.close()
+            self._event(orders.HubLost(reason))
+            await connection.close()
+
+    # --- the supervisor ---------------------------------------------------------------------------------------------
+
+    def _input(self, peer: str, message: Message, payload: Payload = b"") -> None:
+        """Hands something to the supervisor, and then what came of it here."""
+        if isinstance(message, RunSlice) and payload:
+            self._items[message.attempt] = bytes(payload)
+        self._driver.receive(peer, message, payload)
+        self._drain()
+
+    def _event(self, message: Message) -> None:
+        """Something happened here. While the supervisor's orders are carried out it waits for the last of them."""
+        self._events.append(message)
+        self._loop.call_soon(self._drain)
+
+    def _drain(self) -> None:
+        while self._events:
+            self._driver.receive(LOCAL, self._events.popleft())
+
+    def _call_at(self, when: float, callback: Callable[[], None]) -> Callable[[], None]:
+        handle = self._loop.call_later(max(0.0, when - time.monotonic()), callback)
+        return handle.cancel
+
+    def _send(self, peer: str, message: Message, payload: Payload) -> None:
+        if peer == HUB:
+            self._to_hub(message, payload)
+        elif peer == LOCAL:
+            _ORDERS[type(message)](self, message, payload)
+        else:
+            self._to_slot(int(peer.removeprefix(SLOT)), message)
+
+    def _to_hub(self, message: Message, payload: Payload) -> None:
+        """Sends to the hub, with what only the agent has: payloads, and what the machine is at."""
+        if isinstance(message, Output):
+            self._uplink.send_if_room(frames.encode(message, payload))
+            return
+        if isinstance(message, Part):
+            _, kept = self._parts.get(message.attempt, {}).get(message.start, (0, b""))
+            payload = kept if isinstance(kept, bytes) else b""
+        elif isinstance(message, Heartbeat):
+            message = self._heartbeat(message)
+            payload = b""
+        else:
+            payload = b""
+        self._uplink.send(frames.encode(message, payload))
+
+    def _heartbeat(self, message: Heartbeat) -> Heartbeat:
+        running = []
+        for row in message.running:
+            where = self._hosts[row.slot].where()
+            running.append(replace(row, item=max(row.item, where.item)) if where.attempt == row.attempt else row)
+        return Heartbeat(tuple(running), system.load_average(), system.memory_used_bytes())
+
+    def _to_slot(self, number: int, message: Message) -> None:
+        host = self._hosts[number]
+        if isinstance(message, LoadTask):
+            host.send(*self._jobs.load(message))
+        elif isinstance(message, RunSlice):
+            host.send(message, self._items.pop(message.attempt, b""))
+        else:
+            host.send(message)
+
+    # --- slots ------------------------------------------------------------------------------------------------------
+
+    def _host(self, number: int) -> SlotHost:
+        return SlotHost(
+            number,
+            self._launcher,
+            self._folder,
+            niceness=self._config.niceness,
+            deliver=lambda slot, message, payload: self._input(f"{SLOT}{slot}", message, payload),
+            died=self._event,
+        )
+
+    def _start_slot(self, order: orders.StartSlot, payload: Payload) -> None:
+        self._spawn(self._hosts[order.slot].start())
+
+    def _begin_claim(self, order: orders.BeginClaim, payload: Payload) -> None:
+        self._hosts[order.slot].claim.begin(order.attempt, order.start, order.stop)
+
+    def _cut_claim(self, order: orders.CutClaim, payload: Payload) -> None:
+        stop = self._hosts[order.slot].cut(order.attempt, order.give)
+        if stop is not None:
+            self._event(orders.ClaimCut(order.slot, order.attempt, stop))
+
+    def _interrupt_slot(self, order: orders.InterruptSlot, payload: Payload) -> None:
+        self._hosts[order.slot].interrupt(order.attempt)
+
+    def _kill_slot(self, order: orders.KillSlot, payload: Payload) -> None:
+        self._hosts[order.slot].kill()
+
+    # --- files ------------------------------------------------------------------------------------------------------
+
+    def _get_ready(self, order: orders.GetReady, payload: Payload) -> None:
+        self._jobs.begin(order, bytes(payload))
+        missing = self._jobs.missing_module(order.modules)
+        if missing:
+            todo = f"{sys.executable} -m pip install {missing}"
+            self._event(orders.JobNotInPlace(order.job, f"no module named {missing!r}", todo))
+        elif order.task is None and not order.blobs:
+            self._event(orders.JobInPlace(order.job))
+        else:
+            self._spawn(self._fetch(order.job))
+
+    async def _fetch(self, job: str) -> None:
+        hub = self._dialer.hub
+        assert hub is not None
+        try:
+            await self._jobs.fetch(job, hub)
+        except (OSError, BlobError, AccessError) as error:
+            if self._dialer.hub is hub:  # else it has been lost, and will ask again
+                self._event(orders.JobNotInPlace(job, f"its data did not come: {error}"))
+        else:
+            self._event(orders.JobInPlace(job))
+
+    def _drop_job(self, order: orders.DropJob, payload: Payload) -> None:
+        self._jobs.drop(order.job)
+
+    def _drop_items(self, order: orders.DropItems, payload: Payload) -> None:
+        self._items.pop(order.attempt, None)
+
+    def _keep_part(self, order: orders.KeepPart, payload: Payload) -> None:
+        self._parts.setdefault(order.attempt, {})[order.start] = (order.stop, bytes(payload))
+
+    def _place_blob(self, order: orders.PlaceBlob, payload: Payload) -> None:
+        self._parts.setdefault(order.attempt, {})[order.start] = (order.stop, Path(order.path))
+        self._spawn(self._place(order))
+
+    async def _place(self, order: orders.PlaceBlob) -> None:
+        hub = self._dialer.hub
+        assert hub is not None
+        try:
+            is_in_folder = await asyncio.to_thread(transfer.put, hub, order.blob, Path(order.path))
+        except OSError as error:
+            self._say(f"a result does not reach the hub: {error}")
+            self._uplink.abort()  # a new connection begins with all that is not acknowledged
+            return
+        except BlobError as error:
+            self._event(orders.BlobNotInPlace(order.attempt, order.start, str(error)))
+            return
+        if is_in_folder:
+            self._uplink.send(frames.encode(BlobPlaced(order.blob)))
+        self._event(orders.BlobInPlace(order.attempt, order.start))
+
+    def _drop_parts(self, order: orders.DropParts, payload: Payload) -> None:
+        parts = self._parts.get(order.attempt, {})
+        for start in [start for start, (stop, _) in parts.items() if stop <= order.stop]:
+            _, kept = parts.pop(start)
+            if isinstance(kept, Path):
+                kept.unlink(missing_ok=True)
+        if not parts:
+            self._parts.pop(order.attempt, None)
+
+    def _quit(self, order: orders.Quit, payload: Payload) -> None:
+        if not self._done.done():
+            self._done.set_result(order.reason)
+
+    def _spawn(self, work: Any) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+_ORDERS: dict[type[Message], Callable[[Agent, Any, Payload], None]] = {
+    orders.StartSlot: Agent._start_slot,
+    orders.BeginClaim: Agent._begin_claim,
+    orders.CutClaim: Agent._cut_claim,
+    orders.InterruptSlot: Agent._interrupt_slot,
+    orders.KillSlot: Agent._kill_slot,
+    orders.GetReady: Agent._get_ready,
+    orders.DropJob: Agent._drop_job,
+    orders.DropItems: Agent._drop_items,
+    orders.KeepPart: Agent._keep_part,
+    orders.PlaceBlob: Agent._place_blob,
+    orders.DropParts: Agent._drop_parts,
+    orders.Quit: Agent._quit,
+}

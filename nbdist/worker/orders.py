@@ -1,0 +1,188 @@
+"""What supervisor and agent say to each other inside the agent's process, beside the messages of the wire.
+
+The supervisor sends orders to `LOCAL` and hears of events from it. Attempts are named as on the wire.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nbdist.wire.messages import Attempt, BlobRef, Message
+
+HUB = "hub"
+LOCAL = "local"
+SLOT = "slot:"
+"""`slot:3` is slot 3."""
+
+
+# --- orders ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StartSlot(Message):
+    """Give the slot a process. `SlotReady` comes from it, or `SlotDied` of it."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class BeginClaim(Message):
+    """Set up the slot's claim for a slice that is about to be sent to it."""
+
+    slot: int
+    attempt: Attempt
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class CutClaim(Message):
+    """Take a share of what the slot has not claimed; answered by `ClaimCut`."""
+
+    slot: int
+    attempt: Attempt
+    give: float
+
+
+@dataclass(frozen=True, slots=True)
+class InterruptSlot(Message):
+    """Stop this attempt, if it still runs."""
+
+    slot: int
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class KillSlot(Message):
+    """End the slot's process; `SlotDied` follows."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class GetReady(Message):
+    """Check the job's modules and get its blobs; answered by `JobInPlace` or `JobNotInPlace`. Payload: the task."""
+
+    job: str
+    task: BlobRef | None
+    blobs: tuple[BlobRef, ...]
+    modules: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DropJob(Message):
+    """The job's task and blobs are not needed any more."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeepPart(Message):
+    """Keep the payload of this part until `DropParts`."""
+
+    attempt: Attempt
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceBlob(Message):
+    """Bring the payload of a part, which lies in the file `path`, to the hub; answered by `BlobInPlace`."""
+
+    attempt: Attempt
+    start: int
+    stop: int
+    blob: BlobRef
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropParts(Message):
+    """The payloads of the attempt's parts up to `stop` are not needed any more."""
+
+    attempt: Attempt
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropItems(Message):
+    """The items that came with this slice are not needed any more."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Quit(Message):
+    """The worker is done."""
+
+    reason: str
+
+
+# --- events ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SlotDied(Message):
+    """The slot's process has ended, or could not be started."""
+
+    slot: int
+    item: int
+    """The item that it ran last."""
+    reason: str
+    stderr: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimCut(Message):
+    """The attempt now ends at `stop`."""
+
+    slot: int
+    attempt: Attempt
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobInPlace(Message):
+    """All that the job needs is here."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobNotInPlace(Message):
+    """Something that the job needs is not here and cannot be got."""
+
+    job: str
+    reason: str
+    todo: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BlobInPlace(Message):
+    """The payload of this part is at the hub."""
+
+    attempt: Attempt
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlobNotInPlace(Message):
+    """The payload of this part could not be brought to the hub; the part is lost."""
+
+    attempt: Attempt
+    start: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HubLost(Message):
+    """The connection is gone."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserLeaves(Message):
+    """The person at this machine wants it back. Once: finish running items. Twice: at once."""
+
+    reason: str

@@ -1,0 +1,198 @@
+"""Slots as processes: how they start and how their end is noticed.
+
+`launcher` picks the way: on Linux a single-threaded fork
+server that has loaded what a slot needs; elsewhere a process of its own for each slot, with one started ahead.
+Slots die with their agent, and user code can start processes of its own in them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+import nbdist
+from nbdist.errors import NbdistError
+from nbdist.worker import system
+from nbdist.worker.setup import REQUEST_BYTES, SlotSetup
+
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "LOKY_MAX_CPU_COUNT",
+)
+"""Libraries read these when they are loaded, and would otherwise start a thread for each core in each slot."""
+
+
+@dataclass(eq=False)
+class SlotProcess:
+    """A slot that has been started."""
+
+    pid: int
+    sock: socket.socket
+    """The agent's end."""
+    ended: asyncio.Future[str]
+    """Why it has ended, for people."""
+
+
+class Launcher(Protocol):
+    """Starts slots."""
+
+    async def start(self, setup: SlotSetup) -> SlotProcess:
+        """Starts one. Raises OSError or NbdistError."""
+
+    def close(self) -> None:
+        """Ends what it keeps running itself, and with it all slots."""
+
+
+def launcher(environment: Mapping[str, str], *, fork: bool | None = None) -> Launcher:
+    """The launcher for this machine; `fork` chooses another. Call it in the main thread, inside the event loop."""
+    if system.CAN_FORK if fork is None else fork:
+        return ForkServer(environment)
+    return Spawner(environment)
+
+
+def slot_environment(threads: int) -> dict[str, str]:
+    """The environment of slots: this one's, with the path to nbdist and the limits on threads."""
+    environment = dict(os.environ)
+    environment.pop("NBDIST_INVITE", None)
+    for unwanted in ("PYTHONUNBUFFERED", "PYTHONSAFEPATH", "PYTHONSTARTUP"):
+        environment.pop(unwanted, None)
+    root = str(Path(nbdist.__file__).parent.parent)
+    paths = [root, *environment.get("PYTHONPATH", "").split(os.pathsep)]
+    environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(path for path in paths if path))
+    environment.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+    return environment
+
+
+class ForkServer:
+    """Starts slots by forking a process that has loaded what they need. Linux."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._server = subprocess.Popen(
+                [sys.executable, "-P", "-m", "nbdist.worker.forkserver", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env=dict(environment),
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        self._control.setblocking(False)
+        self._starting: list[asyncio.Future[int]] = []
+        self._ended: dict[int, asyncio.Future[str]] = {}
+        self._loop.add_reader(self._control, self._on_news)
+
+    async def start(self, setup: SlotSetup) -> SlotProcess:
+        """Starts a slot."""
+        ours, theirs = socket.socketpair()
+        started: asyncio.Future[int] = self._loop.create_future()
+        with theirs:
+            socket.send_fds(self._control, [json.dumps(asdict(setup)).encode()], [theirs.fileno()])
+        self._starting.append(started)
+        try:
+            pid = await started
+        except NbdistError:
+            ours.close()
+            raise
+        ended = self._ended.setdefault(pid, self._loop.create_future())
+        ended.add_done_callback(lambda _: self._ended.pop(pid, None))
+        return SlotProcess(pid, ours, ended)
+
+    def close(self) -> None:
+        """Ends the server; the slots die with it."""
+        self._loop.remove_reader(self._control)
+        self._control.close()
+        try:
+            self._server.wait(1.0)
+        except subprocess.TimeoutExpired:
+            self._server.kill()
+            self._server.wait()
+
+    def _on_news(self) -> None:
+        """The server says that a slot has started or ended, in that order."""
+        try:
+            data = self._control.recv(REQUEST_BYTES)
+        except OSError:
+            data = b""
+        if not data:
+            self._loop.remove_reader(self._control)
+            self._server_died()
+            return
+        news: dict[str, int] = json.loads(data)
+        pid = news["pid"]
+        if "code" not in news:
+            self._ended[pid] = self._loop.create_future()
+            waiting = self._starting.pop(0)
+            if not waiting.done():
+                waiting.set_result(pid)
+            return
+        ended = self._ended.get(pid)
+        if ended is not None and not ended.done():
+            ended.set_result(system.exit_reason(news["code"]))
+
+    def _server_died(self) -> None:
+        waiting, self._starting = self._starting, []
+        for started in waiting:
+            if not started.done():
+                started.set_exception(NbdistError("the process that starts slots is gone"))
+        for ended in list(self._ended.values()):
+            if not ended.done():
+                ended.set_result("the process that starts slots is gone")
+
+
+class Spawner:
+    """Starts slots as processes of their own, and keeps one ahead. Any operating system."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = dict(environment)
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._spare = self._spawn()
+
+    async def start(self, setup: SlotSetup) -> SlotProcess:
+        """Starts a slot: the spare, which is loaded by now."""
+        (process, ours, theirs), self._spare = self._spare, self._spawn()
+        assert process.stdin is not None
+        with theirs, process.stdin:
+            process.stdin.write(json.dumps({**asdict(setup), **system.hand_over(theirs, process.pid)}).encode() + b"\n")
+        ended = asyncio.ensure_future(asyncio.to_thread(self._wait, process))
+        return SlotProcess(process.pid, ours, ended)
+
+    def close(self) -> None:
+        """Ends the spare and all slots."""
+        spare, ours, theirs = self._spare
+        ours.close()
+        theirs.close()
+        for process in (spare, *self._running):
+            system.kill(process.pid)
+            process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> str:
+        code = process.wait()
+        self._running.discard(process)
+        return system.exit_reason(code)
+
+    def _spawn(self) -> tuple[subprocess.Popen[bytes], socket.socket, socket.socket]:
+        ours, theirs = socket.socketpair()
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "nbdist.worker.spawned"],
+            stdin=subprocess.PIPE,
+            env=self._environment,
+            **system.spawn_options(theirs),
+        )
+        self._running.add(process)
+        return process, ours, theirs

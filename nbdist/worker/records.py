@@ -1,0 +1,69 @@
+"""What a supervisor knows: slots, the slices that they hold. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from nbdist.wire.messages import Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPolicy:
+    """How the supervisor behaves. Times are in seconds."""
+
+    heartbeat_seconds: float = 2.0
+    grace_seconds: float = 2.0
+    """What user code has to end in after an interrupt, before its slot is killed."""
+    hub_gone_seconds: float = 5.0
+    """A worker that leaves waits so long for a hub that does not take its results."""
+    restart_seconds: float = 0.5
+    """A slot that does not come up is started again after so long; then after twice as long, and so on …"""
+    max_restart_seconds: float = 30.0
+    """… at most."""
+
+
+@dataclass(slots=True)
+class Slice:
+    """One attempt that this worker holds."""
+
+    job: str
+    attempt: Attempt
+    slot: int
+    start: int
+    stop: int
+    reported: int
+    """Items below this are in parts."""
+    is_cancelled: bool = False
+    is_foreign: bool = False
+    """It is another hub's, and nobody is told of it any more."""
+
+
+@dataclass(slots=True)
+class Slot:
+    """One slot."""
+
+    number: int
+    is_ready: bool = False
+    is_used: bool = False
+    """It has run something, so that a fresh process would differ."""
+    running: Slice | None = None
+    waiting: deque[Slice] = field(default_factory=deque)
+    loaded: set[str] = field(default_factory=set)
+    is_due_for_renewal: bool = False
+    is_expected_to_end: bool = False
+    kill_at: float | None = None
+    start_at: float | None = None
+    failed_starts: int = 0
+
+    def reset(self) -> None:
+        """Its process is gone."""
+        self.is_ready = self.is_used = self.is_due_for_renewal = self.is_expected_to_end = False
+        self.kill_at = None
+        self.loaded.clear()
+
+    def next_pause(self, policy: WorkerPolicy) -> float:
+        """How long to wait before the next start after one that failed."""
+        self.failed_starts += 1
+        pause = policy.restart_seconds * 2.0 ** min(self.failed_starts - 1, 16)
+        return min(pause, policy.max_restart_seconds)

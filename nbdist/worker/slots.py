@@ -1,0 +1,153 @@
+"""The agent's end of its slots: their processes, sockets and claims."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from nbdist.errors import FrameError, NbdistError
+from nbdist.wire import frames
+from nbdist.wire.frames import Payload
+from nbdist.wire.messages import Attempt, Message
+from nbdist.worker import link, system
+from nbdist.worker.claim import AgentClaim, Where
+from nbdist.worker.orders import SlotDied
+from nbdist.worker.processes import Launcher, SlotProcess
+from nbdist.worker.setup import SlotSetup
+
+STDERR_TAIL_BYTES = 4096
+"""Of what a process wrote before it died, for the error."""
+EXIT_SECONDS = 1.0
+"""A process that has closed its socket has so long to end."""
+
+
+class SlotHost:
+    """One slot, whichever process it has at the moment.
+
+    `deliver` is given what the process says; `died` is called once for each process that ends or does not start.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        launcher: Launcher,
+        folder: Path,
+        *,
+        niceness: int,
+        deliver: Callable[[int, Message, Payload], None],
+        died: Callable[[SlotDied], None],
+    ) -> None:
+        self.number = number
+        self.claim = AgentClaim(folder / f"slot-{number}.claim")
+        self._launcher = launcher
+        self._output = folder / f"slot-{number}"
+        self._setup = SlotSetup(
+            claim=str(folder / f"slot-{number}.claim"),
+            spool=str(folder),
+            output=str(self._output),
+            cwd=str(Path.cwd()),
+            niceness=niceness,
+        )
+        self._deliver = deliver
+        self._died = died
+        self._process: SlotProcess | None = None
+        self._transport: asyncio.Transport | None = None
+
+    async def start(self) -> None:
+        """Gives the slot a process."""
+        self._clear_output()
+        try:
+            self._process = process = await self._launcher.start(self._setup)
+        except (OSError, NbdistError) as error:
+            self._died(SlotDied(self.number, -1, f"cannot start a process: {error}"))
+            return
+        loop = asyncio.get_running_loop()
+        protocol = _SlotProtocol(self)
+        self._transport, _ = await loop.create_connection(lambda: protocol, sock=process.sock)
+
+    def _clear_output(self) -> None:
+        for number in (1, 2):
+            Path(f"{self._output}.{number}").write_bytes(b"")
+
+    def send(self, message: Message, payload: Payload = b"") -> None:
+        """Sends a message, if the process is there."""
+        if self._transport is not None:
+            self._transport.write(link.pack(message, payload))
+
+    def interrupt(self, attempt: Attempt) -> None:
+        """Stops this attempt, if it still runs."""
+        self.claim.cancel(attempt)
+        if self._process is not None:
+            system.interrupt(self._process.pid)
+
+    def kill(self) -> None:
+        """Ends the process and what it has started."""
+        if self._process is not None:
+            system.kill(self._process.pid)
+
+    def cut(self, attempt: Attempt, give: float) -> int | None:
+        """Takes a share of what the slot has not claimed of the attempt; None if it is at another."""
+        return self.claim.cut(give) if self.claim.attempt == attempt else None
+
+    def where(self) -> Where:
+        """What the slot is at."""
+        return self.claim.where()
+
+    def close(self) -> None:
+        """Ends the process for good."""
+        self._died = lambda event: None
+        self.kill()
+        if self._transport is not None:
+            self._transport.abort()
+        self.claim.close()
+
+    def received(self, frame: bytes) -> None:
+        """A frame from the process. One that makes no sense ends it."""
+        try:
+            message, payload = frames.decode(frame)
+        except FrameError:
+            self.kill()
+            return
+        self._deliver(self.number, message, payload)
+
+    async def lost(self) -> None:
+        """The process has closed its socket."""
+        process, self._process, self._transport = self._process, None, None
+        if process is None:
+            return
+        try:
+            reason = await asyncio.wait_for(asyncio.shield(process.ended), EXIT_SECONDS)
+        except TimeoutError:
+            system.kill(process.pid)
+            reason = "it closed its connection"
+        system.kill_rest(process.pid)
+        self._died(SlotDied(self.number, self.claim.where().item, reason, self._stderr_tail()))
+
+    def _stderr_tail(self) -> str:
+        try:
+            with open(f"{self._output}.2", "rb") as file:
+                size = file.seek(0, 2)
+                file.seek(max(0, size - STDERR_TAIL_BYTES))
+                return file.read().decode("utf-8", "replace").strip()
+        except OSError:
+            return ""
+
+
+class _SlotProtocol(asyncio.Protocol):
+    def __init__(self, host: SlotHost) -> None:
+        self._host = host
+        self._splitter = link.Splitter()
+        self._ending: asyncio.Task[None] | None = None
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            complete = self._splitter.feed(data)
+        except FrameError:
+            self._host.kill()
+            return
+        for frame in complete:
+            self._host.received(frame)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._ending = asyncio.ensure_future(self._host.lost())

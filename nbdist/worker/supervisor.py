@@ -1,0 +1,450 @@
+"""The supervisor: decides what a worker's slots do. Pure: no clock, no I/O, no process.
+
+It hears the hub, the slots and the agent (`orders.py`), and says what is to be sent to whom and done. Messages are
+idempotent: what comes twice changes nothing the second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from nbdist.driver import Send
+from nbdist.wire.messages import (
+    Acknowledge,
+    Attempt,
+    CancelAttempt,
+    ForgetJob,
+    Heartbeat,
+    HeldAttempt,
+    JobRefused,
+    LeavePool,
+    Leaving,
+    Message,
+    Output,
+    Part,
+    PrepareJob,
+    RenewSlots,
+    RunningItem,
+    RunSlice,
+    SliceCut,
+    SliceEnded,
+    SlotCrashed,
+    SlotPart,
+    SlotReady,
+    TaskRefused,
+    TrimSlice,
+    Welcome,
+    WorkerFacts,
+)
+from nbdist.worker import orders
+from nbdist.worker.cutting import cut_at
+from nbdist.worker.orders import HUB, LOCAL, SLOT
+from nbdist.worker.outgoing import Outgoing
+from nbdist.worker.prepared import PreparedJobs
+from nbdist.worker.records import Slice, Slot, WorkerPolicy
+
+EVERYTHING = 2**62
+"""Above every index of an item."""
+
+
+class Supervisor:
+    """A worker's decisions. A `driver.PureMachine`. What only the agent knows (paths, running items) it fills in."""
+
+    def __init__(self, slots: int, policy: WorkerPolicy | None = None) -> None:
+        self.policy = policy or WorkerPolicy()
+        self.slots = [Slot(number) for number in range(slots)]
+        self._held: dict[Attempt, Slice] = {}
+        self._jobs = PreparedJobs()
+        self._outgoing = Outgoing()
+        self._hub = ""
+        self._is_connected = False
+        self._beat_at: float | None = None
+        self._gone_at: float | None = None
+        self._leaves: str | None = None
+        self._has_quit = False
+        self._out: list[Send] = []
+        self._now = 0.0
+
+    # --- the machine ------------------------------------------------------------------------------------------------
+
+    def start(self, now: float) -> Iterable[Send]:
+        """The first orders: a process for each slot."""
+        self._now = now
+        for slot in self.slots:
+            self._say(LOCAL, orders.StartSlot(slot.number))
+        return self._settle()
+
+    def receive(self, peer: str, message: Message, now: float, payload_bytes: int = 0) -> Iterable[Send]:
+        """Takes a message of the hub's, of a slot's, or an event."""
+        self._now = now
+        if peer.startswith(SLOT):
+            if (by_slot := _FROM_SLOT.get(type(message))) is not None:
+                by_slot(self, self.slots[int(peer.removeprefix(SLOT))], message)
+        else:
+            handle = (_FROM_HUB if peer == HUB else _EVENTS).get(type(message))
+            if handle is not None:
+                handle(self, message)
+        return self._settle()
+
+    def tick(self, now: float) -> Iterable[Send]:
+        """Does what is due."""
+        self._now = now
+        for slot in self.slots:
+            if slot.kill_at is not None and slot.kill_at <= now:
+                slot.kill_at = None
+                self._say(LOCAL, orders.KillSlot(slot.number))
+            if slot.start_at is not None and slot.start_at <= now:
+                slot.start_at = None
+                self._say(LOCAL, orders.StartSlot(slot.number))
+        if self._beat_at is not None and self._beat_at <= now:
+            self._beat_at = now + self.policy.heartbeat_seconds
+            self._say(HUB, self._heartbeat())
+        return self._settle()
+
+    def deadline(self) -> float | None:
+        """When `tick` is due."""
+        times = [time for slot in self.slots for time in (slot.kill_at, slot.start_at)]
+        times += [self._beat_at, self._give_up_at()]
+        return min((time for time in times if time is not None), default=None)
+
+    def _settle(self) -> list[Send]:
+        if self._leaves is not None and not self._has_quit and self._is_done():
+            self._quit(self._leaves)
+        out, self._out = self._out, []
+        return out
+
+    def _say(self, peer: str, message: Message) -> None:
+        if peer != HUB or self._is_connected:
+            self._out.append(Send(peer, message))
+
+    def _tell(self, messages: Iterable[Message]) -> None:
+        """Says what the outgoing queues have ready: to the hub, or orders that concern it."""
+        for message in messages:
+            self._say(LOCAL if isinstance(message, orders.PlaceBlob) else HUB, message)
+
+    # --- the hub comes and goes -------------------------------------------------------------------------------------
+
+    def _welcome(self, message: Welcome) -> None:
+        if self._hub not in ("", message.hub):
+            self._drop_all()
+        self._hub = message.hub
+        self._is_connected = True
+        self._gone_at = None
+        self._beat_at = self._now + self.policy.heartbeat_seconds
+        self._say(HUB, WorkerFacts(tuple(self._facts()), self._jobs.ready()))
+        self._tell(list(self._outgoing.open()))
+        if self._leaves is not None:
+            self._say(HUB, Leaving(self._leaves))
+
+    def _facts(self) -> Iterable[HeldAttempt]:
+        """What the slots hold; the first of each counts as running, even if its process is still to come."""
+        for slot in self.slots:
+            slices = [slot.running, *slot.waiting] if slot.running is not None else [*slot.waiting]
+            known = [held for held in slices if held is not None and not held.is_foreign]
+            for place, held in enumerate(known):
+                yield HeldAttempt(held.job, held.attempt, slot.number, held.reported, held.stop, place == 0)
+
+    def _hub_lost(self, message: orders.HubLost) -> None:
+        if self._is_connected or self._gone_at is None:
+            self._gone_at = self._now
+        self._is_connected = False
+        self._beat_at = None
+        self._outgoing.close()
+        self._jobs.hub_lost()
+
+    def _drop_all(self) -> None:
+        """Another hub: nothing of what is held concerns it."""
+        for attempt in self._outgoing.attempts():
+            self._say(LOCAL, orders.DropParts(attempt, EVERYTHING))
+        self._outgoing = Outgoing()
+        for slot in self.slots:
+            for held in slot.waiting:
+                self._forget_slice(held)
+            slot.waiting.clear()
+            if slot.running is not None:
+                slot.running.is_foreign = True
+                self._interrupt(slot, slot.running)
+        for name in self._jobs.names():
+            self._forget_job(ForgetJob(name))
+
+    def _heartbeat(self) -> Heartbeat:
+        return Heartbeat(
+            tuple(
+                RunningItem(slot.number, slot.running.attempt, slot.running.reported)
+                for slot in self.slots
+                if slot.running is not None and not slot.running.is_foreign
+            )
+        )
+
+    # --- jobs -------------------------------------------------------------------------------------------------------
+
+    def _about_job(self, message: PrepareJob | orders.JobInPlace | orders.JobNotInPlace) -> None:
+        for send in self._jobs.receive(message):
+            self._say(*send)
+
+    def _forget_job(self, message: ForgetJob) -> None:
+        for send in self._jobs.receive(message):
+            self._say(*send)
+        for slot in self.slots:
+            if message.job in slot.loaded:
+                slot.loaded.discard(message.job)
+                self._say(f"{SLOT}{slot.number}", message)
+
+    # --- slices -----------------------------------------------------------------------------------------------------
+
+    def _run_slice(self, message: RunSlice) -> None:
+        if message.attempt in self._held:
+            return
+        if not self._jobs.is_ready(message.job) or not 0 <= message.slot < len(self.slots):
+            self._end(message.attempt, "this worker has not prepared its job")
+            return
+        if self._leaves is not None:
+            self._say(LOCAL, orders.DropItems(message.attempt))
+            self._say(HUB, SliceCut(message.attempt, message.start))
+            return
+        slot = self.slots[message.slot]
+        held = Slice(message.job, message.attempt, slot.number, message.start, message.stop, message.start)
+        self._held[message.attempt] = held
+        slot.waiting.append(held)
+        self._advance(slot)
+
+    def _advance(self, slot: Slot) -> None:
+        """Sends the next slice to a slot that is free for it."""
+        if not slot.is_ready or slot.running is not None:
+            return
+        if slot.is_due_for_renewal:
+            self._renew(slot)
+            return
+        if not slot.waiting:
+            return
+        held = slot.running = slot.waiting.popleft()
+        slot.is_used = True
+        peer = f"{SLOT}{slot.number}"
+        if held.job not in slot.loaded:
+            slot.loaded.add(held.job)
+            self._say(peer, self._jobs.load_task(held.job))
+        self._say(LOCAL, orders.BeginClaim(slot.number, held.attempt, held.start, held.stop))
+        self._say(peer, RunSlice(held.job, held.attempt, slot.number, held.start, held.stop))
+
+    def _trim(self, message: TrimSlice) -> None:
+        held = self._held.get(message.attempt)
+        if held is None or held.is_cancelled:
+            return  # its end is on the way to the hub
+        slot = self.slots[held.slot]
+        if held is slot.running:
+            self._say(LOCAL, orders.CutClaim(slot.number, held.attempt, message.give))
+            return
+        held.stop = cut_at(held.start, held.stop, message.give)
+        if held.stop == held.start:
+            slot.waiting.remove(held)
+            self._forget_slice(held)
+        self._say(HUB, SliceCut(held.attempt, held.stop))
+
+    def _claim_cut(self, event: orders.ClaimCut) -> None:
+        held = self._held.get(event.attempt)
+        if held is not None:
+            held.stop = event.stop
+            self._say(HUB, SliceCut(event.attempt, event.stop))
+
+    def _cancel(self, message: CancelAttempt) -> None:
+        held = self._held.get(message.attempt)
+        if held is None:
+            self._end(message.attempt, "not known")
+            return
+        slot = self.slots[held.slot]
+        if held is slot.running:
+            self._interrupt(slot, held)
+            return
+        slot.waiting.remove(held)
+        self._forget_slice(held)
+        self._end(held.attempt, "cancelled")
+
+    def _interrupt(self, slot: Slot, held: Slice) -> None:
+        if not held.is_cancelled:
+            held.is_cancelled = True
+            slot.kill_at = self._now + self.policy.grace_seconds
+            self._say(LOCAL, orders.InterruptSlot(slot.number, held.attempt))
+
+    def _forget_slice(self, held: Slice) -> None:
+        del self._held[held.attempt]
+        self._say(LOCAL, orders.DropItems(held.attempt))
+
+    def _end(self, attempt: Attempt, reason: str) -> None:
+        """Tells the hub that an attempt is over, behind the parts that it may still have to tell of."""
+        self._say(LOCAL, orders.DropItems(attempt))
+        if self._is_connected:
+            self._tell(self._outgoing.add(SliceEnded(attempt, reason)))
+
+    def _acknowledge(self, message: Acknowledge) -> None:
+        for attempt, stop in message.parts:
+            self._outgoing.acknowledged(attempt, stop)
+            self._say(LOCAL, orders.DropParts(attempt, stop))
+
+    # --- slots ------------------------------------------------------------------------------------------------------
+
+    def _slot_ready(self, slot: Slot, message: SlotReady) -> None:
+        slot.is_ready = True
+        slot.failed_starts = 0
+        self._advance(slot)
+
+    def _running(self, slot: Slot, attempt: Attempt) -> Slice | None:
+        """The slice that a slot's message is about; None if nobody wants to know of it any more."""
+        held = slot.running
+        return held if held is not None and held.attempt == attempt else None
+
+    def _part(self, slot: Slot, part: Part, path: str = "") -> None:
+        held = self._running(slot, part.attempt)
+        if held is None:
+            return
+        held.reported = part.stop
+        if not held.is_foreign:
+            if not path:
+                self._say(LOCAL, orders.KeepPart(part.attempt, part.start, part.stop))
+            self._tell(self._outgoing.add(part, path))
+        if part.final:
+            self._slice_over(slot, held)
+
+    def _slot_part(self, slot: Slot, message: SlotPart) -> None:
+        self._part(slot, message.part, message.path)
+
+    def _slice_ended(self, slot: Slot, message: SliceEnded) -> None:
+        held = self._running(slot, message.attempt)
+        if held is not None:
+            if not held.is_foreign:
+                self._end(held.attempt, message.reason)
+            self._slice_over(slot, held)
+
+    def _task_refused(self, slot: Slot, message: TaskRefused) -> None:
+        slot.loaded.discard(message.job)
+        held = self._running(slot, message.attempt)
+        if held is not None:
+            if not held.is_foreign:
+                self._say(HUB, JobRefused(message.job, message.reason, message.todo))
+                self._end(held.attempt, message.reason)
+            self._slice_over(slot, held)
+
+    def _output(self, slot: Slot, message: Output) -> None:
+        held = self._running(slot, message.attempt)
+        if held is not None and not held.is_foreign:
+            self._say(HUB, message)
+
+    def _slice_over(self, slot: Slot, held: Slice) -> None:
+        del self._held[held.attempt]
+        slot.running = None
+        slot.kill_at = None
+        self._advance(slot)
+
+    def _slot_died(self, event: orders.SlotDied) -> None:
+        slot = self.slots[event.slot]
+        held, slot.running = slot.running, None
+        was_up = slot.is_ready or slot.is_expected_to_end
+        slot.reset()
+        if held is not None:
+            del self._held[held.attempt]
+            self._tell_of_death(held, event)
+        if self._has_quit:
+            return
+        if was_up:
+            self._say(LOCAL, orders.StartSlot(slot.number))
+            return
+        slot.start_at = self._now + slot.next_pause(self.policy)
+
+    def _tell_of_death(self, held: Slice, event: orders.SlotDied) -> None:
+        if held.is_foreign:
+            return
+        if held.is_cancelled:
+            self._end(held.attempt, "killed")
+        elif self._is_connected:
+            item = min(max(event.item, held.reported), max(held.start, held.stop - 1))
+            self._tell(self._outgoing.add(SlotCrashed(held.attempt, item, event.reason, event.stderr)))
+
+    def _renew_slots(self, message: RenewSlots) -> None:
+        for slot in self.slots:
+            if slot.is_used:
+                slot.is_due_for_renewal = True
+                self._advance(slot)
+
+    def _renew(self, slot: Slot) -> None:
+        slot.reset()
+        slot.is_expected_to_end = True
+        self._say(LOCAL, orders.KillSlot(slot.number))
+
+    def _blob_in_place(self, event: orders.BlobInPlace) -> None:
+        self._tell(self._outgoing.placed(event.attempt, event.start))
+
+    def _blob_not_in_place(self, event: orders.BlobNotInPlace) -> None:
+        self._tell(self._outgoing.lost(event.attempt, event.start))
+        self._say(LOCAL, orders.DropParts(event.attempt, EVERYTHING))
+
+    # --- leaving ----------------------------------------------------------------------------------------------------
+
+    def _user_leaves(self, event: orders.UserLeaves) -> None:
+        if self._leaves is not None:
+            self._quit(event.reason)
+        else:
+            self._leave(event.reason)
+
+    def _leave(self, reason: str) -> None:
+        """Takes no more; gives back what waits and what running slices have not claimed."""
+        if self._leaves is not None:
+            return
+        self._leaves = reason
+        if self._gone_at is None and not self._is_connected:
+            self._gone_at = self._now
+        self._say(HUB, Leaving(reason))
+        for slot in self.slots:
+            for held in slot.waiting:
+                self._forget_slice(held)
+                self._say(HUB, SliceCut(held.attempt, held.start))
+            slot.waiting.clear()
+            if slot.running is not None:
+                self._say(LOCAL, orders.CutClaim(slot.number, slot.running.attempt, 1.0))
+
+    def _give_up_at(self) -> float | None:
+        """When a worker that leaves waits no longer for its hub."""
+        if self._leaves is None or self._has_quit or self._gone_at is None:
+            return None
+        return self._gone_at + self.policy.hub_gone_seconds
+
+    def _is_done(self) -> bool:
+        give_up_at = self._give_up_at()
+        if give_up_at is not None and give_up_at <= self._now:
+            return True
+        return not self._outgoing and all(slot.running is None for slot in self.slots)
+
+    def _quit(self, reason: str) -> None:
+        if not self._has_quit:
+            self._has_quit = True
+            self._say(LOCAL, orders.Quit(reason))
+
+
+_FROM_HUB: dict[type[Message], Callable[[Supervisor, Any], None]] = {
+    Welcome: Supervisor._welcome,
+    PrepareJob: Supervisor._about_job,
+    ForgetJob: Supervisor._forget_job,
+    RunSlice: Supervisor._run_slice,
+    TrimSlice: Supervisor._trim,
+    CancelAttempt: Supervisor._cancel,
+    Acknowledge: Supervisor._acknowledge,
+    RenewSlots: Supervisor._renew_slots,
+    LeavePool: lambda supervisor, message: supervisor._leave(message.reason),
+}
+_FROM_SLOT: dict[type[Message], Callable[[Supervisor, Slot, Any], None]] = {
+    SlotReady: Supervisor._slot_ready,
+    Part: Supervisor._part,
+    SlotPart: Supervisor._slot_part,
+    SliceEnded: Supervisor._slice_ended,
+    TaskRefused: Supervisor._task_refused,
+    Output: Supervisor._output,
+}
+_EVENTS: dict[type[Message], Callable[[Supervisor, Any], None]] = {
+    orders.SlotDied: Supervisor._slot_died,
+    orders.HubLost: Supervisor._hub_lost,
+    orders.JobInPlace: Supervisor._about_job,
+    orders.JobNotInPlace: Supervisor._about_job,
+    orders.ClaimCut: Supervisor._claim_cut,
+    orders.BlobInPlace: Supervisor._blob_in_place,
+    orders.BlobNotInPlace: Supervisor._blob_not_in_place,
+    orders.UserLeaves: Supervisor._user_leaves,
+}

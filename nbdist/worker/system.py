@@ -1,0 +1,145 @@
+"""What differs between operating systems, for worker and slot: the one file of the worker that knows them.
+
+How a slot's process dies with its parent, gives way, is interrupted and killed, gets its socket, and what its exit
+code means. Linux has everything; elsewhere there is a way that is good enough, and it is said here.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+CAN_FORK = sys.platform == "linux"
+"""On macOS, system libraries do not survive a fork without exec; Windows has none."""
+SENT_SIGNALS = os.name == "posix"
+"""An interrupt reaches a slot as a signal. Where it does not, the slot looks for it at every tick."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+def settle_in(parent: int, niceness: int) -> None:
+    """What a slot's process does first: dies with its parent, and gives way to what people do on the machine.
+
+    Where the system does not see to the first, the slot looks for its parent at every tick (`is_orphaned`).
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(0)
+    if niceness and os.name == "posix":
+        os.nice(niceness)
+
+
+def is_orphaned(parent: int) -> bool:
+    """Whether the process that started this one is gone. Windows does not say."""
+    return os.name == "posix" and os.getppid() != parent
+
+
+def interrupt(pid: int) -> None:
+    """Raises KeyboardInterrupt in a slot, if what is to be stopped (its claim says what) is still running there."""
+    if SENT_SIGNALS:
+        try:
+            os.kill(pid, signal.SIGINT)
+        except ProcessLookupError:
+            return
+
+
+def kill(pid: int) -> None:
+    """Ends a slot at once, with all that it has started."""
+    if sys.platform == "win32":
+        subprocess.run(["taskkill", "/F", "/T", "/PID", str(pid)], check=False, capture_output=True)
+        return
+    for send in (os.killpg, os.kill):  # a very young process has no group of its own yet
+        try:
+            send(pid, signal.SIGKILL)
+            return
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
+def kill_rest(pid: int) -> None:
+    """Ends what a slot that is gone has left running."""
+    if sys.platform != "win32":
+        try:
+            os.killpg(pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            return
+
+
+def exit_reason(code: int) -> str:
+    """A `Popen.returncode` in words."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    hint = " (the system does that when memory runs out)" if name == "SIGKILL" else ""
+    return f"killed by {name}{hint}"
+
+
+def spawn_options(given: socket.socket) -> dict[str, Any]:
+    """For `subprocess.Popen`: a process in a group of its own, which can be given this socket."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.BELOW_NORMAL_PRIORITY_CLASS}
+    return {"start_new_session": True, "pass_fds": [given.fileno()]}
+
+
+def hand_over(sock: socket.socket, pid: int) -> dict[str, Any]:
+    """What process `pid` must be told to find the socket that it is given."""
+    if sys.platform == "win32":
+        return {"share": base64.b64encode(sock.share(pid)).decode()}
+    return {"descriptor": sock.fileno()}
+
+
+def take_over(given: Mapping[str, Any]) -> socket.socket:
+    """The socket that this process was given."""
+    if sys.platform == "win32":
+        return socket.fromshare(base64.b64decode(given["share"]))
+    return socket.socket(fileno=int(given["descriptor"]))
+
+
+def memory_bytes() -> int:
+    """The machine's memory; 0 if the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0
+
+
+def memory_used_bytes() -> int:
+    """The machine's memory that is in use; 0 if the system does not say."""
+    try:
+        with open("/proc/meminfo", "rb") as file:
+            rows = dict(line.split(b":", 1) for line in file)
+        return 1024 * (int(rows[b"MemTotal"].split()[0]) - int(rows[b"MemAvailable"].split()[0]))
+    except (OSError, KeyError, ValueError):
+        return 0
+
+
+def load_average() -> float:
+    """The one-minute load average over the cores; 0 if the system has none."""
+    try:
+        return os.getloadavg()[0] / cores()
+    except (AttributeError, OSError):
+        return 0.0
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def fast_folder() -> str | None:
+    """A folder in memory for temporary files, or None for the usual place."""
+    return "/dev/shm" if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK) else None

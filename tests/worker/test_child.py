@@ -1,0 +1,231 @@
+"""Real slots: what user code can do to them, and what comes back."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from nbdist.packing import unpack_part
+from nbdist.wire import messages as m
+from nbdist.worker.orders import SlotDied
+
+pytestmark = pytest.mark.real
+
+Pack = Callable[..., bytes]
+OnSlot = Callable[[Any], None]
+
+
+def test_a_million_items(slot: OnSlot, packed: Pack) -> None:
+    async def test(bench: Any) -> None:
+        bench.run(packed(lambda x: x), 0, 1_000_000)
+        assert await bench.to_end() == list(range(1_000_000))
+        assert all(len(payload) <= 256 * 1024 for _, payload in bench.passed)
+
+    slot(test)
+
+
+def test_a_segmentation_fault_ends_the_process_and_is_named(slot: OnSlot, packed: Pack) -> None:
+    def function(item: int) -> int:
+        if item == 5:
+            import ctypes
+
+            ctypes.string_at(0)
+        return item
+
+    async def test(bench: Any) -> None:
+        bench.run(packed(function), 0, 10)
+        died = await bench.until(SlotDied)
+        assert died.item == 5
+        assert died.reason == "killed by SIGSEGV"
+        assert "Segmentation fault" in died.stderr
+        await bench.host.start()
+        await bench.until(m.SlotReady)
+        bench.run(packed(lambda x: x), 6, 10, attempt=(1, 2))
+        bench.passed.clear()
+        assert await bench.to_end() == [6, 7, 8, 9]
+
+    slot(test)
+
+
+def test_an_exit_is_named_with_the_last_words(slot: OnSlot, packed: Pack) -> None:
+    def function(item: int) -> None:
+        import os
+
+        print("no memory for this", file=sys.stderr)
+        os._exit(3)
+
+    async def test(bench: Any) -> None:
+        bench.run(packed(function), 3, 4)
+        assert await bench.until(SlotDied) == SlotDied(0, 3, "exit code 3", "no memory for this")
+
+    slot(test)
+
+
+def test_output_comes_back_with_the_item_that_wrote_it(slot: OnSlot, packed: Pack) -> None:
+    def function(item: int) -> None:
+        import subprocess
+        import sys
+
+        print("out", item)
+        print("err", item, file=sys.stderr)
+        if item == 2:
+            subprocess.run([sys.executable, "-c", "print('from a process')"], check=True)
+
+    async def test(bench: Any) -> None:
+        bench.run(packed(function), 0, 3)
+        await bench.to_end()
+        assert bench.text("stderr") == {i: f"err {i}\n" for i in range(3)}
+        assert bench.text("stdout") == {0: "out 0\n", 1: "out 1\n", 2: "out 2\nfrom a process\n"}
+
+    slot(test)
+
+
+def test_output_comes_while_an_item_still_runs(slot: OnSlot, packed: Pack) -> None:
+    def function(item: int) -> None:
+        import time
+
+        print("begun")
+        time.sleep(60)
+
+    async def test(bench: Any) -> None:
+        bench.run(packed(function), 0, 1)
+        await bench.until(m.Output)
+        assert bench.text("stdout") == {0: "begun\n"}
+
+    slot(test)
+
+
+def test_output_has_a_bound_and_a_mark(slot: OnSlot, packed: Pack) -> None:
+    async def test(bench: Any) -> None:
+        bench.run(packed(lambda x: print("x" * 10_000)), 0, 30)
+        await bench.to_end()
+        heads = [message for message, _ in bench.passed if isinstance(message, m.Output)]
+        assert sum(len(payload) for message, payload in bench.passed if isinstance(message, m.Output)) <= 64 * 1024
+        assert heads[-1].cut_bytes > 0
+
+    slot(test)
+
+
+def test_input_says_that_nobody_is_there(slot: OnSlot, packed: Pack) -> None:
+    async def test(bench: Any) -> None:
+        bench.run(packed(lambda x: input("? ")), 0, 1)
+        await bench.to_end()
+        (failure,) = [
+            failure
+            for message, data in bench.passed
+            if isinstance(message, m.Part)
+            for run in unpack_part(data)
+            for failure in run.failures
+        ]
+        assert failure.message.startswith("input() cannot be used in an item")
+
+    slot(test)
+
+
+def test_a_value_that_cannot_travel_fails_its_item_alone(slot: OnSlot, packed: Pack) -> None:
+    async def test(bench: Any) -> None:
+        bench.run(packed(lambda x: (i for i in ()) if x == 3 else x), 0, 6, on_error="keep")
+        assert await bench.to_end() == [0, 1, 2, 4, 5]
+        (part,) = [message for message, _ in bench.passed if isinstance(message, m.Part)]
+        assert part.failed == (3,)
+
+    slot(test)
+
+
+@pytest.mark.parametrize("code", ["import time; time.sleep(60)", "while True: pass"])
+def test_an_interrupt_ends_the_item_and_keeps_what_was_done(slot: OnSlot, packed: Pack, code: str) -> None:
+    def function(item: int) -> int:
+        if item == 4:
+            print("there")
+            exec(code)
+        return item
+
+    async def test(bench: Any) -> None:
+        bench.run(packed(function), 0, 10)
+        await bench.until(m.Output)
+        bench.host.interrupt((9, 9))  # another attempt: nothing happens
+        bench.host.interrupt((1, 1))
+        ended = await bench.until(m.SliceEnded)
+        assert ended == m.SliceEnded((1, 1), "cancelled")
+        parts = [message for message, _ in bench.passed if isinstance(message, m.Part)]
+        assert [(part.start, part.final) for part in parts][:1] == [(0, False)]
+        assert parts[-1].stop == 4
+        bench.again(5, 8, (1, 2))
+        bench.passed.clear()
+        assert await bench.to_end() == [5, 6, 7]
+
+    slot(test)
+
+
+def test_a_slice_that_is_cut_ends_at_the_cut(slot: OnSlot, packed: Pack) -> None:
+    def function(item: int) -> int:
+        import time
+
+        print(item)
+        time.sleep(0.1)
+        return item
+
+    async def test(bench: Any) -> None:
+        bench.run(packed(function), 0, 1000)
+        await bench.until(m.Output)
+        stop = bench.host.cut((1, 1), 1.0)
+        assert stop is not None
+        assert stop < 10
+        assert await bench.to_end() == list(range(stop))
+
+    slot(test)
+
+
+def test_a_task_that_cannot_be_loaded_is_refused_with_the_line_to_type(slot: OnSlot, packed: Pack) -> None:
+    async def test(bench: Any) -> None:
+        task = packed(len).replace(b"builtins", b"builtonz")
+        bench.run(task, 0, 1)
+        refused = await bench.until(m.TaskRefused)
+        assert "builtonz" in refused.reason
+        assert refused.todo == f"{sys.executable} -m pip install builtonz"
+
+    slot(test)
+
+
+def test_numeric_libraries_are_held_to_their_threads(slot: OnSlot, packed: Pack) -> None:
+    async def test(bench: Any) -> None:
+        bench.run(packed(lambda x: __import__("os").environ["OMP_NUM_THREADS"]), 0, 1)
+        assert await bench.to_end() == ["1"]
+
+    slot(test)
+
+
+def test_items_can_start_processes_of_their_own(slot: OnSlot, packed: Pack) -> None:
+    def function(item: int) -> list[int]:
+        import multiprocessing
+
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            return pool.map(abs, [-1, -2])
+
+    if sys.platform != "linux":
+        pytest.skip("forks")
+
+    async def test(bench: Any) -> None:
+        bench.run(packed(function), 0, 1)
+        assert await bench.to_end() == [[1, 2]]
+
+    slot(test)
+
+
+def test_a_long_item_does_not_hold_back_what_was_done_before_it(slot: OnSlot, packed: Pack) -> None:
+    def function(item: int) -> int:
+        import time
+
+        if item == 3:
+            time.sleep(60)
+        return item
+
+    async def test(bench: Any) -> None:
+        bench.run(packed(function), 0, 5)
+        part = await bench.until(m.Part)
+        assert (part.start, part.final) == (0, False)
+
+    slot(test)
