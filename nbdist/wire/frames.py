@@ -83,7 +83,7 @@ def _no_constant(text: str) -> float:
 _decode_json = json.JSONDecoder(parse_constant=_no_constant).decode
 
 
-# --- encoders and checks, made once from the annotations ----------------------------------------------------------------
+# --- encoders and checks, made once from the annotations --------------------------------------------------------------
 
 
 def _make_encoder(cls: type) -> Callable[[Any], dict[str, Any]]:

@@ -294,10 +294,11 @@ class ExplainItem(Message):
 
 @dataclass(frozen=True, slots=True)
 class StopWorkers(Message):
-    """Let these machines finish their running items and leave; `names` empty: all. `Answer.text`: their names, one a line."""
+    """Let these machines finish their running items and leave. `Answer.text`: their names, one a line."""
 
     request: int
     names: tuple[str, ...] = ()
+    """Empty: all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,7 +331,7 @@ class ClearPool(Message):
 
 @dataclass(frozen=True, slots=True)
 class NeedBlobs(Message):
-    """The job waits for these blobs: PUT them, or place them and say so. Sent once per job, also when none is needed."""
+    """The job waits for these blobs: PUT them, or place them and say so. Sent for each job, even if it needs none."""
 
     job: str
     names: tuple[str, ...]

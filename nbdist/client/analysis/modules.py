@@ -1,0 +1,66 @@
+"""The modules that a function needs on the machine that runs it."""
+
+from __future__ import annotations
+
+import dis
+import sys
+import types
+from collections.abc import Iterable
+from typing import Any
+
+from nbdist.client.analysis import names
+
+OURS = "nbdist"
+MAX_MODULES = 200
+
+
+def required(*roots: Any) -> tuple[str, ...]:
+    """The top-level modules that these functions import, or that hold what they refer to, in alphabetical order.
+
+    Without those of the standard library, which every machine has, and without nbdist.
+    """
+    found: set[str] = set()
+    for root in roots:
+        found |= _home(root)
+    for function in names.functions_in(*roots):
+        if _by_reference(function):
+            found |= _home(function)  # its module is imported there, and brings what it needs
+            continue
+        found |= set(imported(function.__code__))
+        for value in names.captured(function).values():
+            found |= _home(value)
+    return tuple(sorted(name for name in found if _counts(name)))[:MAX_MODULES]
+
+
+def imported(code: types.CodeType) -> Iterable[str]:
+    """The modules that code imports when it runs: the targets of its import statements, inner functions included."""
+    for one in (code, *names.inner_codes(code)):
+        for instruction in dis.get_instructions(one):
+            if instruction.opname == "IMPORT_NAME" and isinstance(instruction.argval, str):
+                yield _top(instruction.argval)
+
+
+def _home(value: Any) -> set[str]:
+    """The top-level module of a module, or of what is pickled by reference to one."""
+    if isinstance(value, types.ModuleType):
+        return {_top(value.__name__)}
+    if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)):
+        return {_top(value.__module__ or "")}
+    return {_top(type(value).__module__ or "")}
+
+
+def _by_reference(function: types.FunctionType) -> bool:
+    module = sys.modules.get(function.__module__ or "")
+    if module is None or function.__module__ == "__main__" or "<" in function.__qualname__:
+        return False
+    return getattr(module, function.__name__, None) is function or "." in function.__qualname__
+
+
+def _top(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _counts(name: str) -> bool:
+    if not name or name in ("__main__", OURS) or name.startswith("__"):
+        return False
+    return name not in sys.stdlib_module_names and name not in sys.builtin_module_names

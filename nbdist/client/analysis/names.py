@@ -1,0 +1,74 @@
+"""The names that a function takes from around it."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from typing import Any
+
+
+def captured(function: types.FunctionType) -> dict[str, Any]:
+    """The values that a function refers to outside itself, by name: globals, of inner functions too, and closures.
+
+    Names that have no value yet are left out, and so are built-ins.
+    """
+    found: dict[str, Any] = {}
+    for name in sorted(global_names(function.__code__)):
+        if name in function.__globals__:
+            found[name] = function.__globals__[name]
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:
+            continue  # an empty cell: the name is bound later, or never
+    return found
+
+
+def global_names(code: types.CodeType) -> set[str]:
+    """The names that code, and the code inside it, may look up in its globals (attributes' names are among them)."""
+    names = set(code.co_names)
+    for inner in inner_codes(code):
+        names |= set(inner.co_names)
+    return names
+
+
+def inner_codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """The code of functions, classes and comprehensions inside this code."""
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield constant
+            yield from inner_codes(constant)
+
+
+def functions_in(*roots: Any) -> Iterator[types.FunctionType]:
+    """All functions that are reached from these values, each once: what they capture, the methods of classes of
+    `__main__`, what partial functions call. Containers are looked into one level deep."""
+    waiting = list(roots)
+    seen: set[int] = set()
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, types.FunctionType):
+            yield value
+            waiting += captured(value).values()
+            waiting += value.__defaults__ or ()
+        elif isinstance(value, (types.MethodType, staticmethod, classmethod)):
+            waiting.append(value.__func__)
+        elif isinstance(value, type):
+            if value.__module__ == "__main__":
+                waiting += [*vars(value).values(), *value.__bases__]
+        elif isinstance(value, property):
+            waiting += [value.fget, value.fset]
+        else:
+            waiting += _parts(value)
+
+
+def _parts(value: Any) -> list[Any]:
+    if isinstance(value, (list, tuple)):
+        return [part for part in value[:100] if callable(part)]
+    if isinstance(value, dict):
+        return [part for part in list(value.values())[:100] if callable(part)]
+    inner = [getattr(value, name, None) for name in ("func", "function", "__wrapped__")]
+    return [*(part for part in inner if callable(part)), type(value)]

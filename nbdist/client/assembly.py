@@ -1,0 +1,185 @@
+"""Parts in, values in order out. Pure: no clock, no thread, no I/O.
+
+Parts come in any order, sometimes twice. A part is taken if no item of its range has been, else it is dropped whole, as
+the hub does. Parts that follow on what is there are joined to it at once; the others wait.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The results of items `[start, stop)`.
+
+    `values[i]` belongs to item `kept[i]`, or to item `start + i` where `kept` is None. Of a job that folds, `values`
+    is the one folded value of the range, or empty.
+    """
+
+    start: int
+    stop: int
+    values: list[Any]
+    kept: Sequence[int] | None = None
+    worker: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Where the results of items `[start, stop)` are: `count` values from `position` on."""
+
+    start: int
+    stop: int
+    position: int
+    count: int
+    kept: Sequence[int] | None
+    worker: str
+    seconds: float
+
+    @property
+    def indices(self) -> Sequence[int]:
+        """The items that have a value."""
+        return range(self.start, self.stop) if self.kept is None else self.kept
+
+
+class Ordering(Generic[T]):
+    """Puts ranges that come in any order into their own, and drops those that overlap what has come."""
+
+    def __init__(self) -> None:
+        self.reached = 0
+        """All items below this have been given out."""
+        self._waiting: dict[int, tuple[int, T]] = {}
+        self._starts: list[int] = []
+
+    def takes(self, start: int, stop: int) -> bool:
+        """Whether no item of the range has come yet."""
+        if start < self.reached or stop <= start:
+            return False
+        at = bisect_right(self._starts, start)
+        if at and self._waiting[self._starts[at - 1]][0] > start:
+            return False
+        return at == len(self._starts) or self._starts[at] >= stop
+
+    def add(self, start: int, stop: int, value: T) -> Iterator[T]:
+        """Takes a range that `takes` accepts; gives all that follow on what was given before, in order."""
+        if start != self.reached:
+            self._waiting[start] = (stop, value)
+            self._starts.insert(bisect_left(self._starts, start), start)
+            return
+        self.reached = stop
+        yield value
+        joined = 0
+        while joined < len(self._starts) and self._starts[joined] == self.reached:
+            self.reached, value = self._waiting.pop(self._starts[joined])
+            joined += 1
+            yield value
+        del self._starts[:joined]
+
+    def rest(self) -> list[T]:
+        """What still waits, in order: there are gaps before and between."""
+        return [self._waiting[start][1] for start in self._starts]
+
+
+class ListAssembly:
+    """Makes one list of the values of all items."""
+
+    def __init__(self, values: list[Any] | None = None) -> None:
+        self.values: list[Any] = [] if values is None else values
+        """The values of all items up to the first that is missing."""
+        self.arrivals: list[Piece | Segment] = []
+        """Every range in the order in which it came; a Piece while it waits for those before it."""
+        self.segments: list[Segment] = []
+        self._order: Ordering[tuple[int, Piece]] = Ordering()
+
+    @property
+    def reached(self) -> int:
+        """The first item that is missing."""
+        return self._order.reached
+
+    def add(self, piece: Piece) -> bool:
+        """Takes results; False if they came before."""
+        if not self._order.takes(piece.start, piece.stop):
+            return False
+        self.arrivals.append(piece)
+        for arrival, ready in self._order.add(piece.start, piece.stop, (len(self.arrivals) - 1, piece)):
+            self.arrivals[arrival] = self._join(ready)
+        return True
+
+    def arrived(self, number: int) -> list[tuple[int, Any]]:
+        """The (item, value) pairs of the range that came as `number`-th, from 0."""
+        found = self.arrivals[number]
+        if isinstance(found, Piece):
+            return list(zip(_indices(found), found.values, strict=True))
+        return list(zip(found.indices, self.values[found.position : found.position + found.count], strict=True))
+
+    def close(self) -> None:
+        """No more comes: joins what waits behind gaps, in order."""
+        numbers = {id(piece): number for number, piece in enumerate(self.arrivals)}
+        for _, piece in self._order.rest():
+            self.arrivals[numbers[id(piece)]] = self._join(piece)
+        self._order = Ordering()
+
+    def _join(self, piece: Piece) -> Segment:
+        count = len(piece.values)
+        segment = Segment(piece.start, piece.stop, len(self.values), count, piece.kept, piece.worker, piece.seconds)
+        self.values += piece.values
+        self.segments.append(segment)
+        return segment
+
+
+class FoldAssembly:
+    """Folds the partial values of ranges strictly in the order of their items, from left to right."""
+
+    def __init__(self, function: Callable[[Any, Any], Any]) -> None:
+        self._function = function
+        self._order: Ordering[Piece] = Ordering()
+        self.value: list[Any] = []
+        """The folded value so far, in a list; an empty list as long as there is none."""
+        self.segments: list[Segment] = []
+
+    @property
+    def reached(self) -> int:
+        """The first item that is missing."""
+        return self._order.reached
+
+    def add(self, piece: Piece) -> bool:
+        """Takes a partial value; False if it came before. Raises what the function raises."""
+        if not self._order.takes(piece.start, piece.stop):
+            return False
+        for ready in self._order.add(piece.start, piece.stop, piece):
+            self._fold(ready)
+        return True
+
+    def close(self) -> None:
+        """No more comes: folds what waits behind gaps, in order."""
+        for piece in self._order.rest():
+            self._fold(piece)
+        self._order = Ordering()
+
+    def _fold(self, piece: Piece) -> None:
+        self.segments.append(Segment(piece.start, piece.stop, 0, 0, piece.kept, piece.worker, piece.seconds))
+        for partial in piece.values:
+            self.value = [self._function(self.value[0], partial)] if self.value else [partial]
+
+
+def place(
+    start: int, stop: int, values: list[Any], kept: Sequence[int] | None, extra: Sequence[tuple[int, Any]]
+) -> tuple[list[Any], Sequence[int] | None]:
+    """The values of a range with further (item, value) pairs in their places, and the items that all belong to."""
+    if not extra:
+        return values, kept
+    indices = kept if kept is not None else range(start, stop)
+    merged = dict(zip(indices, values, strict=False))
+    merged.update(extra)
+    items = sorted(merged)
+    return [merged[item] for item in items], None if len(items) == stop - start else items
+
+
+def _indices(piece: Piece) -> Sequence[int]:
+    return range(piece.start, piece.stop) if piece.kept is None else piece.kept

@@ -1,0 +1,75 @@
+"""Failed items, as the user sees them: an `ItemFailure` in the item's place, or the exception itself, raised."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+from nbdist.errors import ItemTimeoutError, RemoteTraceback, WorkerCrashedError, WorkerLostError
+from nbdist.packing import Failure
+from nbdist.wire.messages import FaultKind, ItemFault
+
+MAX_ITEM_CHARS = 200
+"""An item whose text is longer is not shown."""
+
+_FAULTS: dict[FaultKind, type[Exception]] = {
+    "crashed": WorkerCrashedError,
+    "lost": WorkerLostError,
+    "timeout": ItemTimeoutError,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemFailure:
+    """One item that has no value."""
+
+    index: int
+    item: object
+    """The item itself; None where it is no longer known (items of a long generator)."""
+    error: BaseException
+    """The exception that the item's code raised, with `RemoteTraceback` as its cause."""
+    machine: str
+    traceback: str
+    """The traceback on that machine, as text."""
+
+    def __repr__(self) -> str:
+        return f"<ItemFailure of item {self.index} on {self.machine}: {type(self.error).__name__}: {self.error}>"
+
+
+def from_failure(failure: Failure, item: object, machine: str) -> ItemFailure:
+    """An item whose code raised."""
+    error = failure.exception()
+    error.__cause__ = RemoteTraceback(failure.traceback)
+    _add_note(error, f"raised by item {failure.index}{shown(item)} on {machine}")
+    return ItemFailure(failure.index, item, error, machine, failure.traceback)
+
+
+def from_fault(fault: ItemFault, item: object) -> ItemFailure:
+    """An item that ended the process, or the machines, that ran it."""
+    tries = f"after {fault.attempts} attempts" if fault.attempts > 1 else "at the first attempt"
+    what = {
+        "crashed": f"ended the process that ran it on {fault.worker} ({fault.reason})",
+        "lost": f"was lost with the machines that ran it, {fault.worker} the last ({fault.reason})",
+        "timeout": f"took longer than its time limit on {fault.worker} ({fault.reason})",
+    }[fault.kind]
+    text = f"item {fault.item}{shown(item)} {what}, given up {tries}"
+    if fault.stderr:
+        text += f"; the end of what it wrote to stderr:\n{fault.stderr.rstrip()}"
+    return ItemFailure(fault.item, item, _FAULTS[fault.kind](text), fault.worker, fault.stderr)
+
+
+def shown(item: object) -> str:
+    """The item for a message, with ` = ` before it; nothing if it is not known or too long."""
+    if item is None:
+        return ""
+    try:
+        text = repr(item)
+    except Exception:  # noqa: BLE001 - a user's __repr__ may raise anything
+        return ""
+    return f" = {text}" if len(text) <= MAX_ITEM_CHARS and "\n" not in text else ""
+
+
+def _add_note(error: BaseException, note: str) -> None:
+    with contextlib.suppress(TypeError, AttributeError):  # a class of the user's may spoil __notes__
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)

@@ -1,0 +1,165 @@
+"""What the items of a job are: numbers, a sequence that the caller keeps, or a stream that is read once."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+MAX_NUMBER = 2**62
+"""Ranges of integers below this travel as numbers."""
+MAX_REMEMBERED_ITEMS = 100_000
+"""Of a stream, so many items that are not finished are remembered, to be named if they fail."""
+
+Ranges = tuple[tuple[int, int, int], ...]
+
+
+class Items(Protocol):
+    """The items of one job."""
+
+    ranges: Ranges
+    total: int | None
+    is_stream: bool
+    """They are read once, as they come; the others can be read again."""
+
+    def at(self, index: int) -> Any:
+        """Item `index`. Raises LookupError if it is no longer known."""
+
+    def read(self) -> Iterator[Any]:
+        """All items."""
+
+    def finished(self, reached: int) -> None:
+        """No item below `reached` will be asked for any more."""
+
+
+class NoItems:
+    """A job that runs once on each machine or slot has none, and the pool says how often that is."""
+
+    ranges: Ranges = ()
+    total: int | None = None
+    is_stream = False
+
+    def at(self, index: int) -> Any:
+        raise LookupError(index)
+
+    def read(self) -> Iterator[Any]:
+        return iter(())
+
+    def finished(self, reached: int) -> None:
+        """There are none."""
+
+
+class RangeItems:
+    """The numbers of a range, or the tuples of a product of ranges, the last one fastest."""
+
+    is_stream = False
+
+    def __init__(self, ranges: Sequence[range]) -> None:
+        self._ranges = tuple(ranges)
+        self.ranges: Ranges = tuple((part.start, part.stop, part.step) for part in ranges)
+        self.total: int | None = math.prod(map(len, ranges))
+
+    def at(self, index: int) -> Any:
+        if not 0 <= index < (self.total or 0):
+            raise LookupError(index)
+        if len(self._ranges) == 1:
+            return self._ranges[0][index]
+        picked = []
+        for part in reversed(self._ranges):
+            index, rest = divmod(index, len(part))
+            picked.append(part[rest])
+        return tuple(reversed(picked))
+
+    def read(self) -> Iterator[Any]:
+        if len(self._ranges) == 1:
+            return iter(self._ranges[0])
+        return map(self.at, range(self.total or 0))
+
+    def finished(self, reached: int) -> None:
+        """Numbers are not remembered."""
+
+
+class SequenceItems:
+    """Items of sequences that stay the caller's: one sequence, or several side by side, as tuples."""
+
+    ranges: Ranges = ()
+    is_stream = False
+
+    def __init__(self, sequences: Sequence[Sequence[Any]], *, star: bool) -> None:
+        self.sequences = sequences
+        self.are_zipped = star
+        self.total: int | None = min(map(len, sequences))
+
+    def at(self, index: int) -> Any:
+        if not 0 <= index < (self.total or 0):
+            raise LookupError(index)
+        picked = tuple(sequence[index] for sequence in self.sequences)
+        return picked if self.are_zipped else picked[0]
+
+    def read(self) -> Iterator[Any]:
+        return zip(*self.sequences, strict=False) if self.are_zipped else iter(self.sequences[0])
+
+    def finished(self, reached: int) -> None:
+        """The sequences are the caller's."""
+
+
+class StreamItems:
+    """Items that come one by one and are remembered only while they are not finished, and then not all of them."""
+
+    ranges: Ranges = ()
+    is_stream = True
+
+    def __init__(self, iterables: Sequence[Iterable[Any]], *, star: bool, total: int | None) -> None:
+        # iter() here, in the caller's thread, so that what is no iterable is found out at once
+        self._source: Iterator[Any] = zip(*map(iter, iterables), strict=False) if star else iter(iterables[0])
+        self.total = total
+        self._remembered: deque[tuple[int, Any]] = deque()
+        self._first = 0
+        self._next = 0
+
+    def at(self, index: int) -> Any:
+        for number, item in list(self._remembered):
+            if number == index:
+                return item
+        raise LookupError(index)
+
+    def read(self) -> Iterator[Any]:
+        for item in self._source:
+            if len(self._remembered) < MAX_REMEMBERED_ITEMS:
+                self._remembered.append((self._next, item))
+            self._next += 1
+            yield item
+
+    def finished(self, reached: int) -> None:
+        remembered = self._remembered
+        while remembered and remembered[0][0] < reached:
+            remembered.popleft()
+
+
+def items_of(iterables: Sequence[Iterable[Any]], *, star: bool, total: int | None = None) -> Items:
+    """The items of a map over one iterable, or over several side by side. Raises TypeError if one is none."""
+    for number, iterable in enumerate(iterables, 1):
+        _check_iterable(iterable, f"argument {number}" if len(iterables) > 1 else "the iterable")
+    single = iterables[0]
+    if not star and isinstance(single, range) and max(abs(single.start), abs(single.stop)) < MAX_NUMBER:
+        return RangeItems([single])
+    if all(map(_is_sequence, iterables)):
+        return SequenceItems(iterables, star=star)  # type: ignore[arg-type]
+    if total is None and all(hasattr(iterable, "__len__") for iterable in iterables):
+        total = min(len(iterable) for iterable in iterables)  # type: ignore[arg-type]
+    return StreamItems(iterables, star=star, total=total)
+
+
+def _check_iterable(iterable: Any, name: str) -> None:
+    if isinstance(iterable, type) or not (hasattr(iterable, "__iter__") or hasattr(iterable, "__getitem__")):
+        hint = f"; did you mean range({iterable})?" if isinstance(iterable, int) else ""
+        raise TypeError(f"{name} of map is no iterable but of type {type(iterable).__name__!r}{hint}")
+    if getattr(iterable, "shape", None) == ():
+        raise TypeError(f"{name} of map is an array without dimensions")
+
+
+def _is_sequence(iterable: Any) -> bool:
+    if isinstance(iterable, (list, tuple, str, bytes, bytearray, range)):
+        return True
+    return type(iterable).__module__ == "numpy" and hasattr(iterable, "shape")

@@ -1,0 +1,369 @@
+"""A distributed run, as the user holds it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+from nbdist.client.failures import ItemFailure
+from nbdist.client.items import Items
+from nbdist.client.options import Reduction
+from nbdist.client.progress import Progress
+from nbdist.client.state import JobState, OutputText, StoppedBy
+from nbdist.client.values import Values
+from nbdist.engines.base import Buffer, JobSpec, Run
+from nbdist.errors import JobCancelledError, JobError, JobRefusedError, NbdistError
+from nbdist.wire.messages import JobFinished, Message, Outcome, Result
+
+WAIT_SLICE_SECONDS = 0.25
+"""A wait is cut into these, so that an interrupt gets through on every operating system."""
+INTERRUPT_SECONDS = 3.0
+"""After an interrupt the pool has so long to confirm that nothing of the job runs any more."""
+
+
+class Inbox:
+    """Where an engine's thread leaves a job's events; and what is left of a job that nobody holds any more.
+
+    The engine is told to forget a job once it has ended, its results are in or not wanted, and its pool has released
+    it: until then what was sent along with it (captured arrays) is kept for the next job.
+    """
+
+    def __init__(self) -> None:
+        self.events: deque[tuple[Message, Buffer]] = deque()
+        self.run: Run | None = None
+        self.input_error: BaseException | None = None
+        self._is_abandoned = self._is_over = self._is_released = self._is_forgotten = False
+
+    def deliver(self, message: Message, payload: Buffer) -> None:
+        """Takes an event, on the engine's thread."""
+        self.events.append((message, payload))
+        if self._is_abandoned:
+            self.drain()
+
+    def fail_input(self, error: BaseException) -> None:
+        """The iterable has raised, or an item cannot be packed: that is how the job ends. On any thread."""
+        self.input_error = error
+
+    def abandon(self) -> None:
+        """The job is no longer held: it runs to its end, and its results go. Called by the garbage collector, at any
+        moment and on any thread, so it calls nothing itself."""
+        self._is_abandoned = True
+        _abandoned.append(self)
+
+    def release(self) -> None:
+        """The pool has no use for the job any more."""
+        self._is_released = True
+        self._settle()
+
+    def over(self) -> None:
+        """The job has ended and its results are in."""
+        self._is_over = True
+        self._settle()
+
+    def drain(self) -> None:
+        """Drops the events of an abandoned job."""
+        while self.events and self.run is not None:
+            message, _ = self.events.popleft()
+            if isinstance(message, Result):
+                self.run.consumed(message.seq)
+            elif isinstance(message, JobFinished):
+                self.over()
+
+    def _settle(self) -> None:
+        if self._is_over and self._is_released and not self._is_forgotten and self.run is not None:
+            self._is_forgotten = True
+            self.run.forget()
+
+
+_abandoned: deque[Inbox] = deque()
+
+
+def sweep() -> None:
+    """Drops the results of jobs that nobody holds any more."""
+    while _abandoned:
+        _abandoned.popleft().drain()
+
+
+class Job:
+    """One distributed run. Iterate over it for values in order, as they come, or ask for `result()`.
+
+    Its events are dealt with by the thread that asks it for something; until then they wait, within the bounds that the
+    engine has for results.
+    """
+
+    def __init__(
+        self, spec: JobSpec, items: Items, reduction: Reduction | None, *, loop_names: tuple[str, ...] = ()
+    ) -> None:
+        self.id = spec.job
+        self.name = spec.name
+        self.total = items.total
+        """How many items there are; None while it is not known."""
+        self.seed = spec.options.seed
+        """What `nbdist.rng()` was seeded from: the same seed gives the same values."""
+        self.options = spec.options
+        self.loop_names = loop_names
+        self.task = spec.task
+        """The function and what goes with it, as it is run."""
+        self._is_each = bool(spec.each)
+        self._items = items
+        self._reduction = reduction
+        self._values = Values()
+        self._values.job = self
+        self._began = time.monotonic()
+        self._state = JobState(
+            items,
+            spec.options,
+            reduction,
+            self._values,
+            lambda began=self._began: time.monotonic() - began,  # type: ignore[misc]
+            keeps_places=self._is_each,
+        )
+        self._applying = threading.Lock()
+        self._output_taken = 0
+        self.inbox = Inbox()
+        weakref.finalize(self, self.inbox.abandon).atexit = False
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} {self.name!r}: {self.progress}>"
+
+    # --- how far it is ----------------------------------------------------------------------------------------------
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended: done, stopped, failed, cancelled or refused; None until all its results are in."""
+        state = self._pump()
+        return state.finish.outcome if state.is_complete and state.finish is not None else None
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is."""
+        return self._pump().progress.now
+
+    @property
+    def values(self) -> Values:
+        """The values in order, so far: up to the first missing item. With `reduce`: the fold so far, in a list."""
+        fold = self._pump().fold
+        return self._values if fold is None else Values(fold.value)
+
+    @property
+    def failures(self) -> list[ItemFailure]:
+        """The items that failed, so far, in the order in which they came."""
+        return self._pump().failures
+
+    @property
+    def stopped_by(self) -> StoppedBy | None:
+        """The item whose value met `stop_when`, as (index, item, value); None: none has."""
+        return self._pump().stopped_by
+
+    @property
+    def segments(self) -> list[Any]:
+        """Which machine ran which items, and how long that took: see `client.assembly.Segment`."""
+        return self._pump().segments
+
+    @property
+    def places(self) -> dict[int, tuple[str, int]]:
+        """Of a job for each machine or slot: the (machine, slot) that ran each item."""
+        return self._pump().places or {}
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Figures: items, failed, elapsed_seconds, busy_seconds (of all slots); by machine, items and busy_seconds."""
+        state = self._pump()
+        machines: dict[str, dict[str, float]] = {}
+        for segment in state.segments:
+            row = machines.setdefault(segment.worker, {"items": 0, "busy_seconds": 0.0})
+            row["items"] += segment.stop - segment.start
+            row["busy_seconds"] += segment.seconds
+        now = state.progress.now
+        return {
+            "items": now.done,
+            "failed": len(state.failures),
+            "elapsed_seconds": now.elapsed_seconds if now.outcome else time.monotonic() - self._began,
+            "busy_seconds": sum(row["busy_seconds"] for row in machines.values()),
+            "machines": machines,
+        }
+
+    @property
+    def output(self) -> list[OutputText]:
+        """What its items wrote, so far (the last few megabytes)."""
+        return list(self._pump().output)
+
+    def take_output(self) -> list[OutputText]:
+        """What its items wrote since the last call."""
+        state = self._pump()
+        texts = list(state.output)
+        new = texts[max(0, self._output_taken - state.output_dropped) :]
+        self._output_taken = state.output_dropped + len(texts)
+        return new
+
+    def item(self, index: int) -> Any:
+        """Item `index`. Raises NbdistError if it is no longer known: items of a generator are not kept."""
+        try:
+            return self._items.at(index)
+        except LookupError:
+            raise NbdistError(
+                f"item {index} of job {self.name!r} is no longer known: items of a generator are not kept, those of a "
+                "list are"
+            ) from None
+
+    # --- its end ----------------------------------------------------------------------------------------------------
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Waits until the job has ended and all its results are in; gives False after `timeout` seconds."""
+        return self._wait_until(lambda state: state.is_complete, timeout)
+
+    def result(self, timeout: float | None = None) -> Any:
+        """The values as `Values`, in order; with `reduce` the folded value.
+
+        Raises the exception of a failed item, JobCancelledError, JobRefusedError, and TimeoutError after `timeout`
+        seconds. An interrupt stops the job on all machines.
+        """
+        try:
+            if not self.wait(timeout):
+                raise TimeoutError(f"job {self.name!r} is not done after {timeout} s: {self.progress}")
+        except KeyboardInterrupt:
+            self._interrupted()
+            raise
+        return self._result()
+
+    def cancel(self, reason: str = "cancelled") -> None:
+        """Stops the job on all machines; what is finished stays in `values`. Does not wait."""
+        if self.inbox.run is not None and self._state.finish is None:
+            self.inbox.run.cancel(reason)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Values in order, as they come; with `reduce` or `stop_when` the one result, when it is there."""
+        if self._reduction is not None:
+            yield self.result()
+            return
+        if self.options.stop_when:
+            yield from self.result()
+            return
+        given = 0
+        while True:
+            self._wait_for_more(lambda state, given=given: len(self._values) > given)  # type: ignore[misc]
+            while given < len(self._values):
+                yield self._values[given]
+                given += 1
+            if self._pump().is_complete and given == len(self._values):
+                self._result()
+                return
+
+    def as_completed(self) -> Iterator[tuple[int, Any]]:
+        """Pairs of index and value, in the order in which they come."""
+        results = self._state.list
+        if results is None:
+            raise NbdistError("a job with reduce has one value, which is there at the end: result()")
+        given = 0
+        while True:
+            self._wait_for_more(lambda state, given=given: len(results.arrivals) > given)  # type: ignore[misc]
+            while given < len(results.arrivals):
+                yield from results.arrived(given)
+                given += 1
+            if self._pump().is_complete and given == len(results.arrivals):
+                self._result()
+                return
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._wait_async().__await__()
+
+    async def _wait_async(self) -> Any:
+        try:
+            while not await asyncio.to_thread(self.wait, WAIT_SLICE_SECONDS):
+                pass
+        except asyncio.CancelledError:
+            self.cancel("interrupted")
+            raise
+        return self._result()
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _pump(self) -> JobState:
+        """Applies the events that are here. An event goes only when it is done, so that an interrupt loses none."""
+        state, inbox = self._state, self.inbox
+        if not inbox.events:
+            return state
+        with self._applying:
+            before = state.seq
+            while inbox.events:
+                state.apply(*inbox.events[0])
+                inbox.events.popleft()
+            if state.seq > before and inbox.run is not None:
+                inbox.run.consumed(state.seq)
+            if state.progress.now.total is not None:
+                self.total = state.progress.now.total
+            if state.is_complete:
+                self.inbox.over()
+        return state
+
+    def _wait_until(self, condition: Callable[[JobState], bool], timeout: float | None) -> bool:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not condition(self._pump()):
+            left = WAIT_SLICE_SECONDS if deadline is None else min(WAIT_SLICE_SECONDS, deadline - time.monotonic())
+            if left <= 0:
+                return False
+            if self.inbox.run is None:
+                raise NbdistError(f"job {self.name!r} was never submitted")
+            self.inbox.run.wait(left)
+        return True
+
+    def _wait_for_more(self, condition: Callable[[JobState], bool]) -> None:
+        try:
+            self._wait_until(lambda state: condition(state) or state.is_complete, None)
+        except KeyboardInterrupt:
+            self._interrupted()
+            raise
+
+    def _interrupted(self) -> None:
+        """Stops everything, and waits a little for the pool to confirm that; a second interrupt ends the wait."""
+        self.cancel("interrupted")
+        self.wait(INTERRUPT_SECONDS)
+
+    def _result(self) -> Any:
+        state = self._pump()
+        assert state.finish is not None
+        outcome, reason = state.finish.outcome, state.finish.reason
+        if state.error is not None:
+            raise state.error.with_traceback(None)
+        if outcome == "failed":
+            if not state.failures:
+                raise JobError(f"job {self.name!r} failed: {reason or 'no item says why'}")
+            raise min(state.failures, key=lambda failure: failure.index).error.with_traceback(None)
+        if outcome == "cancelled":
+            if self.inbox.input_error is not None:
+                raise self.inbox.input_error
+            raise JobCancelledError(
+                f"job {self.name!r} was cancelled after {state.progress.now.done} items"
+                + (f": {reason}" if reason else "")
+                + "; what it had is in job.values"
+            )
+        if outcome == "refused":
+            raise JobRefusedError(f"no machine of the pool can run job {self.name!r}: {reason}")
+        return self._final(state)
+
+    def _final(self, state: JobState) -> Any:
+        if self._is_each:
+            return self._by_place(state)
+        if self.options.stop_when:
+            return Values(() if state.stopped_by is None else (state.stopped_by.value,))
+        if self._reduction is not None:
+            assert state.fold is not None
+            return self._reduction.final(state.fold.value)
+        return self._values
+
+    def _by_place(self, state: JobState) -> dict[str, Any]:
+        """The values by machine, or by machine/slot where a machine has several."""
+        places = state.places or {}
+        machines = [machine for machine, _ in places.values()]
+        found = {}
+        for segment in state.segments:
+            machine, slot = places[segment.start]
+            name = machine if machines.count(machine) == 1 else f"{machine}/{slot}"
+            for value in self._values[segment.position : segment.position + segment.count]:
+                found[name] = value
+        return dict(sorted(found.items()))

@@ -1,0 +1,96 @@
+"""The options of a job: checked, one clear message each, and turned into what the engines know."""
+
+from __future__ import annotations
+
+import builtins
+import operator
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from nbdist.execution.folding import pairwise
+from nbdist.wire.messages import JobOptions, OnError
+
+SEED_BITS = 63
+MAX_RETRIES = 1_000
+
+Fold = Callable[[Any, Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """How values are folded, and what becomes of the fold."""
+
+    given: Callable[..., Any]
+    fold: Fold
+
+    @classmethod
+    def of(cls, given: Callable[..., Any] | None) -> Reduction | None:
+        """From what the user gave: None, a function of two values, or one of the builtins."""
+        if given is None:
+            return None
+        if not callable(given):
+            raise TypeError(f"reduce is a function of two values, or sum, min, max, any or all; not {given!r}")
+        return cls(given, pairwise(given))
+
+    def final(self, folded: list[Any]) -> Any:
+        """The result from the folded value in a list, or from an empty list. Raises ValueError where there is none."""
+        if folded:
+            return bool(folded[0]) if self.given in (builtins.any, builtins.all) else folded[0]
+        if self.given in (builtins.sum, builtins.any, builtins.all):
+            return self.given(())
+        name = getattr(self.given, "__name__", "reduce")
+        raise ValueError(f"{name}() of no values: no item has left one to fold")
+
+
+def make_options(
+    *,
+    reduce: bool,
+    filters: bool,
+    stop_when: bool,
+    task_size: int | None = None,
+    retries: int = 0,
+    on_error: str = "stop",
+    seed: int | None = None,
+    speculate: bool = True,
+) -> JobOptions:
+    """The rules of a job. Raises ValueError or TypeError, with what is allowed instead."""
+    if reduce and stop_when:
+        raise ValueError("reduce and stop_when exclude each other: stop_when gives the one value that met it")
+    _check_whole("task_size", task_size, at_least=1, none_means="the pool decides")
+    _check_whole("retries", retries, at_least=0)
+    _check_whole("seed", seed, at_least=0, none_means="a random one")
+    if retries > MAX_RETRIES:
+        raise ValueError(f"retries is at most {MAX_RETRIES}, not {retries}")
+    if seed is not None and seed >= 1 << SEED_BITS:
+        raise ValueError(f"seed is smaller than 2**{SEED_BITS}, not {seed}")
+    return JobOptions(
+        reduce=reduce,
+        filters=filters,
+        stop_when=stop_when,
+        task_size=operator.index(task_size or 0),
+        retries=operator.index(retries),
+        on_error=_on_error(on_error),
+        seed=secrets.randbits(SEED_BITS) if seed is None else operator.index(seed),
+        seeded=seed is not None,
+        speculate=bool(speculate),
+    )
+
+
+def _on_error(value: str) -> OnError:
+    if value == "stop":
+        return "stop"
+    if value == "keep":
+        return "keep"
+    raise ValueError(f"on_error is 'stop' or 'keep', not {value!r}")
+
+
+def _check_whole(name: str, value: Any, *, at_least: int, none_means: str = "") -> None:
+    if value is None and none_means:
+        return
+    wanted = f"{name} is a whole number from {at_least}" + (f", or None: {none_means}" if none_means else "")
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{wanted}; not {value!r}")
+    if value < at_least:
+        raise ValueError(f"{wanted}; not {value!r}")

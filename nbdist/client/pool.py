@@ -1,0 +1,376 @@
+"""A pool: what runs jobs, whatever engine that is."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import secrets
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from nbdist.client import tables
+from nbdist.client.analysis.modules import required
+from nbdist.client.calls import Calls
+from nbdist.client.feed import feed
+from nbdist.client.items import Items, NoItems, RangeItems, SequenceItems, items_of
+from nbdist.client.job import Inbox, Job, sweep
+from nbdist.client.large import with_large_items
+from nbdist.client.options import Reduction, make_options
+from nbdist.client.tasks import check_callable, name_of_function, packer
+from nbdist.engines.base import Block, Engine, JobSpec
+from nbdist.errors import NbdistError
+from nbdist.execution.task import Task
+from nbdist.wire.messages import Each
+
+ENGINES = {"inline": "nbdist.engines.inline"}
+"""Addresses, or what stands before `://` in them, that have an engine of their own."""
+HUB_ENGINE = "nbdist.engines.hub"
+POOL_VARIABLE = "NBDIST_POOL"
+RECENT_JOBS = 4
+"""What so many jobs sent along stays at the hub, so that the next one need not send it again."""
+LOOK_SECONDS = 0.1
+"""Between two looks at a pool that is waited for."""
+MAX_NAME_CHARS = 100
+
+last_job: Job | None = None
+"""The job that was submitted last, on any pool."""
+_current: weakref.ref[Pool] | None = None
+
+
+def connect(address: str | None = None, *, workers: int | None = None) -> Pool:
+    """Connects to a pool and makes it the current one.
+
+    `address`: `inline`, a hub's URL (`ws://…`, `wss://…`) or a saved name; None is the address in the environment
+    variable NBDIST_POOL, or else the pool of this machine, which starts by itself. `workers`: a private pool on this
+    machine with so many slots, which ends with `close()` or with this process. Raises AddressError, AccessError,
+    VersionError and ConnectionFailedError.
+    """
+    global _current
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+        raise ValueError(f"workers is a whole number from 1, not {workers!r}")
+    if address is None and workers is None:
+        address = os.environ.get(POOL_VARIABLE) or None
+    home = HUB_ENGINE if address is None else ENGINES.get(address.partition("://")[0], HUB_ENGINE)
+    pool = Pool(importlib.import_module(home).open_engine(address, workers))
+    _current = weakref.ref(pool)
+    _held.append(pool)
+    return pool
+
+
+_held: deque[Pool] = deque(maxlen=1)
+"""Keeps the current pool alive for a notebook that does not hold it."""
+
+
+def current() -> Pool | None:
+    """The pool that was connected to last, unless it is closed."""
+    pool = _current() if _current is not None else None
+    return None if pool is None or pool.is_closed else pool
+
+
+class Pool:
+    """Machines that run jobs. A context manager: leaving it closes the connection."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._calls = Calls(self._open_calls)
+        self._recent: deque[Inbox] = deque()
+        self.is_closed = False
+
+    def __repr__(self) -> str:
+        return f"<Pool {self.address}{', closed' if self.is_closed else ''}>"
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def address(self) -> str:
+        """Where it is, without a secret."""
+        return self._engine.address
+
+    # --- jobs -------------------------------------------------------------------------------------------------------
+
+    def map(
+        self,
+        function: Callable[..., Any],
+        *iterables: Iterable[Any],
+        reduce: Callable[..., Any] | None = None,
+        keep_if: Callable[[Any], Any] | None = None,
+        stop_when: Callable[[Any], Any] | None = None,
+        task_size: int | None = None,
+        retries: int = 0,
+        on_error: str = "stop",
+        seed: int | None = None,
+        speculate: bool = True,
+        name: str | None = None,
+    ) -> Job:
+        """Calls the function with each item; with several iterables, with one item of each, until the shortest ends.
+
+        `keep_if(value)` says whether a value is a result at all; `stop_when(value)` whether it is the one that was
+        looked for: then the result is a list of just that. `reduce` folds the values: an associative function of two,
+        or one of sum, min, max, any and all. `task_size` fixes how many items travel together. `retries`: how often an
+        item that raised is tried again. `on_error="keep"` puts an ItemFailure in a failed item's place; otherwise the
+        first failure ends the job. `seed` makes `nbdist.rng()`, `random` and `numpy.random` repeatable. `speculate`:
+        the last long items may be copied to idle machines. Raises TypeError and ValueError for wrong arguments, and
+        PackingError for what cannot travel.
+        """
+        check_callable(function, "the first argument of map")
+        if not iterables:
+            raise TypeError("map needs an iterable: pool.map(function, items); pool.run(function) calls it once")
+        return self.run_task(
+            Task(function, star=len(iterables) > 1, keep_if=keep_if, stop_when=stop_when, reduce=reduce),
+            items=items_of(iterables, star=len(iterables) > 1),
+            task_size=task_size,
+            retries=retries,
+            on_error=on_error,
+            seed=seed,
+            speculate=speculate,
+            name=name,
+        )
+
+    def starmap(self, function: Callable[..., Any], iterable: Iterable[Sequence[Any]], **options: Any) -> Job:
+        """Calls the function with the elements of each item as its arguments; options as of `map`."""
+        check_callable(function, "the first argument of starmap")
+        task = Task(
+            function,
+            star=True,
+            keep_if=options.pop("keep_if", None),
+            stop_when=options.pop("stop_when", None),
+            reduce=options.pop("reduce", None),
+        )
+        return self.run_task(task, iterable=iterable, **options)
+
+    def run_task(
+        self,
+        task: Task,
+        *,
+        ranges: Sequence[range] | None = None,
+        iterable: Iterable[Any] | None = None,
+        items: Items | None = None,
+        total: int | None = None,
+        loop_names: tuple[str, ...] = (),
+        each: Each = "",
+        reduce: Callable[..., Any] | None = None,
+        filters: bool = False,
+        stop_when: bool = False,
+        task_size: int | None = None,
+        retries: int = 0,
+        on_error: str = "stop",
+        seed: int | None = None,
+        speculate: bool = True,
+        name: str | None = None,
+    ) -> Job:
+        """Runs a task on its items: `ranges` (their product, the last fastest), or `iterable`, or `items`; or once on
+        `each` machine or slot, without an item.
+
+        `filters` and `stop_when` say that the task's function may return SKIP or StopHere by itself. Other options as
+        of `map`.
+        """
+        task = task if reduce is None else replace(task, reduce=reduce)
+        for function, what in ((task.keep_if, "keep_if"), (task.stop_when, "stop_when")):
+            if function is not None:
+                check_callable(function, what)
+        reduction = Reduction.of(task.reduce)
+        options = make_options(
+            reduce=reduction is not None,
+            filters=filters or task.keep_if is not None,
+            stop_when=stop_when or task.stop_when is not None,
+            task_size=task_size,
+            retries=retries,
+            on_error=on_error,
+            seed=seed,
+            speculate=speculate,
+        )
+        if each not in ("", "machine", "slot"):
+            raise ValueError(f"each is 'machine' or 'slot', not {each!r}")
+        if items is None:
+            items = _items(task, ranges, iterable, total, each)
+        spec = JobSpec(
+            job=new_id(),
+            name=_job_name(name, task),
+            options=options,
+            task=task,
+            packed=packer(task),
+            ranges=items.ranges,
+            total=items.total,
+            each=each,
+            modules=required(task.function, task.keep_if, task.stop_when, task.reduce),
+        )
+        return self._submit(spec, items, reduction, loop_names)
+
+    def run(self, function: Callable[..., Any], *arguments: Any, each: str | None = None, **keywords: Any) -> Any:
+        """Calls the function once, on one slot, and gives its value; or once on each `machine` or `slot`, and gives the
+        values by name."""
+        check_callable(function, "the first argument of run")
+        name = name_of_function(function)
+        call = partial(function, *arguments, **keywords) if arguments or keywords else function
+        if each is None:
+            return self.run_task(Task(call, star=True), iterable=[()], name=name).result()[0]
+        if each not in ("machine", "slot"):
+            raise ValueError(f"each is 'machine' or 'slot', or None: run it once; not {each!r}")
+        return self.run_task(Task(call), each="machine" if each == "machine" else "slot", name=name).result()
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future[Any]:
+        """Calls the function once, and gives the Future of its value at once. Many small calls travel together."""
+        self._check_open()
+        return self._calls.submit(function, arguments, keywords)
+
+    # --- the pool ---------------------------------------------------------------------------------------------------
+
+    @property
+    def workers(self) -> tables.Table[tables.WorkerInfo]:
+        """The machines that are here now."""
+        return tables.Table(tables.WorkerInfo.of(row) for row in self.describe()["workers"])
+
+    @property
+    def jobs(self) -> tables.Table[tables.JobInfo]:
+        """The jobs that the pool knows, newest first."""
+        return tables.Table(tables.JobInfo.of(row) for row in self.describe()["jobs"])
+
+    def describe(self) -> dict[str, Any]:
+        """The pool now, as plain data: `workers`, `jobs`, `hub`."""
+        self._check_open()
+        return {"workers": [], "jobs": [], "hub": {}} | self._engine.describe()
+
+    def explain(self, job: Job | str, index: int) -> str:
+        """Why item `index` is not done."""
+        return self._engine.explain(job.id if isinstance(job, Job) else job, index)
+
+    def wait(self, workers: int | None = None, *, slots: int | None = None, timeout: float | None = 60.0) -> None:
+        """Waits until so many workers, or slots, are here. Raises TimeoutError after `timeout` seconds."""
+        if workers is None and slots is None:
+            workers = 1
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            here = self.workers
+            some = sum(worker.slots for worker in here)
+            if len(here) >= (workers or 0) and some >= (slots or 0):
+                return
+            if deadline is not None and time.monotonic() >= deadline:
+                wanted = f"{workers} workers" if workers is not None else f"{slots} slots"
+                raise TimeoutError(
+                    f"{wanted} are not here after {timeout} s, only {len(here)} with {some} slots; "
+                    "pool.invite() makes the line that adds a machine"
+                )
+            time.sleep(LOOK_SECONDS)
+
+    def cancel(self, job: Job | str, reason: str = "cancelled") -> None:
+        """Cancels a job of this pool."""
+        self._engine.cancel(job.id if isinstance(job, Job) else job, reason)
+
+    def stop_workers(self, names: Sequence[str] = ()) -> list[str]:
+        """Lets these machines (all, if none is named) finish their running items and leave; gives their names."""
+        return self._engine.stop_workers([names] if isinstance(names, str) else names)
+
+    def invite(self, *, role: str = "worker", uses: int = 0, valid_seconds: float = 86400.0) -> dict[str, Any]:
+        """Makes an invite: `url`, and `lines`, pairs of a label and the line to type on the other machine."""
+        self._check_open()
+        return self._engine.invite(role=role, uses=uses, valid_seconds=valid_seconds)
+
+    def close_invites(self) -> None:
+        """Revokes all invites; nobody new can join from the network."""
+        self._engine.close_invites()
+
+    def clear(self) -> None:
+        """Cancels this notebook's jobs, forgets their results and gives every slot a fresh process."""
+        self._check_open()
+        self._calls.close()
+        self._calls = Calls(self._open_calls)
+        self._recent.clear()
+        self._engine.clear()
+
+    def close(self) -> None:
+        """Ends the connection, and a private pool with it. Jobs of the pool that still run are cancelled only if it is
+        private."""
+        if self.is_closed:
+            return
+        self._calls.close()
+        self.is_closed = True
+        self._recent.clear()
+        self._engine.close()
+        with contextlib.suppress(ValueError):
+            _held.remove(self)
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self.is_closed:
+            raise NbdistError("this pool is closed: nbdist.connect() opens one")
+
+    def _submit(self, spec: JobSpec, items: Items, reduction: Reduction | None, loop_names: tuple[str, ...]) -> Job:
+        global last_job
+        self._check_open()
+        sweep()
+        job = Job(spec, items, reduction, loop_names=loop_names)
+        if not spec.each:
+            spec = _with_items(spec, items, job.inbox)
+        job.inbox.run = self._engine.submit(spec, job.inbox.deliver)
+        self._recent.append(job.inbox)
+        while len(self._recent) > RECENT_JOBS:
+            self._recent.popleft().release()
+        last_job = job
+        return job
+
+    def _open_calls(self, task: Task, packed: Callable[[], Any], deliver: Any) -> Any:
+        """Opens a job whose items are the calls of one function."""
+        options = make_options(reduce=False, filters=False, stop_when=False, on_error="keep", speculate=False)
+        spec = JobSpec(
+            job=new_id(),
+            name=_job_name(None, task),
+            options=options,
+            task=task,
+            packed=packed,
+            is_open=True,
+            modules=required(task.function),
+        )
+        return self._engine.submit(spec, deliver)
+
+
+def new_id() -> str:
+    """An id for a job, unique for ever."""
+    return secrets.token_hex(8)
+
+
+def _items(
+    task: Task, ranges: Sequence[range] | None, iterable: Iterable[Any] | None, total: int | None, each: str
+) -> Items:
+    if each:
+        return NoItems()
+    if ranges:
+        return RangeItems(list(ranges))
+    if iterable is None:
+        raise TypeError("a task needs items: ranges, an iterable, or each='machine'")
+    return items_of([iterable], star=False, total=total)
+
+
+def _with_items(spec: JobSpec, items: Items, inbox: Inbox) -> JobSpec:
+    """The job with its items in the forms that engines take: as they are, and as numbers or blocks."""
+    spec = replace(spec, items=items.read(), context={"fail_input": inbox.fail_input})
+    if spec.ranges:
+        return spec
+    indexed = with_large_items(spec.task, items) if isinstance(items, SequenceItems) else None
+    if indexed is not None:
+        return replace(spec, ranges=((0, items.total or 0, 1),), packed=packer(indexed))
+    return replace(spec, blocks=_telling(feed(items), inbox))
+
+
+def _job_name(name: str | None, task: Task) -> str:
+    return (name or name_of_function(getattr(task.function, "function", task.function)))[:MAX_NAME_CHARS]
+
+
+def _telling(blocks: Iterator[Block], inbox: Inbox) -> Iterator[Block]:
+    """The blocks; what they raise is told to the job as well as to the engine."""
+    try:
+        yield from blocks
+    except Exception as error:
+        inbox.fail_input(error)
+        raise

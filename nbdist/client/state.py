@@ -1,0 +1,196 @@
+"""What a job's events have made of it so far. It only takes events: no thread, no engine, no clock of its own."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from nbdist.client.assembly import FoldAssembly, ListAssembly, Piece, Segment, place
+from nbdist.client.failures import ItemFailure, from_failure, from_fault
+from nbdist.client.items import Items
+from nbdist.client.options import Reduction
+from nbdist.client.progress import ProgressTracker
+from nbdist.engines.base import Buffer
+from nbdist.errors import PackingError
+from nbdist.packing import UnpackedRun, unpack_part
+from nbdist.wire.messages import JobFinished, JobOptions, JobProgress, Message, Notice, Output, Result, Stream
+
+MAX_OUTPUT_CHARS = 4 * 1024 * 1024
+"""Text that items wrote is kept up to this; the oldest goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputText:
+    """What one item wrote."""
+
+    item: int
+    stream: Stream
+    machine: str
+    text: str
+    cut_bytes: int = 0
+    """So many bytes after this text were left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoppedBy:
+    """The item whose value met `stop_when`; it unpacks like the tuple (index, item, value)."""
+
+    index: int
+    item: Any
+    value: Any
+
+    def __iter__(self) -> Any:
+        return iter((self.index, self.item, self.value))
+
+
+class JobState:
+    """A job, as far as its events tell. `apply` may see an event twice."""
+
+    def __init__(
+        self,
+        items: Items,
+        options: JobOptions,
+        reduction: Reduction | None,
+        values: list[Any],
+        elapsed_seconds: Callable[[], float],
+        *,
+        keeps_places: bool = False,
+    ) -> None:
+        self.items = items
+        self.options = options
+        self.list = ListAssembly(values) if reduction is None else None
+        self.fold = FoldAssembly(reduction.fold) if reduction is not None else None
+        self.progress = ProgressTracker(items.total)
+        self.failures: list[ItemFailure] = []
+        self.finish: JobFinished | None = None
+        self.error: BaseException | None = None
+        """What went wrong on this side: with the items, with unpacking, or in the reduce function."""
+        self.output: deque[OutputText] = deque()
+        self.output_dropped = 0
+        """Texts that are no longer in `output`."""
+        self.seq = 0
+        self.places: dict[int, tuple[str, int]] | None = {} if keeps_places else None
+        """Of a job for each machine or slot: the (machine, slot) that ran each item."""
+        self._output_chars = 0
+        self._elapsed_seconds = elapsed_seconds
+        self._stops: dict[int, Any] = {}
+        self._done = 0
+
+    @property
+    def is_complete(self) -> bool:
+        """The job has ended and all its results are in."""
+        return self.finish is not None and (self.seq >= self.finish.last_seq or self.error is not None)
+
+    @property
+    def segments(self) -> list[Segment]:
+        """Where each value comes from."""
+        if self.list is not None:
+            return self.list.segments
+        return self.fold.segments if self.fold is not None else []
+
+    @property
+    def stopped_by(self) -> StoppedBy | None:
+        """The lowest item among those received whose value met `stop_when`."""
+        if not self._stops:
+            return None
+        index = min(self._stops)
+        return StoppedBy(index, self.item(index), self._stops[index])
+
+    def item(self, index: int) -> Any:
+        """Item `index`, or None if it is no longer known."""
+        try:
+            return self.items.at(index)
+        except LookupError:
+            return None
+
+    def apply(self, message: Message, payload: Buffer) -> None:
+        """Takes one event."""
+        match message:
+            case Result():
+                if message.seq > self.seq:
+                    self._result(message, payload)
+                    self.seq = message.seq
+            case JobProgress():
+                self.progress.reported(message)
+            case JobFinished():
+                self.finish = message
+                self.progress.finished(message, self._elapsed_seconds())
+            case Notice():
+                self.progress.noticed(message)
+            case Output():
+                self._text(message, payload)
+        if self.is_complete:
+            self._close()
+
+    def _result(self, message: Result, payload: Buffer) -> None:
+        if self.places is not None:
+            self.places[message.start] = (message.worker, message.slot)
+        if message.fault is not None:
+            failure = from_fault(message.fault, self.item(message.fault.item))
+            self._add(message.start, message.stop, [], (), [failure], message.worker, 0.0)
+            return
+        try:
+            runs = unpack_part(payload)
+        except Exception as error:  # noqa: BLE001 - unpickling runs user code, which may raise anything
+            self._broken(message, error)
+            return
+        for run in runs:
+            self._run(run, message.worker)
+
+    def _run(self, run: UnpackedRun, worker: str) -> None:
+        failures = [from_failure(failure, self.item(failure.index), worker) for failure in run.failures]
+        if run.stopped_at is not None and run.values:
+            self._stops[run.stopped_at] = run.values[-1]
+        self._add(run.start, run.stop, run.values, run.kept, failures, worker, run.seconds)
+
+    def _add(
+        self,
+        start: int,
+        stop: int,
+        values: list[Any],
+        kept: Any,
+        failures: list[ItemFailure],
+        worker: str,
+        seconds: float,
+    ) -> None:
+        assembly = self.list or self.fold
+        assert assembly is not None
+        if self.list is not None and failures and self.options.on_error == "keep":
+            values, kept = place(start, stop, values, kept, [(failure.index, failure) for failure in failures])
+        try:
+            taken = assembly.add(Piece(start, stop, values, kept, worker, seconds))
+        except Exception as error:  # noqa: BLE001 - the user's reduce function may raise anything
+            self.error = self.error or error
+            return
+        if taken:
+            self.failures += failures
+            self._done += stop - start
+            self.items.finished(assembly.reached)
+            self.progress.received(self._done, len(self.failures))
+
+    def _broken(self, message: Result, error: Exception) -> None:
+        last = f" to {message.stop - 1}" if message.stop - message.start > 1 else ""
+        broken = PackingError(
+            f"the results of items {message.start}{last} from {message.worker} cannot be unpacked here: "
+            f"{type(error).__name__}: {error}; this Python may lack a module that the worker has"
+        )
+        broken.__cause__ = error
+        self.error = self.error or broken
+
+    def _close(self) -> None:
+        assembly = self.list or self.fold
+        assert assembly is not None
+        try:
+            assembly.close()
+        except Exception as error:  # noqa: BLE001 - the user's reduce function may raise anything
+            self.error = self.error or error
+
+    def _text(self, message: Output, payload: Buffer) -> None:
+        text = bytes(payload).decode("utf-8", "replace")
+        self.output.append(OutputText(message.item, message.stream, message.worker, text, message.cut_bytes))
+        self._output_chars += len(text)
+        while self._output_chars > MAX_OUTPUT_CHARS and len(self.output) > 1:
+            self._output_chars -= len(self.output.popleft().text)
+            self.output_dropped += 1

@@ -1,0 +1,45 @@
+"""Functions to tasks, and tasks to the bytes that engines send."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from nbdist.client.analysis.sources import sources_of
+from nbdist.client.blobnames import name_of
+from nbdist.engines.base import PackedBlob, PackedTask
+from nbdist.execution.task import Task
+from nbdist.packing import pack_task
+
+
+def packer(task: Task) -> Callable[[], PackedTask]:
+    """A function that packs the task when it is first called. It raises PackingError."""
+    return cache(lambda: pack(task))
+
+
+def pack(task: Task) -> PackedTask:
+    """The task as bytes, with the sources of its code. Raises PackingError."""
+    pieces, blobs = pack_task(with_sources(task), name_of)
+    return PackedTask(pieces, [PackedBlob(name, len(view), [view]) for name, view in blobs])
+
+
+def with_sources(task: Task) -> Task:
+    """The task with the text of the code that has no file elsewhere."""
+    if task.sources:
+        return task
+    return replace(task, sources=sources_of(task.function, task.keep_if, task.stop_when, task.reduce))
+
+
+def name_of_function(function: Any) -> str:
+    """What a job of this function is called."""
+    inner = getattr(function, "func", function)
+    name = getattr(inner, "__name__", type(inner).__name__)
+    return "lambda" if name == "<lambda>" else str(name)
+
+
+def check_callable(function: Any, what: str) -> None:
+    """Raises TypeError if it cannot be called."""
+    if not callable(function):
+        raise TypeError(f"{what} is a function; {function!r} of type {type(function).__name__} cannot be called")

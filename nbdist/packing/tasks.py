@@ -1,0 +1,65 @@
+"""Tasks to bytes and back: a function with all that it needs; large captured values are blobs of their own."""
+
+from __future__ import annotations
+
+import linecache
+import mmap
+import os
+import pickle
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nbdist.errors import PackingError
+from nbdist.packing import culprit
+from nbdist.packing.container import Buffer, assemble
+from nbdist.packing.decoding import decode
+from nbdist.packing.encoding import by_value
+
+BLOB_BYTES = 256 * 1024
+"""Captured values with buffers of this size travel as blobs, once, however many cells use them."""
+MAX_BLOBS = 256
+"""The largest so many of them; a message has room for the names of so many. Others ride in the packed task."""
+
+
+def pack_task(
+    task: Any, name_blob: Callable[[memoryview], str], blob_bytes: int = BLOB_BYTES
+) -> tuple[list[Buffer], list[tuple[str, memoryview]]]:
+    """Packs a task as a container, and names the buffers of at least `blob_bytes` that are left out of it.
+
+    Raises PackingError, which names the captured value that cannot be packed, its type and the way out.
+    """
+    buffers: list[pickle.PickleBuffer] = []
+    try:
+        data = by_value(task, buffers.append)
+    except Exception as error:
+        raise PackingError(culprit.find(task, "the function") or f"the function cannot be packed: {error}") from error
+    views = [buffer.raw() for buffer in buffers]
+    large = sorted((view.nbytes, at) for at, view in enumerate(views) if view.nbytes >= blob_bytes)[-MAX_BLOBS:]
+    chosen = {at for _, at in large}
+    names = [name_blob(view) if at in chosen else None for at, view in enumerate(views)]
+    blobs = {name: view for name, view in zip(names, views, strict=True) if name is not None}
+    if not blobs:
+        return assemble([data, *views]), []
+    return assemble([data, *views], [None, *names]), list(blobs.items())
+
+
+def load_task(data: Buffer, files: Mapping[str, str]) -> Any:
+    """The task of a container; `files` says where its blobs lie. Blobs are mapped, and read-only.
+
+    The sources that travel with it are made known to `linecache`, so that tracebacks show the lines of its code. Raises
+    PackingError, and whatever importing its modules raises.
+    """
+    task = decode(data, lambda name: _map(name, files))
+    for filename, source in getattr(task, "sources", {}).items():
+        linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    return task
+
+
+def _map(name: str, files: Mapping[str, str]) -> Buffer:
+    path = files.get(name)
+    if path is None:
+        raise PackingError(f"the task refers to blob {name[:12]}…, which is not at hand")
+    with open(path, "rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return b""
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

@@ -1,0 +1,34 @@
+"""The benchmarks work, on small sizes; what they find is not tested."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", *words], cwd=ROOT, capture_output=True, text=True, timeout=100
+    )
+
+
+@pytest.mark.real
+def test_two_figures_of_two_peers_with_their_ratio() -> None:
+    ended = run("calls", "slow-4", "--peers", "nbdist,processpool", "--scale", "0.01")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "calls: single no-op calls" in ended.stdout
+    assert "slow-4" in ended.stdout
+    assert "failed" not in ended.stdout
+    assert ended.stdout.count("times as good") == 2
+    assert "round-trip" not in ended.stdout
+
+
+def test_unknown_names_are_refused() -> None:
+    ended = run("nonsense", "--peers", "nobody")
+    assert ended.returncode == 2
+    assert "there is no nobody, nonsense" in ended.stderr

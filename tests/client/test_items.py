@@ -1,0 +1,192 @@
+"""What the items of a job are, and how they become blocks."""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nbdist.client.feed import MAX_ITEM_BYTES, READ_AHEAD_ITEMS, Chunker, feed
+from nbdist.client.items import MAX_REMEMBERED_ITEMS, NoItems, RangeItems, SequenceItems, items_of
+from nbdist.client.large import size_of, with_large_items
+from nbdist.engines.base import Block
+from nbdist.errors import PackingError
+from nbdist.execution.task import Task
+from nbdist.packing import unpack_chunk
+from nbdist.wire import blocks
+from nbdist.wire.frames import MAX_FRAME_BYTES
+
+
+def unpacked(block: Block, start: int) -> list[Any]:
+    return [item for chunk in blocks.split(block.data, start) for item in unpack_chunk(chunk.data)]
+
+
+def read_all(stream: Iterator[Block]) -> list[Any]:
+    found: list[Any] = []
+    for block in stream:
+        items = unpacked(block, len(found))
+        assert len(items) == block.count
+        found += items
+    return found
+
+
+ranges = st.builds(range, st.integers(-5, 5), st.integers(-5, 10), st.sampled_from([-2, -1, 1, 3]))
+
+
+@given(st.lists(ranges, min_size=1, max_size=3))
+def test_products_of_ranges(parts: list[range]) -> None:
+    items = RangeItems(parts)
+    expected = list(parts[0]) if len(parts) == 1 else list(itertools.product(*parts))
+    assert list(items.read()) == expected
+    assert items.total == len(expected)
+    assert [items.at(index) for index in range(len(expected))] == expected
+    with pytest.raises(LookupError):
+        items.at(len(expected))
+
+
+def test_kinds_of_items() -> None:
+    assert items_of([range(5)], star=False).ranges == ((0, 5, 1),)
+    assert items_of([range(2**62, 2**62 + 1)], star=False).ranges == ()
+    assert items_of([[1, 2], "abc"], star=True).total == 2
+    assert list(items_of([[1, 2], "abc"], star=True).read()) == [(1, "a"), (2, "b")]
+    assert items_of([{1: 2}], star=False).total == 1
+    assert items_of([iter([1])], star=False).total is None
+    assert items_of([np.arange(6).reshape(2, 3)], star=False).total == 2
+    assert items_of([[1, 2], itertools.count()], star=True).total is None
+    assert list(items_of([[1, 2], itertools.count()], star=True).read()) == [(1, 0), (2, 1)]
+    with pytest.raises(LookupError):
+        NoItems().at(0)
+
+
+@pytest.mark.parametrize("wrong", [5, None, len, list, np.float64(1.0)])
+def test_what_is_no_iterable_is_refused(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="iterable"):
+        items_of([wrong], star=False)
+    with pytest.raises(TypeError, match="argument 2"):
+        items_of([[1], wrong], star=True)
+
+
+def test_a_stream_remembers_what_is_not_finished() -> None:
+    items = items_of([(x * 10 for x in itertools.count())], star=False)
+    taken = list(itertools.islice(items.read(), 50))
+    assert taken[7] == items.at(7) == 70
+    items.finished(8)
+    with pytest.raises(LookupError):
+        items.at(7)
+    assert items.at(8) == 80
+    list(itertools.islice(items.read(), 2 * MAX_REMEMBERED_ITEMS))
+    with pytest.raises(LookupError):
+        items.at(2 * MAX_REMEMBERED_ITEMS)
+
+
+@given(st.lists(st.integers() | st.text(max_size=50), max_size=300), st.booleans())
+def test_blocks_hold_all_items_in_order(values: list[Any], is_stream: bool) -> None:
+    items = items_of([iter(values) if is_stream else values], star=False)
+    assert read_all(feed(items)) == values
+
+
+def test_chunks_have_the_sizes_that_the_wire_asks_for() -> None:
+    for values in (list(range(20_000)), [bytes(1_000)] * 1_000, [bytes(100), bytes(60_000)] * 40):
+        for block in feed(items_of([values], star=False)):
+            assert len(block.data) <= 2 * blocks.BLOCK_BYTES
+            for chunk in blocks.split(block.data, 0):
+                assert chunk.count <= blocks.CHUNK_ITEMS
+                assert chunk.count == 1 or len(chunk.data) <= 2 * blocks.CHUNK_BYTES
+
+
+def test_an_item_too_large_for_a_frame_is_named() -> None:
+    with pytest.raises(PackingError, match="item 2 has"):
+        list(feed(items_of([[b"", b"", bytes(MAX_ITEM_BYTES + 1)]], star=False)))
+    assert read_all(feed(items_of([[bytes(MAX_ITEM_BYTES - 1_000)] * 3], star=False)))[2][:2] == b"\0\0"
+
+
+def test_an_item_that_cannot_be_packed_is_named() -> None:
+    values: list[Any] = [0] * 1_000
+    values[777] = threading.Lock()
+    with pytest.raises(PackingError, match="item 777 "):
+        list(feed(items_of([values], star=False)))
+
+
+def test_items_are_not_held_back_for_a_full_block() -> None:
+    source: queue.Queue[int | None] = queue.Queue()
+    stream = feed(items_of([iter(source.get, None)], star=False))
+    for number in range(20):
+        source.put(number)
+        assert unpacked(next(stream), number) == [number]
+    source.put(None)
+    assert list(stream) == []
+
+
+def test_what_the_iterator_raises_comes_through_after_its_items() -> None:
+    def items() -> Iterator[int]:
+        yield from range(10)
+        raise ZeroDivisionError("here")
+
+    stream = feed(items_of([items()], star=False))
+    found: list[int] = []
+    while len(found) < 10:
+        found += unpacked(next(stream), len(found))
+    assert found == list(range(10))
+    with pytest.raises(ZeroDivisionError, match="here"):
+        next(stream)
+
+
+def test_a_stream_that_nobody_reads_is_not_read_ahead_for_ever() -> None:
+    given_out = 0
+    stopped = threading.Event()
+
+    def items() -> Iterator[int]:
+        nonlocal given_out
+        try:
+            for number in itertools.count():
+                given_out = number
+                yield number
+        finally:
+            stopped.set()
+
+    source = items()
+    stream = feed(items_of([source], star=False))
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    del stream, source
+    assert stopped.wait(10)
+    assert given_out <= 2 * READ_AHEAD_ITEMS
+
+
+def test_chunks_shrink_at_once_and_grow_step_by_step() -> None:
+    chunker = Chunker()
+    grown = []
+    for _ in range(4):
+        chunker.pack([1] * chunker.items, 0)
+        grown.append(chunker.items)
+    assert grown == [8, 64, 256, 256]
+    made = chunker.pack([bytes(range(250)) * i for i in range(32, 48)], 0)
+    assert sum(count for count, _ in made) == 16
+    assert max(len(data) for _, data in made) <= 2 * blocks.CHUNK_BYTES
+    assert chunker.items <= 4
+
+
+def test_a_block_fits_a_frame_however_large_its_items_are() -> None:
+    values = [bytes(120_000), bytes(950_000), bytes(10), bytes(950_000)]
+    made = list(feed(items_of([values], star=False)))
+    assert sum(block.count for block in made) == 4
+    assert max(len(block.data) for block in made) < MAX_FRAME_BYTES - 1_000
+
+
+def test_large_items_become_captured_values() -> None:
+    values = [b"", bytes(300_000)]
+    task = with_large_items(Task(len), SequenceItems([values], star=False))
+    assert task is not None
+    assert [task.function(index) for index in range(2)] == [0, 300_000]
+    task = with_large_items(Task(lambda a, b: len(a) * b, star=True), SequenceItems([values, [1, 2]], star=True))
+    assert task is not None
+    assert [task.function(index) for index in range(2)] == [0, 600_000]
+    assert with_large_items(Task(len), SequenceItems([[b"", bytes(1_000)]], star=False)) is None
+    assert size_of({"a": [np.zeros(10)], "b": np.zeros(100_000)}) > 800_000

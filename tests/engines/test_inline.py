@@ -1,0 +1,81 @@
+"""What only the engine of this process promises: the items run in the thread that waits, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+import nbdist
+from nbdist.errors import AddressError, NbdistError
+
+
+@pytest.fixture
+def pool() -> Iterator[nbdist.Pool]:
+    with nbdist.connect("inline") as pool:
+        yield pool
+
+
+def test_items_run_in_this_process_and_thread(pool: nbdist.Pool, capsys: pytest.CaptureFixture[str]) -> None:
+    def where(x: int) -> tuple[int, int]:
+        print("item", x)
+        return os.getpid(), threading.get_ident()
+
+    job = pool.map(where, range(2))
+    assert capsys.readouterr().out == ""
+    assert set(job.result()) == {(os.getpid(), threading.get_ident())}
+    assert capsys.readouterr().out == "item 0\nitem 1\n"
+
+
+def test_a_generator_is_read_item_by_item(pool: nbdist.Pool) -> None:
+    seen: list[str] = []
+
+    def items() -> Iterator[int]:
+        for number in range(3):
+            seen.append(f"made {number}")
+            yield number
+
+    pool.map(lambda x: seen.append(f"ran {x}"), items()).result()
+    assert seen == ["made 0", "ran 0", "made 1", "ran 1", "made 2", "ran 2"]
+
+
+def test_an_interrupt_comes_out_and_ends_the_job(pool: nbdist.Pool) -> None:
+    def interrupt_at_three(x: int) -> int:
+        if x == 3:
+            raise KeyboardInterrupt
+        return x
+
+    job = pool.map(interrupt_at_three, range(10))
+    with pytest.raises(KeyboardInterrupt):
+        job.result()
+    assert job.outcome == "cancelled"
+    assert job.values == [0, 1, 2]
+
+
+def test_it_says_what_it_is(pool: nbdist.Pool) -> None:
+    assert pool.address == "inline"
+    assert [(worker.name, worker.slots) for worker in pool.workers] == [("inline", 1)]
+    job = pool.map(abs, range(3))
+    assert "item 2 runs after the 2 before it" in pool.explain(job, 2)
+    job.result()
+    assert "is done" in pool.explain(job, 2)
+    assert [(row.state, row.done) for row in pool.jobs] == [("done", 3)]
+    with pytest.raises(NbdistError, match="this process alone"):
+        pool.invite()
+    with pytest.raises(AddressError, match="no workers"):
+        nbdist.connect("inline", workers=2)
+
+
+def test_the_variable_names_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NBDIST_POOL", "inline")
+    with nbdist.connect() as pool:
+        assert pool.address == "inline"
+    with pytest.raises(ValueError, match="workers"):
+        nbdist.connect(workers=0)
+
+
+def test_the_last_job_is_known(pool: nbdist.Pool) -> None:
+    job = pool.map(abs, range(3))
+    assert nbdist.last_job is job
