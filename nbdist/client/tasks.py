@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 from nbdist.client.analysis.sources import sources_of
 from nbdist.client.blobnames import name_of
@@ -13,15 +13,18 @@ from nbdist.engines.base import PackedBlob, PackedTask
 from nbdist.execution.task import Task
 from nbdist.packing import pack_task
 
+Stage: TypeAlias = Callable[[memoryview], Callable[[str], None]]
+"""`engines.base.Engine.stage`."""
 
-def packer(task: Task) -> Callable[[], PackedTask]:
+
+def packer(task: Task, stage: Stage) -> Callable[[], PackedTask]:
     """A function that packs the task when it is first called. It raises PackingError."""
-    return cache(lambda: pack(task))
+    return cache(lambda: pack(task, stage))
 
 
-def pack(task: Task) -> PackedTask:
+def pack(task: Task, stage: Stage | None = None) -> PackedTask:
     """The task as bytes, with the sources of its code. Raises PackingError."""
-    pieces, blobs = pack_task(with_sources(task), name_of)
+    pieces, blobs = pack_task(with_sources(task), lambda view: name_of(view, stage))
     return PackedTask(pieces, [PackedBlob(name, len(view), [view]) for name, view in blobs])
 
 

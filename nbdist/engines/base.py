@@ -111,6 +111,12 @@ class Engine(Protocol):
     def submit(self, spec: JobSpec, deliver: Deliver) -> Run:
         """Takes a job. Raises PackingError and NbdistError; later trouble comes as an event."""
 
+    def stage(self, view: memoryview) -> Callable[[str], None]:
+        """Tells of a large value that is about to be sent, before it has a name: an engine may begin to copy it.
+
+        Gives the function to be called with the name, which returns once the value may change.
+        """
+
     def describe(self) -> dict[str, Any]:
         """The pool now: `workers`, `jobs`, `hub` (see `scheduler.history.describe` for the fields)."""
 

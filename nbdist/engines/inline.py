@@ -86,6 +86,10 @@ class InlineEngine:
         """Nobody can join this process: raises NbdistError."""
         raise NbdistError("the inline pool is this process alone: connect to another pool to invite machines")
 
+    def stage(self, view: memoryview) -> Callable[[str], None]:
+        """Nothing is sent."""
+        return lambda name: None
+
     def close_invites(self) -> None:
         """There are none."""
 

@@ -97,7 +97,10 @@ class Access:
         """
         grant = self._find(key)
         if grant.is_invite and grant.role == "worker":
-            raise AccessError("a worker's invite must be traded for a credential first (POST /join): upgrade nbdist")
+            raise AccessError(
+                "this is a worker's invite: `nbdist worker` takes it, and trades it for a credential (POST /join); a "
+                "notebook needs the hub's connect URL, or an invite of its own (%distribute invite --notebook)"
+            )
         if grant.peer and peer and grant.peer != peer:
             raise AccessError(f"this credential belongs to another worker; {ASK_AGAIN}")
         if grant.is_invite and peer:

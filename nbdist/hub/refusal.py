@@ -9,7 +9,6 @@ from nbdist.wire.messages import PROTOCOL_MAX, PROTOCOL_MIN, Hello, Refused, Rol
 
 Code: TypeAlias = Literal["version", "access", "protocol", "full", "replaced", "stopped"]
 
-_ASK_FOR_INVITE = "ask for a new invite: %distribute invite in the notebook, or nbdist invite on the hub's machine"
 _REPORT = "upgrade both ends to the same nbdist; if they are the same, this is a bug of nbdist: report it"
 _SECRET_FOR = {"notebook": "the hub's connect URL", "worker": "an invite of the hub", "viewer": "a viewer's invite"}
 
@@ -28,7 +27,7 @@ def as_refused(error: NbdistError) -> Refused:
     if isinstance(error, RefusalError):
         return Refused(error.code, str(error), error.todo)
     if isinstance(error, AccessError):
-        return Refused("access", str(error), _ASK_FOR_INVITE)
+        return Refused("access", str(error), "")  # these say themselves what to do
     return Refused("protocol", str(error), _REPORT)
 
 

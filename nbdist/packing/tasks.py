@@ -32,7 +32,7 @@ def pack_task(
     try:
         data = by_value(task, buffers.append)
     except Exception as error:
-        raise PackingError(culprit.find(task, "the function") or f"the function cannot be packed: {error}") from error
+        raise PackingError(_culprit(task) or f"the function cannot be packed: {error}") from error
     views = [buffer.raw() for buffer in buffers]
     large = sorted((view.nbytes, at) for at, view in enumerate(views) if view.nbytes >= blob_bytes)[-MAX_BLOBS:]
     chosen = {at for _, at in large}
@@ -41,6 +41,13 @@ def pack_task(
     if not blobs:
         return assemble([data, *views]), []
     return assemble([data, *views], [None, *names]), list(blobs.items())
+
+
+def _culprit(task: Any) -> str | None:
+    """What in the task cannot be packed: in the function, or in another of the functions that go with it."""
+    fields = {"function": "the function"} | {name: name for name in ("keep_if", "stop_when", "reduce")}
+    found = (culprit.find(getattr(task, field, None), name) for field, name in fields.items())
+    return next(filter(None, found), None) or culprit.find(task, "the task")
 
 
 def load_task(data: Buffer, files: Mapping[str, str]) -> Any:

@@ -11,12 +11,14 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 from nbdist.engines.base import Buffer, Deliver, JobSpec, PackedBlob, PackedTask
 from nbdist.engines.hub import greeting, transfers
 from nbdist.engines.hub.connection import Connection
+from nbdist.engines.hub.drafts import Draft, Drafts
 from nbdist.engines.hub.requests import Requests
 from nbdist.engines.hub.run import HubRun
 from nbdist.errors import ConnectionFailedError, NbdistError
@@ -58,6 +60,7 @@ class HubEngine:
         self._error: NbdistError | None = None
         self._pid = os.getpid()
         self._machine = greeting.this_machine()
+        self._drafts = Drafts()
         self._transfers = ThreadPoolExecutor(TRANSFER_THREADS, "nbdist-transfer")
         self._connection = Connection(self, find, peer=f"notebook-{uuid.uuid4().hex}")
         self._requests = Requests(self._ask_soon)
@@ -87,6 +90,19 @@ class HubEngine:
         if spec.blocks is not None:
             Thread(target=self._feed, args=(run, spec), name="nbdist-feed", daemon=True).start()
         return run
+
+    def stage(self, view: memoryview) -> Callable[[str], None]:
+        """Begins to copy a large value that a job will need, if the hub is on this machine."""
+        folder = self._connection.folder
+        if folder is None:
+            return lambda name: None
+        draft = Draft(view, folder)
+
+        def named(name: str) -> None:
+            draft.wait()
+            self._drafts.add(name, draft)
+
+        return named
 
     def describe(self) -> dict[str, Any]:
         """The pool now: `workers`, `jobs`, `hub`."""
@@ -139,6 +155,7 @@ class HubEngine:
         atexit.unregister(self._at_exit)
         self._connection.close()
         self._transfers.shutdown(wait=False, cancel_futures=True)
+        self._drafts.discard_all()
         release, self._release = self._release, lambda: None
         release()
 
@@ -258,9 +275,23 @@ class HubEngine:
         if folder is None:
             transfers.put(blob, address)
         else:
-            transfers.place(blob, folder)
+            self._place_blob(blob, folder)
             self._connection.send(frames.encode(BlobPlaced(BlobRef(blob.name, blob.size))))
         self._connection.call_soon(lambda: run.uploaded(blob.name))
+
+    def _place_blob(self, blob: PackedBlob, folder: Path) -> None:
+        draft = self._drafts.take(blob.name)
+        if draft is None:
+            transfers.place(blob, folder)
+        else:
+            draft.place(folder / "blobs" / blob.name)
+
+    def discard(self, names: Iterable[str]) -> None:
+        """The hub has these blobs already."""
+        for name in names:
+            draft = self._drafts.take(name)
+            if draft is not None:
+                draft.discard()
 
     def _transfer(self, run: HubRun, work: Callable[[], None]) -> None:
         def try_often() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -41,6 +41,9 @@ class Hub(Protocol):
 
     def upload(self, run: HubRun, blobs: Sequence[PackedBlob]) -> None:
         """Gets blobs to the hub, on another thread; `HubRun.fail` if that cannot be done."""
+
+    def discard(self, names: Iterable[str]) -> None:
+        """The hub has these blobs already: copies of them are not needed."""
 
     def fetch(self, run: HubRun, ref: BlobRef, came: Callable[[Buffer], None]) -> None:
         """Gets a blob from the hub on another thread and calls back on the connection's; or `HubRun.fail`."""
@@ -200,6 +203,7 @@ class HubRun:
         known = self._needed or set()
         self._needed = set(message.names)
         wanted = [self._blobs[name] for name in message.names if name in self._blobs and name not in known]
+        self._hub.discard(self._blobs.keys() - self._needed)
         if wanted:
             self._hub.upload(self, wanted)
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from nbdist.engines.base import Buffer, PackedBlob
+from nbdist.engines.hub.drafts import write
 from nbdist.errors import AccessError, BlobError, ConnectionFailedError
 from nbdist.wire import blobs, tls
 from nbdist.wire.address import Address
@@ -23,19 +24,20 @@ HTTP_PIECE_BYTES = 256 * 1024
 """Larger pieces make everything else on the hub's loop wait."""
 HTTP_LIMIT_SECONDS = 30.0
 """For one read or write of the socket to make progress."""
-COPY_PIECE_BYTES = 4 * 1024 * 1024
 MAX_ANSWER_BYTES = 4096
 """Of an error page that is shown."""
 
 
 def place(blob: PackedBlob, folder: Path) -> None:
-    """Puts a blob into the folder of a hub on this machine: written apart, then renamed. Raises OSError."""
+    """Puts a blob into the folder of a hub on this machine: written apart, then renamed. Raises OSError, BlobError."""
     target = folder / "blobs" / blob.name
     if target.exists():
         return
     draft = folder / "incoming" / uuid.uuid4().hex
     try:
-        _write(draft, blob)
+        write(draft, blob.pieces)
+        if _name_of_file(draft) != blob.name:
+            raise BlobError(f"a value of {blob.size} bytes was changed while the job that uses it was being sent")
         draft.replace(target)
     finally:
         draft.unlink(missing_ok=True)
@@ -87,6 +89,17 @@ def get(ref: BlobRef, address: Address) -> Buffer:
     return target.toreadonly()
 
 
+def _name_of_file(path: Path) -> str:
+    with open(path, "rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return blobs.blob_name([])
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            hasher = blobs.BlobHasher()
+            for at in range(0, len(mapped), blobs.PIECE_BYTES):
+                hasher.update(mapped[at : at + blobs.PIECE_BYTES])
+            return hasher.name()
+
+
 @contextlib.contextmanager
 def _exchange(address: Address) -> Iterator[http.client.HTTPConnection]:
     connection: http.client.HTTPConnection
@@ -124,11 +137,3 @@ def _pieces(buffers: Sequence[Buffer], piece_bytes: int) -> Iterator[memoryview]
         view = memoryview(buffer).cast("B")
         for at in range(0, len(view), piece_bytes):
             yield view[at : at + piece_bytes]
-
-
-def _write(path: Path, blob: PackedBlob) -> None:
-    # one thread: more would wait for the file's lock
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
-    with open(descriptor, "wb") as file:
-        for piece in _pieces(blob.pieces, COPY_PIECE_BYTES):
-            file.write(piece)
