@@ -20,7 +20,14 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from nbdist.engines.hub import greeting
-from nbdist.errors import AccessError, ConnectionFailedError, FrameError, NbdistError, VersionError
+from nbdist.errors import (
+    AccessError,
+    ConnectionFailedError,
+    FrameError,
+    NbdistError,
+    ProtocolError,
+    VersionError,
+)
 from nbdist.wire import frames
 from nbdist.wire.address import Address, is_loopback
 from nbdist.wire.messages import Message, ProveLocal, Refused, Welcome
@@ -32,6 +39,10 @@ LOOPBACK_DELAY_SECONDS = 0.25
 LAN_DELAY_SECONDS = 2.0
 IDLE_DELAY_SECONDS = 5.0
 """Between two attempts: doubled from the first, up to the second or third while somebody waits, else up to the last."""
+MAX_PROTOCOL_REFUSALS = 3
+"""What is sent again after a reconnect may be what the hub refuses: after so many times in a row it is over."""
+STEADY_SECONDS = 10.0
+"""A connection that has held for so long ends the row."""
 CLOSE_LIMIT_SECONDS = 3.0
 
 
@@ -72,6 +83,7 @@ class Connection:
         self._is_draining = False
         self._socket: ClientConnection | None = None
         self._closing = False
+        self._protocol_refusals = 0
         self._first: Future[None] = Future()
         self._loop = asyncio.new_event_loop()
         self._nudged = asyncio.Event()
@@ -141,7 +153,10 @@ class Connection:
                 delay *= 2
                 continue
             delay = FIRST_DELAY_SECONDS
+            since = self._loop.time()
             reason = await self._serve(socket, welcome)
+            if self._loop.time() - since > STEADY_SECONDS:
+                self._protocol_refusals = 0
             if not self._closing:
                 self._owner.lost(reason)
 
@@ -173,7 +188,8 @@ class Connection:
                 frame = await socket.recv(decode=False)
                 message, payload = frames.decode(frame)
                 if isinstance(message, Refused):
-                    return _broken(message)
+                    self._protocol_refusals += message.code == "protocol"
+                    return _broken(message, is_final=self._protocol_refusals >= MAX_PROTOCOL_REFUSALS)
                 self._owner.received(message, payload, len(frame))
         except ConnectionClosed as closed:
             return str(closed)
@@ -231,13 +247,15 @@ class Connection:
         main.cancel()
 
 
-def _broken(refused: Refused) -> str:
+def _broken(refused: Refused, *, is_final: bool) -> str:
     """Why the hub has broken with us; raises if there is no sense in dialling again."""
     text = f"{refused.reason}; {refused.todo}" if refused.todo else refused.reason
     if refused.code == "access":
         raise AccessError(text)
     if refused.code == "version":
         raise VersionError(text)
+    if is_final:
+        raise ProtocolError(f"the hub does not understand this notebook: {text}")
     if refused.code == "replaced":
         raise NbdistError(f"the hub has closed this connection: {text}")
     return text

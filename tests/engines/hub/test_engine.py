@@ -33,6 +33,7 @@ from nbdist.wire.messages import (
     JobFinished,
     JobOptions,
     JobProgress,
+    Message,
     NeedBlobs,
     Notice,
     ProveLocal,
@@ -74,6 +75,18 @@ class TestGreeting:
         hub.refusal = Refused(code, "the reason", "type this")
         with pytest.raises(error, match="the reason; type this"):
             HubEngine(lambda urgent: hub.address)
+
+    def test_a_hub_that_refuses_what_it_is_sent_again_and_again_ends_the_jobs(
+        self, hub: Any, engine: HubEngine, events: Any
+    ) -> None:
+        engine.submit(spec(), events)
+        for _ in range(3):
+            hub.expect(SubmitJob)
+            hub.send(Refused("protocol", "a job that makes no sense", "upgrade"))
+        for _ in range(3):  # the first two breaks are told as notices
+            message, _ = events.next(Message)
+        assert message.outcome == "cancelled"
+        assert "a job that makes no sense" in message.reason
 
     def test_no_hub_is_told_with_the_address(self, hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("nbdist.engines.hub.connection.FIRST_LIMIT_SECONDS", 0.1)
