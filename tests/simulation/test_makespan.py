@@ -54,3 +54,27 @@ def test_divisible_work_ends_within_five_percent_of_ideal(machines: str, shape: 
     total_speed = sum(slots * speed for slots, speed in speeds)
     costs = shape(seed, 4000, 0.01 * total_speed / 4)  # type: ignore[operator]
     assert makespan_over_ideal(seed, speeds, costs) <= 1.05
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_one_slot_eight_times_slower_with_items_from_a_millisecond_to_a_second(seed: int) -> None:
+    rng = random.Random(seed)
+    costs = [10 ** rng.uniform(-3, 0) for _ in range(200)]
+    assert makespan_over_ideal(seed, [(1, 1.0), (1, 0.125)], costs) <= 1.05
+
+
+def test_a_frozen_machine_costs_its_silence_and_no_healthy_worker_is_lost() -> None:
+    world = World(3)
+    world.add_notebook()
+    for number in range(4):
+        world.add_worker(f"w{number}", 2, 1.0)
+    world.run(lambda: len(world.scheduler.state.idle) == 8)
+    job = SimJob("job", Costs([0.01] * 16_000), 16_000)
+    started = world.now
+    world.submit(job)
+    world.after(5.0, lambda: world.workers["w2"].freeze(60.0))
+    world.run(lambda: job.finished is not None)
+    world.check_job(job)
+    assert [peer for peer, _ in world.disconnected] == ["w2"]
+    ideal = 5.0 + (160.0 - 5.0 * 8) / 6
+    assert (job.finished_at - started) / ideal <= 1.05
