@@ -1,4 +1,4 @@
-"""Frames on their way to the hub: sent in order by one task, so that nobody who has something to say waits."""
+"""Frames on their way to the hub: sent at once, or in order by one task while the connection has no room."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections import deque
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
+
+from nbdist.wire.sending import send_now
 
 MAX_OUTPUT_BYTES = 1024 * 1024
 """While so much waits to be sent, what user code prints is dropped."""
@@ -45,12 +47,13 @@ class Uplink:
             self._connection.transport.abort()
 
     def send(self, frame: bytes) -> None:
-        """Queues a frame; without a hub it is dropped."""
-        if self._connection is not None:
-            self._frames.append(frame)
-            self._bytes += len(frame)
-            self._empty.clear()
-            self._wake.set()
+        """Sends a frame, at once if nothing waits; without a hub it is dropped."""
+        if self._connection is None or (self._empty.is_set() and send_now(self._connection, frame)):
+            return
+        self._frames.append(frame)
+        self._bytes += len(frame)
+        self._empty.clear()
+        self._wake.set()
 
     def send_if_room(self, frame: bytes) -> None:
         """Queues a frame that may be lost."""

@@ -31,6 +31,7 @@ from nbdist.errors import (
 from nbdist.wire import frames
 from nbdist.wire.address import Address, is_loopback
 from nbdist.wire.messages import Message, ProveLocal, Refused, Welcome
+from nbdist.wire.sending import send_now
 
 FIRST_LIMIT_SECONDS = 10.0
 """For the first connection; later ones are tried for as long as the engine lives."""
@@ -81,6 +82,7 @@ class Connection:
         self._peer = peer
         self._outbox: deque[bytes] = deque()
         self._is_draining = False
+        self._drainer: asyncio.Task[None] | None = None
         self._socket: ClientConnection | None = None
         self._closing = False
         self._protocol_refusals = 0
@@ -204,12 +206,17 @@ class Connection:
         self.folder = folder if folder is not None and greeting.nonce(folder) else None
 
     def _start_draining(self) -> None:
+        """Sends what waits, at once as far as the connection has room; a task sends the rest."""
+        if self._drainer is not None:
+            return  # it takes what has been added
         if self._socket is None:
             self._outbox.clear()
-            self._is_draining = False
-        else:
-            self._is_draining = True
+        while self._outbox and self._socket is not None and send_now(self._socket, self._outbox[0]):
+            self._outbox.popleft()
+        if self._outbox and self._socket is not None:
             self._drainer = self._loop.create_task(self._drain(self._socket))
+        else:
+            self._stop_draining()
 
     async def _drain(self, socket: ClientConnection) -> None:
         try:
@@ -217,9 +224,14 @@ class Connection:
                 await socket.send(self._outbox.popleft())
         except ConnectionClosed:
             self._outbox.clear()  # the reader sees it too, and dials
+        self._drainer = None
+        self._stop_draining()
+
+    def _stop_draining(self) -> None:
         self._is_draining = False
         if self._outbox:  # a thread has added a frame when it saw that somebody was draining
-            self._start_draining()
+            self._is_draining = True
+            self.call_soon(self._start_draining)
 
     async def _pause(self, delay: float) -> None:
         near = self.address is None or is_loopback(self.address.host)
