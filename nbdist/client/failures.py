@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 
-from nbdist.errors import ItemTimeoutError, RemoteTraceback, WorkerCrashedError, WorkerLostError
+from nbdist.errors import ItemTimeoutError, RemoteTraceback, ResultError, WorkerCrashedError, WorkerLostError
 from nbdist.packing import Failure
 from nbdist.wire.messages import FaultKind, ItemFault
 
@@ -16,6 +16,7 @@ _FAULTS: dict[FaultKind, type[Exception]] = {
     "crashed": WorkerCrashedError,
     "lost": WorkerLostError,
     "timeout": ItemTimeoutError,
+    "unsent": ResultError,
 }
 
 
@@ -51,6 +52,7 @@ def from_fault(fault: ItemFault, item: object) -> ItemFailure:
         "crashed": f"ended the process that ran it on {fault.worker} ({fault.reason})",
         "lost": f"was lost with the machines that ran it, {fault.worker} the last ({fault.reason})",
         "timeout": f"took longer than its time limit on {fault.worker} ({fault.reason})",
+        "unsent": f"has a value that could not be brought to the hub from {fault.worker} ({fault.reason})",
     }[fault.kind]
     text = f"item {fault.item}{shown(item)} {what}, given up {tries}"
     if fault.stderr:

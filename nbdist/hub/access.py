@@ -182,7 +182,7 @@ class Access:
         most = MAX_INVITES if grant.is_invite else MAX_CREDENTIALS
         if len(self._grants) >= most:
             alike = [d for d, g in self._grants.items() if g.is_invite == grant.is_invite and not g.standing]
-            for oldest in alike[: len(alike) - most + 1]:
+            for oldest in alike[: max(0, len(alike) - most + 1)]:
                 self._of_peers.pop(self._grants.pop(oldest).peer, None)
         self._grants[digest] = grant
         self.changed()

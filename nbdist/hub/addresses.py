@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import ipaddress
 import socket
+import struct
+import sys
 from collections.abc import Iterable
 
 _ROUTES = ("192.168.255.254", "10.255.255.254", "172.31.255.254", "203.0.113.1")
@@ -12,10 +15,13 @@ _ROUTES = ("192.168.255.254", "10.255.255.254", "172.31.255.254", "203.0.113.1")
 _VIRTUAL = ipaddress.ip_network("172.16.0.0/12")
 """Containers and virtual machines mostly live here: such an address is tried last."""
 
+_GET_ADDRESS = {"linux": 0x8915, "darwin": 0xC0206921}
+"""SIOCGIFADDR where it is known. Windows finds all addresses by the machine's name."""
+
 
 def lan_addresses(*, by_name: bool = True) -> list[str]:
     """IPv4 addresses of this machine that others can dial, the best first. May take a while where names are slow."""
-    return order([*_by_route(), *(_by_name() if by_name else [])])
+    return order([*_by_route(), *_by_interface(), *(_by_name() if by_name else [])])
 
 
 def order(found: Iterable[str]) -> list[str]:
@@ -43,6 +49,21 @@ def _by_route() -> list[str]:
         with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect((target, 9))
             found.append(str(probe.getsockname()[0]))
+    return found
+
+
+def _by_interface() -> list[str]:
+    """The address of each interface: on a LAN without a router there is no route to find it by."""
+    request = _GET_ADDRESS.get(sys.platform)
+    if request is None:
+        return []
+    ioctl = importlib.import_module("fcntl").ioctl
+    found = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _, name in socket.if_nameindex():
+            with contextlib.suppress(OSError):  # one that has no IPv4 address
+                answer = ioctl(probe.fileno(), request, struct.pack("256s", name.encode()[:15]))
+                found.append(socket.inet_ntoa(answer[20:24]))
     return found
 
 

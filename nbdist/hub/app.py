@@ -69,7 +69,7 @@ def run_hub(config: HubConfig) -> int:
         return EXIT_FAILED
     try:
         asyncio.run(_run(config, state))
-    except NbdistError as error:
+    except (NbdistError, OSError) as error:
         log.error("%s", error)
         return EXIT_FAILED
     finally:

@@ -198,13 +198,16 @@ class Incoming:
         self._file: BinaryIO = open(path, "xb", buffering=0)  # noqa: SIM115 - closed by finish() or abandon()
 
     def write(self, data: bytes) -> None:
-        """Takes the next bytes."""
+        """Takes the next bytes. Raises BlobError if there are too many, or they cannot be written."""
         self._hasher.update(data)
         if self._hasher.size > MAX_BLOB_BYTES:
             raise BlobError(f"a blob may have {MAX_BLOB_BYTES} bytes, this one has more")
         view = memoryview(data)
-        while view:
-            view = view[self._file.write(view) :]
+        try:
+            while view:
+                view = view[self._file.write(view) :]
+        except OSError as error:
+            raise BlobError(f"the hub cannot keep this blob: {error}") from error
 
     def finish(self) -> int:
         """Takes the blob in; gives its size. Raises BlobError if its bytes do not match its name."""

@@ -33,6 +33,8 @@ class JobRecord:
     """Peers that were told to prepare it: they may get its blobs."""
     progress: JobProgress | None = None
     finished: JobFinished | None = None
+    is_released: bool = False
+    """The scheduler has forgotten it; it is kept for what its notebook has not fetched yet."""
 
     @property
     def blobs(self) -> tuple[BlobRef, ...]:

@@ -77,12 +77,27 @@ class JobResults:
         self._spool_first = 0
         """Where the oldest result in the spool begins."""
         self._spool_count = 0
+        self._spooled_blobs: deque[Result] = deque()
+        """Those results in the spool whose payload is a blob."""
+        self._unspooled: deque[_Entry] = deque()
+        """What the spool did not take, all behind what is in it."""
+
+    @property
+    def is_consumed(self) -> bool:
+        """Whether the notebook has dealt with everything that was added."""
+        return not (self._entries or self._spool_count or self._unspooled)
 
     def add(self, message: Result, payload: Payload) -> None:
-        """Keeps the next result."""
+        """Keeps the next result.
+
+        Raises OSError if it ought to be spooled and cannot be. It is kept in memory then, so that none is missing, and
+        the job is to be ended, so that it is the last or nearly so.
+        """
         self.last = message.seq
         entry = _Entry(message, payload)
-        if self._spool_count or entry.memory_bytes > self._memory_left_bytes:
+        if self._unspooled:
+            self._unspooled.append(entry)
+        elif self._spool_count or entry.memory_bytes > self._memory_left_bytes:
             self._put_away(entry)
         else:
             self._hold(entry)
@@ -90,11 +105,13 @@ class JobResults:
     def sendable(self) -> Iterator[tuple[Result, Payload]]:
         """What the credit allows to send now, in order; taking it from the iterator counts as sending it.
 
-        A result that is larger than the whole window goes alone.
+        The notebook says that it has dealt with results once they come to half a window: until more than that is in
+        flight the next one goes whatever its size, or one larger than the rest of the window would wait for ever.
         """
         while self._sent < len(self._entries) or self._fetch():
             entry = self._entries[self._sent]
-            if self._in_flight_bytes and self._in_flight_bytes + entry.cost > self._window_bytes:
+            may_be_unannounced = self._in_flight_bytes <= self._window_bytes // 2
+            if not may_be_unannounced and self._in_flight_bytes + entry.cost > self._window_bytes:
                 return
             self._sent += 1
             self._in_flight_bytes += entry.cost
@@ -114,8 +131,13 @@ class JobResults:
         self._in_flight_bytes = 0
 
     def close(self) -> list[Result]:
-        """Gives memory and spool back; gives what was in them."""
-        left = self.take(self.last, 0)
+        """Gives memory and spool back; gives at least those results that have blobs."""
+        left = [entry.message for entry in (*self._entries, *self._unspooled)]
+        left += self._spooled_blobs  # the others need nothing, and a long spool takes long to read
+        self._entries.clear()
+        self._unspooled.clear()
+        self._spooled_blobs.clear()
+        self._sent = self._spool_count = 0
         if self._spool is not None:
             self._spool.close()
             self._spool = None
@@ -126,22 +148,33 @@ class JobResults:
         self._memory_left_bytes -= entry.memory_bytes
 
     def _put_away(self, entry: _Entry) -> None:
-        if self._spool is None:
-            self._spool = self._make_spool()
         frame = frames.encode(entry.message, entry.payload)
-        self._spool.append(_SIZE.pack(len(frame)) + frame)
+        try:
+            if self._spool is None:
+                self._spool = self._make_spool()
+            self._spool.append(_SIZE.pack(len(frame)) + frame)
+        except OSError:
+            self._unspooled.append(entry)
+            raise
         self._spool_count += 1
+        if entry.message.blob is not None:
+            self._spooled_blobs.append(entry.message)
 
     def _fetch(self) -> bool:
-        """Brings the oldest spooled result back to memory; whether there was one."""
+        """Brings the oldest result that is not among the entries there; whether there was one."""
         if not self._spool_count:
-            return False
+            if not self._unspooled:
+                return False
+            self._hold(self._unspooled.popleft())
+            return True
         assert self._spool is not None  # something is in it
         at = self._spool_first + _SIZE.size
         size: int = _SIZE.unpack(self._spool.read(self._spool_first, _SIZE.size))[0]
         message, payload = frames.decode(self._spool.read(at, size))
         assert isinstance(message, Result)  # nothing else is put away
         self._hold(_Entry(message, payload))
+        if message.blob is not None:
+            self._spooled_blobs.popleft()
         self._spool_first = at + size
         self._spool_count -= 1
         if not self._spool_count:

@@ -10,13 +10,15 @@ class SpoolFile:
     """A spool of one job (`results.Spool`). The file has no name, or loses it when it is closed."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder, prefix="spool-")  # noqa: SIM115 - closed by close()
+        self._file = tempfile.TemporaryFile(dir=folder, prefix="spool-", buffering=0)  # noqa: SIM115 - closed by close()
         self._size = 0
 
     def append(self, data: bytes) -> None:
-        """Keeps the bytes, behind those before."""
+        """Keeps the bytes, behind those before. Raises OSError, and has kept nothing then."""
         self._file.seek(self._size)
-        self._file.write(data)
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
         self._size += len(data)
 
     def read(self, offset: int, size: int) -> bytes:

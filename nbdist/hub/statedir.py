@@ -1,6 +1,7 @@
 """The hub's state directory: private files, a number that grows with every start, and the operating system's lock.
 
-This is the only file of the hub that differs between operating systems.
+But for how interfaces tell their addresses (`addresses.py`), this is the only file of the hub that differs between
+operating systems.
 """
 
 from __future__ import annotations

@@ -121,12 +121,28 @@ class Stores:
         """The notebook has dealt with results, and gives credit for more."""
         for result in record.results.take(message.seq, message.window_bytes):
             self._let_go(result)
+        if record.is_released and record.results.is_consumed:
+            self.forget(record.job)
 
     def drop_items(self, job: str, start: int) -> None:
         """Forgets the block of items that begins with this one."""
         record = self._jobs.get(job)
         if record is not None and record.items is not None:
             record.items.drop(start)
+
+    def release(self, job: str) -> None:
+        """Forgets a job as soon as its notebook has all results, or is gone (`peer_gone`)."""
+        record = self._jobs.get(job)
+        if record is None:
+            return
+        record.is_released = True
+        if record.results.is_consumed or not record.attached:
+            self.forget(job)
+
+    def peer_gone(self, peer: str) -> None:
+        """Forgets the released jobs of a notebook that has closed its connection."""
+        for record in [record for record in self.of_peer(peer) if record.is_released]:
+            self.forget(record.job)
 
     def forget(self, job: str) -> None:
         """Forgets a job with all that is kept for it."""

@@ -168,6 +168,7 @@ class Switchboard:
 
     def _gone(self, peer: Peer, reason: str) -> None:
         self._detach(peer)
+        self.stores.peer_gone(peer.id)
         if peer.role != "viewer":
             self._driver.receive(peer.id, PeerClosed(reason))
 
@@ -286,7 +287,7 @@ class Switchboard:
                 peer = self.peers.get(to)
                 if peer is not None:
                     self._outputs.get(type(message), _pass_on)(peer, message)
-        except NbdistError as error:
+        except (NbdistError, OSError) as error:
             self._cannot_send(to, message, error)
 
     def _store(self, message: Message, payload: Payload) -> None:
@@ -297,6 +298,8 @@ class Switchboard:
                 self._deliver(record)
         elif isinstance(message, DropItems):
             self.stores.drop_items(message.job, message.start)
+        elif isinstance(message, orders.ReleaseJob):
+            self.stores.release(message.job)
         elif isinstance(message, m.ForgetJob):
             self.stores.forget(message.job)
             self.changed()
@@ -334,7 +337,7 @@ class Switchboard:
     def _notebook(self, record: JobRecord) -> Peer | None:
         return self.peers.get(record.peer) if record.attached else None
 
-    def _cannot_send(self, to: str, message: Message, error: NbdistError) -> None:
+    def _cannot_send(self, to: str, message: Message, error: NbdistError | OSError) -> None:
         """A message cannot be put together: its job ends with the reason, everything else goes on."""
         log.error("%s to %s: %s", type(message).__name__, to, error)
         record = self.stores.get(getattr(message, "job", ""))

@@ -13,7 +13,10 @@ from nbdist.wire.messages import ItemFault, SlotCrashed
 
 
 def crashed(state: State, worker: WorkerRecord, message: SlotCrashed, now: float) -> None:
-    """A slot's process died. Raises ProtocolError if the item is none of the attempt's."""
+    """A slot's process died, or a result cannot be brought here.
+
+    Raises ProtocolError if the item is none of the attempt's.
+    """
     attempt = state.attempts.get(message.attempt)
     if attempt is None:
         return
@@ -26,9 +29,9 @@ def crashed(state: State, worker: WorkerRecord, message: SlotCrashed, now: float
         return
     job.crashes[item] = job.crashes.get(item, 0) + 1
     job.alone.add(item)
-    job.history.append(Event(now, f"crashed: {message.reason}", item, item + 1, worker.name, attempt.slot))
+    job.history.append(Event(now, f"{message.kind}: {message.reason}", item, item + 1, worker.name, attempt.slot))
     if job.crashes[item] >= state.policy.max_crashes:
-        fault = ItemFault(item, "crashed", message.reason, worker.name, job.crashes[item], message.stderr)
+        fault = ItemFault(item, message.kind, message.reason, worker.name, job.crashes[item], message.stderr)
         delivery.fail_item(state, job, fault, now)
 
 

@@ -52,7 +52,7 @@ def waits_for(state: State, job: JobRecord) -> str:
     if job.phase is Phase.WAITING:
         return "waiting for its data to arrive at the hub"
     if not state.workers:
-        return "no machine has joined this pool yet"
+        return "no machine has joined this pool yet: %distribute invite, or nbdist invite, shows the line that adds one"
     left_out = [
         f"{share.worker.name}: {share.reason}" + (f" ({share.todo})" if share.todo else "")
         for share in job.shares.values()

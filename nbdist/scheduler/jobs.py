@@ -8,7 +8,7 @@ from math import prod
 from nbdist.errors import ProtocolError
 from nbdist.scheduler import attempts, shares
 from nbdist.scheduler.history import progress
-from nbdist.scheduler.orders import STORES, BlobsReady
+from nbdist.scheduler.orders import STORES, BlobsReady, ReleaseJob
 from nbdist.scheduler.records import Event, JobRecord, Phase, State
 from nbdist.wire.messages import (
     AddItems,
@@ -60,7 +60,10 @@ def _check(spec: SubmitJob) -> int | None:
         raise ProtocolError("a job for each machine has no items")
     if not spec.ranges:
         return spec.total
-    total = prod(len(range(*numbers)) for numbers in spec.ranges)
+    try:
+        total = prod(len(range(*numbers)) for numbers in spec.ranges)
+    except OverflowError:
+        raise ProtocolError("a range with more than 2**62 items") from None
     if spec.total not in (None, total):
         raise ProtocolError(f"a job whose ranges have {total} items claims {spec.total}")
     if total >= 2**62:
@@ -168,7 +171,7 @@ def end(
     shares.rate_workers(job)
     if job.owner in state.notebooks:
         state.send(job.owner, progress(state, job, now))
-        state.send(job.owner, _finished(job))
+    state.send(job.owner, _finished(job))  # also while its notebook is away: the hub keeps it, and lets go of items
     for attempt in list(job.attempts.values()):
         attempts.cancel(state, attempt)
     if not job.attempts:
@@ -192,11 +195,11 @@ def forget(state: State, owner: str, message: ForgetJob, now: float) -> None:
 
 
 def _forget_old_jobs(state: State) -> None:
-    """Keeps the memory of ended jobs bounded; their results went with `ForgetJob`, or go now."""
+    """Keeps the memory of ended jobs bounded; their results went with `ForgetJob`, or go once they are fetched."""
     ended = [job for job in state.jobs.values() if job.phase is Phase.ENDED and not job.attempts]
     for job in ended[: max(0, len(ended) - state.policy.kept_jobs)]:
         del state.jobs[job.id]
-        state.send(STORES, ForgetJob(job.id))
+        state.send(STORES, ReleaseJob(job.id))
 
 
 def _own(state: State, owner: str, job_id: str) -> JobRecord | None:

@@ -20,6 +20,7 @@ from nbdist.scheduler.records import (
 )
 from nbdist.wire.messages import (
     CancelAttempt,
+    ForgetJob,
     Heartbeat,
     HeldAttempt,
     Hello,
@@ -64,6 +65,9 @@ def facts(state: State, worker: WorkerRecord, message: WorkerFacts, now: float) 
             shares.make_ready(state, job, worker, share)
     for held in sorted(message.held, key=lambda held: not held.running):
         _adopt(state, worker, held, now)
+    for job_id in message.ready_jobs:  # behind the word that what it holds of such a job is cancelled
+        if job_id not in state.active:
+            state.send(worker.id, ForgetJob(job_id))
     for number, slot in enumerate(worker.slots):
         if slot.running is None:
             state.idle[worker.id, number] = None

@@ -15,7 +15,8 @@ STORES = "stores"
 - `Result`: keep the payload of the part that is being dealt with (or none, if the result has a `fault`), number it
   `seq`, and deliver it to the job's notebook as its credit allows;
 - `DropItems`: blocks of items that nobody needs any more may go;
-- `ForgetJob`: everything of the job may go.
+- `ForgetJob`: everything of the job may go;
+- `ReleaseJob`: everything of the job may go once its notebook has the results, or is gone.
 """
 
 
@@ -40,6 +41,13 @@ class DropItems(Message):
     job: str
     start: int
     stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseJob(Message):
+    """Output: the scheduler remembers this ended job no more."""
+
+    job: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ Each: TypeAlias = Literal["", "machine", "slot"]
 Outcome: TypeAlias = Literal["done", "stopped", "failed", "cancelled", "refused"]
 """How a job ended: all items done; `stop_when` was met; an item failed; cancelled; no machine can run it."""
 
-FaultKind: TypeAlias = Literal["crashed", "lost", "timeout"]
+FaultKind: TypeAlias = Literal["crashed", "lost", "timeout", "unsent"]
+"""Why an item has no value: its process died; the machines vanished; time was up; its value cannot be brought home."""
 Stream: TypeAlias = Literal["stdout", "stderr"]
 
 
@@ -561,6 +562,8 @@ class SlotCrashed(Message):
     item: int
     reason: str
     stderr: str = ""
+    kind: FaultKind = "crashed"
+    """"unsent": the process lives; the hub does not take the results from this item on."""
 
 
 @dataclass(frozen=True, slots=True)

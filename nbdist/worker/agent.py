@@ -44,6 +44,9 @@ from nbdist.worker.uplink import Uplink
 ORPHAN_SECONDS = 30.0
 """A worker that was started for one hub ends when that has said that it stops and is not back after so long."""
 LAST_WORDS_SECONDS = 1.0
+FETCH_TRIES = 3
+FETCH_PAUSE_SECONDS = 0.5
+"""A transfer that breaks off does not cost a machine its part in a job at once."""
 
 
 class Agent:
@@ -263,13 +266,18 @@ class Agent:
     async def _fetch(self, job: str) -> None:
         hub = self._dialer.hub
         assert hub is not None
-        try:
-            await self._jobs.fetch(job, hub)
-        except (OSError, BlobError, AccessError) as error:
-            if self._dialer.hub is hub:  # else it has been lost, and will ask again
-                self._event(orders.JobNotInPlace(job, f"its data did not come: {error}"))
-        else:
-            self._event(orders.JobInPlace(job))
+        for left in reversed(range(FETCH_TRIES)):
+            try:
+                if await self._jobs.fetch(job, hub):
+                    self._event(orders.JobInPlace(job))
+                return
+            except (OSError, BlobError, AccessError) as error:
+                if self._dialer.hub is not hub:
+                    return  # it has been lost, and will ask again
+                if not left or isinstance(error, AccessError):
+                    self._event(orders.JobNotInPlace(job, f"its data did not come: {error}"))
+                    return
+            await asyncio.sleep(FETCH_PAUSE_SECONDS)
 
     def _drop_job(self, order: orders.DropJob, payload: Payload) -> None:
         self._jobs.drop(order.job)

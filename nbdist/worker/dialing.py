@@ -66,6 +66,10 @@ class Dialer:
         for one in address.hosts():
             try:
                 return await self._dial(one)
+            except Refusal as refusal:
+                if refusal.refused.code == "access":
+                    self._keys.pop(one.key, None)  # the hub may have lost or revoked it; the invite may still be good
+                raise
             except FingerprintError as error:
                 problem = ConnectionFailedError(str(error))
             except (OSError, TimeoutError, WebSocketException, http.client.HTTPException) as error:
@@ -102,7 +106,8 @@ class Dialer:
         except InvalidHandshake as error:
             raise OSError(f"no hub answers there ({error})") from error
         try:
-            welcome = await asyncio.wait_for(self._greet(connection), OPEN_SECONDS)
+            async with asyncio.timeout(OPEN_SECONDS):  # `wait_for` of Python 3.11 can swallow a cancellation
+                welcome = await self._greet(connection)
         except BaseException:
             await connection.close()
             raise
@@ -119,7 +124,7 @@ class Dialer:
             if status in NO_LONGER_WELCOME:
                 raise AccessError(_text(answer))
             if status == 200:
-                self._keys[address.key] = str(json.loads(answer)["key"])
+                self._keys[address.key] = _credential(answer)
             elif status == 409:
                 self._keys[address.key] = address.key
             else:
@@ -180,6 +185,14 @@ def _read_nonce(folder: Path) -> str:
         return (folder / "nonce").read_text(encoding="utf-8")
     except (OSError, ValueError):
         return ""
+
+
+def _credential(answer: bytes) -> str:
+    """What an invite was traded for. Raises OSError if no hub has answered that."""
+    try:
+        return str(json.loads(answer)["key"])
+    except (ValueError, KeyError, TypeError):
+        raise OSError("what answers there is no hub") from None
 
 
 def _text(body: bytes | bytearray | None) -> str:

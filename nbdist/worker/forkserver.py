@@ -39,7 +39,10 @@ def serve(control: socket.socket) -> None:
             request, descriptors, _, _ = socket.recv_fds(control, REQUEST_BYTES, 1)
             if not request:
                 return
-            _fork(control, SlotSetup(**json.loads(request)), descriptors[0], (woken, wakes))
+            try:
+                _fork(control, SlotSetup(**json.loads(request)), descriptors[0], (woken, wakes))
+            except BrokenPipeError:
+                return  # the agent has ended meanwhile
 
 
 def _wake_up(number: int, frame: FrameType | None) -> None:

@@ -44,9 +44,14 @@ class JobFiles:
             self._found.add(name)
         return ""
 
-    async def fetch(self, job: str, hub: Hub) -> None:
-        """Gets the job's blobs. Raises OSError, BlobError and AccessError."""
-        known = self._jobs[job]
+    async def fetch(self, job: str, hub: Hub) -> bool:
+        """Gets the job's blobs. False: the job was dropped, or begun anew, meanwhile.
+
+        Raises OSError, BlobError and AccessError.
+        """
+        known = self._jobs.get(job)
+        if known is None:
+            return False
         refs = [*known.order.blobs, *([known.order.task] if known.order.task is not None else [])]
         self._cache.use(job, refs)
         for ref in refs:
@@ -54,6 +59,7 @@ class JobFiles:
             known.paths[ref.name] = path
             if is_own:
                 self._cache.came(ref)
+        return self._jobs.get(job) is known
 
     def load(self, message: LoadTask) -> tuple[LoadTask, bytes]:
         """The message with the paths of the job's blobs, and its payload."""

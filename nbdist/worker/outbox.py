@@ -144,10 +144,20 @@ class Outbox:
         if size <= frames.MAX_INLINE_PAYLOAD_BYTES:
             self._send(part, b"".join(pieces))
             return
-        descriptor, path = tempfile.mkstemp(prefix="part-", dir=self._spool)
-        with os.fdopen(descriptor, "wb") as file:
-            for piece in pieces:
-                file.write(piece)
+        descriptor, draft = tempfile.mkstemp(prefix=draft_prefix(os.getpid()), dir=self._spool)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                for piece in pieces:
+                    file.write(piece)
+        except OSError:
+            os.unlink(draft)  # the folder may be full
+            raise
         ref = BlobRef(blobs.blob_name(pieces), size)
-
+        path = os.path.join(self._spool, f"part-{os.path.basename(draft)}")
+        os.replace(draft, path)
         self._send(SlotPart(replace(part, blob=ref), path), b"")
+
+
+def draft_prefix(pid: int) -> str:
+    """How the names of files begin that a slot is still writing: if it dies meanwhile, nobody else will remove them."""
+    return f"draft-{pid}-"

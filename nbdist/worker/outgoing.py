@@ -45,14 +45,17 @@ class Outgoing:
                 entry.is_placed = True
         return self._send(attempt)
 
-    def lost(self, attempt: Attempt, start: int) -> list[Message]:
-        """The blob of this part will never be at the hub: the attempt ends before it, the rest is run again."""
+    def lost(self, attempt: Attempt, start: int, reason: str) -> list[Message]:
+        """The blob of this part will never be at the hub: the attempt ends before it, and counts against its item.
+
+        (The rest is run again; if it did not count, that could go on for ever.)
+        """
         queue = self._queues.get(attempt, deque())
         for number, entry in enumerate(queue):
             if isinstance(entry.message, Part) and entry.message.start == start:
                 for _ in range(len(queue) - number):
                     queue.pop()
-                queue.append(_Entry(SliceEnded(attempt, "a result could not be brought to the hub")))
+                queue.append(_Entry(SlotCrashed(attempt, start, reason, kind="unsent")))
                 break
         return self._send(attempt)
 

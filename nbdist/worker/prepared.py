@@ -47,9 +47,11 @@ class PreparedJobs:
         message = self._ready[job]
         return LoadTask(job, message.options, ranges=message.ranges, each=message.each)
 
-    def hub_lost(self) -> None:
-        """What was on its way will not come; the hub asks again."""
+    def hub_lost(self) -> list[Send]:
+        """What was on its way will not come; the hub asks again, if the job is not over by then."""
+        dropped = [Send(LOCAL, DropJob(job)) for job in self._coming]
         self._coming.clear()
+        return dropped
 
     def _prepare(self, message: PrepareJob) -> list[Send]:
         if message.job in self._ready:

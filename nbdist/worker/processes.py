@@ -8,11 +8,13 @@ Slots die with their agent, and user code can start processes of its own in them
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -80,23 +82,30 @@ class ForkServer:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._loop = asyncio.get_running_loop()
+        self._environment = dict(environment)
+        self._starting: list[asyncio.Future[int]] = []
+        self._ended: dict[int, asyncio.Future[str]] = {}
+        self._open()
+
+    def _open(self) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._server = subprocess.Popen(
                 [sys.executable, "-P", "-m", "nbdist.worker.forkserver", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                env=dict(environment),
+                env=self._environment,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
         self._control.setblocking(False)
-        self._starting: list[asyncio.Future[int]] = []
-        self._ended: dict[int, asyncio.Future[str]] = {}
         self._loop.add_reader(self._control, self._on_news)
+        self._has_died = False
 
     async def start(self, setup: SlotSetup) -> SlotProcess:
-        """Starts a slot."""
+        """Starts a slot, and the server again if that has died (the system may choose it when memory runs out)."""
+        if self._has_died:
+            self._open()
         ours, theirs = socket.socketpair()
         started: asyncio.Future[int] = self._loop.create_future()
         with theirs:
@@ -113,6 +122,8 @@ class ForkServer:
 
     def close(self) -> None:
         """Ends the server; the slots die with it."""
+        if self._has_died:
+            return
         self._loop.remove_reader(self._control)
         self._control.close()
         try:
@@ -128,7 +139,8 @@ class ForkServer:
         except OSError:
             data = b""
         if not data:
-            self._loop.remove_reader(self._control)
+            self.close()
+            self._has_died = True
             self._server_died()
             return
         news: dict[str, int] = json.loads(data)
@@ -167,7 +179,10 @@ class Spawner:
         assert process.stdin is not None
         with theirs, process.stdin:
             process.stdin.write(json.dumps({**asdict(setup), **system.hand_over(theirs, process.pid)}).encode() + b"\n")
-        ended = asyncio.ensure_future(asyncio.to_thread(self._wait, process))
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[str] = loop.create_future()
+        # not in the loop's pool: slots would take all of its threads, for as long as they live
+        threading.Thread(target=self._wait, args=(process, loop, ended), name="slot", daemon=True).start()
         return SlotProcess(process.pid, ours, ended)
 
     def close(self) -> None:
@@ -181,10 +196,17 @@ class Spawner:
             if process.stdin is not None:
                 process.stdin.close()
 
-    def _wait(self, process: subprocess.Popen[bytes]) -> str:
-        code = process.wait()
+    def _wait(
+        self, process: subprocess.Popen[bytes], loop: asyncio.AbstractEventLoop, ended: asyncio.Future[str]
+    ) -> None:
+        reason = system.exit_reason(process.wait())
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants to know
+            loop.call_soon_threadsafe(self._ended, process, ended, reason)
+
+    def _ended(self, process: subprocess.Popen[bytes], ended: asyncio.Future[str], reason: str) -> None:
         self._running.discard(process)
-        return system.exit_reason(code)
+        if not ended.done():
+            ended.set_result(reason)
 
     def _spawn(self) -> tuple[subprocess.Popen[bytes], socket.socket, socket.socket]:
         ours, theirs = socket.socketpair()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from nbdist.wire.messages import Attempt, Message
 from nbdist.worker import link, system
 from nbdist.worker.claim import AgentClaim, Where
 from nbdist.worker.orders import SlotDied
+from nbdist.worker.outbox import draft_prefix
 from nbdist.worker.processes import Launcher, SlotProcess
 from nbdist.worker.setup import SlotSetup
 
@@ -65,6 +67,13 @@ class SlotHost:
         loop = asyncio.get_running_loop()
         protocol = _SlotProtocol(self)
         self._transport, _ = await loop.create_connection(lambda: protocol, sock=process.sock)
+        process.ended.add_done_callback(functools.partial(self._ended, process, self._transport))
+
+    def _ended(self, process: SlotProcess, transport: asyncio.Transport, _: asyncio.Future[str]) -> None:
+        """The process is gone. What it has forked may hold its socket open: nobody waits for that."""
+        if process is self._process:
+            system.kill_rest(process.pid)
+            asyncio.get_running_loop().call_later(EXIT_SECONDS, transport.abort)
 
     def _clear_output(self) -> None:
         for number in (1, 2):
@@ -98,6 +107,7 @@ class SlotHost:
         """Ends the process for good."""
         self._died = lambda event: None
         self.kill()
+        self._process = None
         if self._transport is not None:
             self._transport.abort()
         self.claim.close()
@@ -122,7 +132,12 @@ class SlotHost:
             system.kill(process.pid)
             reason = "it closed its connection"
         system.kill_rest(process.pid)
+        self._remove_drafts(process.pid)
         self._died(SlotDied(self.number, self.claim.where().item, reason, self._stderr_tail()))
+
+    def _remove_drafts(self, pid: int) -> None:
+        for draft in Path(self._setup.spool).glob(f"{draft_prefix(pid)}*"):
+            draft.unlink(missing_ok=True)
 
     def _stderr_tail(self) -> str:
         try:

@@ -151,7 +151,8 @@ class Supervisor:
         self._is_connected = False
         self._beat_at = None
         self._outgoing.close()
-        self._jobs.hub_lost()
+        for send in self._jobs.hub_lost():
+            self._say(*send)
 
     def _drop_all(self) -> None:
         """Another hub: nothing of what is held concerns it."""
@@ -179,13 +180,12 @@ class Supervisor:
 
     # --- jobs -------------------------------------------------------------------------------------------------------
 
-    def _about_job(self, message: PrepareJob | orders.JobInPlace | orders.JobNotInPlace) -> None:
+    def _about_job(self, message: PrepareJob | ForgetJob | orders.JobInPlace | orders.JobNotInPlace) -> None:
         for send in self._jobs.receive(message):
             self._say(*send)
 
     def _forget_job(self, message: ForgetJob) -> None:
-        for send in self._jobs.receive(message):
-            self._say(*send)
+        self._about_job(message)
         for slot in self.slots:
             if message.job in slot.loaded:
                 slot.loaded.discard(message.job)
@@ -374,7 +374,7 @@ class Supervisor:
         self._tell(self._outgoing.placed(event.attempt, event.start))
 
     def _blob_not_in_place(self, event: orders.BlobNotInPlace) -> None:
-        self._tell(self._outgoing.lost(event.attempt, event.start))
+        self._tell(self._outgoing.lost(event.attempt, event.start, event.reason))
         self._say(LOCAL, orders.DropParts(event.attempt, EVERYTHING))
 
     # --- leaving ----------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +22,8 @@ SENT_SIGNALS = os.name == "posix"
 """An interrupt reaches a slot as a signal. Where it does not, the slot looks for it at every tick."""
 
 _PR_SET_PDEATHSIG = 1
+_SHARED_MEMORY = "/dev/shm"
+_SHARED_MEMORY_MIN_FREE_BYTES = 1024**3
 
 
 def settle_in(parent: int, niceness: int) -> None:
@@ -141,5 +144,7 @@ def cores() -> int:
 
 
 def fast_folder() -> str | None:
-    """A folder in memory for temporary files, or None for the usual place."""
-    return "/dev/shm" if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK) else None
+    """A folder in memory for temporary files, or None for the usual place: containers often have very little of it."""
+    if not os.path.isdir(_SHARED_MEMORY) or not os.access(_SHARED_MEMORY, os.W_OK):
+        return None
+    return _SHARED_MEMORY if shutil.disk_usage(_SHARED_MEMORY).free >= _SHARED_MEMORY_MIN_FREE_BYTES else None

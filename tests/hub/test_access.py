@@ -155,3 +155,13 @@ def test_the_oldest_invites_make_room(world: World) -> None:
 )
 def test_bearer(header: str, secret: str) -> None:
     assert bearer(header) == secret
+
+
+def test_making_room_for_one_kind_leaves_the_other_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nbdist.hub.access.MAX_CREDENTIALS", 20)
+    world = World()
+    invites = [world.access.make_invite("worker") for _ in range(8)]
+    keys = [world.access.trade(invites[0], "", f"peer{number}")[0] for number in range(20)]
+    assert all(map(world.access.knows, (*invites, *keys)))
+    world.access.trade(invites[0], "", "one more")
+    assert [world.access.knows(key) for key in keys] == [False] + [True] * 19

@@ -21,7 +21,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from nbdist.hub.addresses import order
+from nbdist.hub.addresses import lan_addresses, order
 from nbdist.hub.statedir import StateDir
 from nbdist.hub.tls import ensure_certificate
 from nbdist.wire.address import Address
@@ -182,3 +182,10 @@ def test_curl_accepts_the_pinned_key_and_no_other(with_hub: WithHub, tmp_path: P
 )
 def test_addresses_that_others_can_dial_come_first(found: list[str], expected: list[str]) -> None:
     assert order(found) == expected
+
+
+@pytest.mark.skipif(not hasattr(socket, "if_nameindex"), reason="interfaces are asked on POSIX systems only")
+def test_an_address_is_found_without_routes_and_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    everywhere = set(lan_addresses())
+    monkeypatch.setattr("nbdist.hub.addresses._ROUTES", ())
+    assert set(lan_addresses(by_name=False)) >= everywhere - {"127.0.1.1"}

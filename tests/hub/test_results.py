@@ -130,7 +130,8 @@ def test_memory_does_not_grow_with_the_number_of_results() -> None:
     for seq in range(1, 1_001):
         results.add(result(seq), b"")
     assert len(results._entries) < 10
-    assert [message.seq for message in results.close()] == list(range(1, 1_001))
+    assert not results.is_consumed
+    results.close()
     assert spool.closed
 
 
@@ -148,3 +149,48 @@ def test_the_spool_file_keeps_empties_and_goes(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError):
         spool.read(0, 1)
+
+
+def test_closing_gives_blobs_back_without_reading_the_spool(monkeypatch: pytest.MonkeyPatch) -> None:
+    results, spool = make(memory_bytes=5_000)
+    refs = {seq: BlobRef(f"{seq:064x}", 9) for seq in (3, 50, 60)}
+    for seq in range(1, 101):
+        results.add(result(seq, refs.get(seq)), b"")
+    results.take(50, 1 << 20)
+    monkeypatch.setattr(spool, "read", lambda offset, size: pytest.fail("a long spool takes long to read"))
+    assert [message.seq for message in results.close() if message.blob is not None] == [60]
+    assert spool.closed
+
+
+def test_a_full_disk_loses_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    results, spool = make(memory_bytes=3 * (ENTRY_BYTES + 10))
+    for seq in range(1, 6):
+        results.add(result(seq), b"x" * 10)
+
+    def full(data: bytes) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(spool, "append", full)
+    with pytest.raises(OSError, match="no space"):
+        results.add(result(6), b"x" * 10)
+    results.add(result(7), b"x" * 10)
+    assert seqs(results) == [1, 2, 3, 4, 5, 6, 7]
+    results.take(7, 1 << 20)
+    assert results.is_consumed
+
+
+@given(sizes=st.lists(st.integers(0, 40), max_size=30), window=st.integers(1, 20))
+def test_a_notebook_that_speaks_at_half_a_window_gets_everything(sizes: list[int], window: int) -> None:
+    results, _ = make()
+    unit = 10 * ENTRY_BYTES
+    results.take(0, window * unit)
+    for seq, size in enumerate(sizes, 1):
+        results.add(result(seq, BlobRef("0" * 64, size * unit)), b"")
+    received = unsaid = 0
+    while came := seqs(results):
+        for seq in came:
+            received, unsaid = seq, unsaid + sizes[seq - 1] * unit + ENTRY_BYTES
+            if unsaid >= window * unit // 2:
+                unsaid = 0
+                results.take(received, window * unit)
+    assert received == len(sizes)

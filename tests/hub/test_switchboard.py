@@ -17,7 +17,7 @@ from nbdist.hub.peers import Peer
 from nbdist.hub.refusal import RefusalError
 from nbdist.hub.stores import Stores
 from nbdist.hub.switchboard import ALLOWED, Identity, Switchboard
-from nbdist.scheduler.orders import STORES, BlobsReady, Disconnect, DropItems, PeerClosed
+from nbdist.scheduler.orders import STORES, BlobsReady, Disconnect, DropItems, PeerClosed, ReleaseJob
 from nbdist.wire import blocks, frames
 from nbdist.wire import messages as m
 from nbdist.wire.messages import Message
@@ -322,3 +322,40 @@ def test_an_answer_in_lines_is_json_too(world: World) -> None:
     answers = [Send("n1", m.Answer(4, text="laptop\ndesk")), Send("n1", m.Answer(5))]
     world.says(world.notebook, m.StopWorkers(4), then=answers)
     assert [payload for _, payload in world.n.of(m.Answer)] == [b'["laptop", "desk"]', b""]
+
+
+def test_a_result_that_the_disk_does_not_take_ends_its_job_and_loses_nothing(world: World) -> None:
+    def no_spool() -> Any:
+        raise OSError("no space left on device")
+
+    world.stores._make_spool = no_spool
+    world.submit(ranges=((0, 3, 1),))
+    world.says(world.notebook, m.TakeResults("j", 0, 10))
+    big = b"x" * bounds.MAX_PAYLOAD_BYTES
+    for seq in range(1, 60):
+        part(seq, big, world)
+        if world.later:
+            break
+    world.later.pop()()
+    assert isinstance(cancel := world.script.inputs[-1][1], m.CancelJob)
+    assert "no space left" in cancel.reason
+    for number in range(1, seq + 1):
+        world.says(world.notebook, m.TakeResults("j", number, 10))
+    assert [message.seq for message, _ in world.n.of(m.Result)] == list(range(1, seq + 1))
+
+
+def test_a_job_that_the_scheduler_forgets_stays_until_its_notebook_has_the_results(world: World) -> None:
+    world.submit(ranges=((0, 3, 1),))
+    part(1, b"one", world)
+    world.says(world.worker, m.Heartbeat(), then=[Send(STORES, ReleaseJob("j"))])
+    assert world.stores.get("j") is not None
+    world.says(world.notebook, m.TakeResults("j", 1, 10))
+    assert world.stores.get("j") is None
+
+
+def test_a_job_that_the_scheduler_forgets_goes_with_its_notebook(world: World) -> None:
+    world.submit(ranges=((0, 3, 1),))
+    part(1, b"one", world)
+    world.says(world.worker, m.Heartbeat(), then=[Send(STORES, ReleaseJob("j"))])
+    world.board.closed(world.notebook)
+    assert world.stores.get("j") is None

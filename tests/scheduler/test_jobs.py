@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nbdist.scheduler.orders import STORES, BlobsReady, Disconnect, DropItems, PeerClosed
+from nbdist.scheduler.orders import STORES, BlobsReady, Disconnect, DropItems, PeerClosed, ReleaseJob
 from nbdist.scheduler.policy import Policy
 from nbdist.wire import messages as m
 
@@ -235,7 +235,7 @@ def test_ended_jobs_are_forgotten_in_the_end(make_hand):
     for number in range(10):
         hand.job(f"job{number}", total=0)
     assert list(hand.scheduler.state.jobs) == ["job7", "job8", "job9"]
-    assert [f.job for f in hand.take(m.ForgetJob, STORES)] == [f"job{n}" for n in range(7)]
+    assert [r.job for r in hand.take(ReleaseJob, STORES)] == [f"job{n}" for n in range(7)]
 
 
 def test_a_job_outlives_its_notebook_for_a_day(hand):
@@ -302,3 +302,41 @@ def test_large_finished_blocks_make_room_at_once(hand):
         hand.say("notebook", m.AddItems("job", start, 1), 600_000)
     hand.finish()
     assert hand.one(m.GrantItems).more_bytes == 1_200_000
+
+
+def test_the_end_is_said_although_the_notebook_is_away(hand):
+    hand.worker()
+    hand.job(total=1)
+    hand.ready()
+    hand.say("notebook", PeerClosed("asleep"))
+    hand.finish()
+    assert hand.one(m.JobFinished).outcome == "done"
+
+
+def test_a_worker_that_comes_back_with_a_job_that_is_over_is_told_to_forget_it(hand):
+    hand.worker()
+    hand.job(total=10)
+    hand.ready()
+    run = hand.take(m.RunSlice)[0]
+    hand.say("w", PeerClosed("cut"))
+    hand.say("notebook", m.CancelJob("job"))
+    hand.say("w", m.Hello("worker", 1, 1, hand.job.__globals__["HOST"], "w", "w", 1))
+    held = m.HeldAttempt("job", run.attempt, 0, run.start, run.stop, True)
+    said = hand.say("w", m.WorkerFacts((held,), ("job", "another")))
+    assert [send.message for send in said] == [m.CancelAttempt(run.attempt), m.ForgetJob("job"), m.ForgetJob("another")]
+
+
+def test_a_range_too_long_to_count_breaks_the_protocol(hand):
+    ranges = ((-(2**62), 2**62 + 5, 1),)
+    said = hand.say("notebook", m.SubmitJob("j", "j", hand.job.__globals__["HOST"], m.JobOptions(), ranges=ranges))
+    assert [type(send.message) for send in said] == [Disconnect]
+
+
+def test_an_item_whose_result_cannot_be_brought_home_fails_in_the_end(hand):
+    hand.worker()
+    hand.job(total=1)
+    hand.ready()
+    for _ in range(3):
+        hand.say("w", m.SlotCrashed(hand.one(m.RunSlice).attempt, 0, "no room", kind="unsent"))
+    fault = hand.one(m.Result, STORES).fault
+    assert (fault.kind, fault.reason, fault.attempts) == ("unsent", "no room", 3)

@@ -17,7 +17,7 @@ from itertools import accumulate, count
 from nbdist.driver import Send
 from nbdist.scheduler import invariants
 from nbdist.scheduler.machine import Scheduler
-from nbdist.scheduler.orders import STORES, BlobsReady, Disconnect, DropItems, PeerClosed
+from nbdist.scheduler.orders import STORES, BlobsReady, Disconnect, DropItems, PeerClosed, ReleaseJob
 from nbdist.scheduler.policy import Policy
 from nbdist.wire import frames
 from nbdist.wire import messages as m
@@ -256,7 +256,7 @@ class World:
             if message.fault is not None:
                 job.faults[message.fault.item] = message.fault
         else:
-            assert isinstance(message, (DropItems, m.ForgetJob)), message
+            assert isinstance(message, (DropItems, m.ForgetJob, ReleaseJob)), message
 
     def _to_notebook(self, message: m.Message) -> None:
         if isinstance(message, m.JobFinished):

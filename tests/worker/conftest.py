@@ -79,10 +79,18 @@ class Bench:
 
     async def to_end(self) -> list[Any]:
         """The values of all parts up to the end of the slice."""
-        while not (isinstance(found := await self.until(m.Part, m.SliceEnded), m.SliceEnded) or found.final):
-            continue
-        runs = [run for message, data in self.passed if isinstance(message, m.Part) for run in unpack_part(data)]
-        return [value for run in runs for value in run.values]
+        while True:
+            found = await self.until(m.Part, m.SlotPart, m.SliceEnded)
+            if isinstance(found, m.SliceEnded) or (found.part if isinstance(found, m.SlotPart) else found).final:
+                break
+        parts = [
+            self._payload(message, data) for message, data in self.passed if isinstance(message, m.Part | m.SlotPart)
+        ]
+        return [value for part in parts for run in unpack_part(part) for value in run.values]
+
+    def _payload(self, message: m.Message, data: bytes) -> bytes:
+        """Of a part; one that is too large for a frame lies in a file."""
+        return Path(message.path).read_bytes() if isinstance(message, m.SlotPart) else data
 
     def text(self, stream: str) -> dict[int, str]:
         found: dict[int, str] = {}
@@ -143,6 +151,8 @@ class FakeHub:
     lines: asyncio.Queue[Line] = field(default_factory=asyncio.Queue)
     keys: list[str] = field(default_factory=list)
     """The credentials with which websockets were opened."""
+    trades: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
+    """What was shown to get a credential."""
     refusal: m.Refused | None = None
     port: int = 0
 
@@ -153,7 +163,7 @@ class FakeHub:
     def open(self, port: int = 0) -> None:
         self._sockets = bind_sockets(port, "127.0.0.1")
         self.port = self._sockets[0].getsockname()[1]
-        self._server = HTTPServer(Application([("/join", _Join), ("/socket", _Socket, {"hub": self})]))
+        self._server = HTTPServer(Application([("/join", _Join, {"hub": self}), ("/socket", _Socket, {"hub": self})]))
         self._server.add_sockets(self._sockets)
 
     async def close(self) -> None:
@@ -162,7 +172,11 @@ class FakeHub:
 
 
 class _Join(RequestHandler):
+    def initialize(self, hub: FakeHub) -> None:
+        self.hub = hub
+
     def post(self) -> None:
+        self.hub.trades.put_nowait(self.request.headers["Authorization"])
         if self.request.headers["Authorization"] == "Bearer invite":
             self.write({"key": "credential"})
         else:

@@ -250,3 +250,16 @@ def test_a_worker_waits_for_a_hub_that_is_not_there_yet(fake_hub: Any, limited: 
         await hub.close()
 
     limited(test)
+
+
+def test_a_credential_that_the_hub_has_lost_is_traded_for_again(joined: OnWorker) -> None:
+    async def test(worker: Any) -> None:
+        talk = await worker.talk()
+        await worker.hub.trades.get()
+        worker.hub.refusal = m.Refused("access", "the credential is wrong or was revoked", "")
+        talk.line.abort()
+        await worker.hub.trades.get()
+        worker.hub.refusal = None
+        await worker.talk()
+
+    joined(test)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -227,5 +229,40 @@ def test_a_long_item_does_not_hold_back_what_was_done_before_it(slot: OnSlot, pa
         bench.run(packed(function), 0, 5)
         part = await bench.until(m.Part)
         assert (part.start, part.final) == (0, False)
+
+    slot(test)
+
+
+def test_a_death_is_noticed_although_a_process_of_the_items_lives_on(slot: OnSlot, packed: Pack) -> None:
+    def function(item: int) -> None:
+        import os
+        import time
+
+        if os.fork() == 0:
+            time.sleep(60)
+        os._exit(3)
+
+    async def test(bench: Any) -> None:
+        bench.run(packed(function), 0, 1)
+        assert (await bench.until(SlotDied)).reason == "exit code 3"
+
+    slot(test)
+
+
+def test_a_result_that_was_being_written_is_removed_with_its_slot(slot: OnSlot, packed: Pack, tmp_path: Path) -> None:
+    def function(item: int) -> None:
+        import os
+
+        from nbdist.worker.outbox import draft_prefix
+
+        open(os.path.join(folder, draft_prefix(os.getpid()) + "x"), "wb").close()
+        os._exit(3)
+
+    folder = str(tmp_path)
+
+    async def test(bench: Any) -> None:
+        bench.run(packed(function), 0, 1)
+        await bench.until(SlotDied)
+        assert not [name for name in os.listdir(folder) if name.startswith("draft-")]
 
     slot(test)

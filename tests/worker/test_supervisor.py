@@ -269,12 +269,17 @@ def test_a_large_part_waits_for_its_blob_and_what_follows_waits_too(world: World
     assert world.of(m.Part, orders.PlaceBlob) == [orders.PlaceBlob(A1, 0, 4, BLOB, "/spool/1")]
 
 
-def test_a_large_part_that_the_hub_does_not_take_gives_its_items_back(world: World) -> None:
+def test_a_large_part_that_the_hub_does_not_take_counts_against_its_item(world: World) -> None:
     world.hear("hub", piece())
     world.hear("slot:0", m.SlotPart(part(stop=4, final=False, blob=BLOB), "/spool/1"), part(start=4))
     world.take()
     world.hear(orders.LOCAL, orders.BlobNotInPlace(A1, 0, "no room"))
-    assert [type(message) for message in world.take("hub")] == [m.SliceEnded]
+    assert world.take("hub") == [m.SlotCrashed(A1, 0, "no room", kind="unsent")]
+
+
+def test_a_job_that_was_on_its_way_is_dropped_with_its_hub(world: World) -> None:
+    world.hear("hub", prepare("late")).take()
+    assert world.hear(orders.LOCAL, orders.HubLost("gone")).of(orders.DropJob) == [orders.DropJob("late")]
 
 
 def test_heartbeats_tell_what_runs_while_there_is_a_hub(world: World) -> None:
