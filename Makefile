@@ -8,8 +8,8 @@ BENCH_READY := $(VENV)/.bench-ready
 
 .PHONY: demo test check format lab bench clean
 
-demo: $(READY)  ## estimate pi on every core, with live progress
-	$(BIN)/python -m nbdist demo
+demo: $(READY)  ## run notebooks/pi.ipynb on every core, with live progress; leaves it and its plot in build/demo
+	$(BIN)/python notebooks/demo.py build/demo
 
 test: $(READY)  ## all tests
 	$(BIN)/python -m pytest

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 from nbdist.errors import CellError
 from nbdist.notebook.session import Session
 from nbdist.notebook.tables import Table, jobs_table, pool_table, workers_table
+from nbdist.wire.address import is_loopback
 
 WAIT_SECONDS = 60.0
+FIRST_WORKER_SECONDS = 2.0
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|min|m|h|d|)")
 
@@ -70,7 +74,10 @@ def seconds_of(text: str) -> float:
 
 
 def show_pool(session: Session) -> Table:
-    """The pool as a table."""
+    """The pool as a table. A pool of this machine that has just been started gets a moment for its first worker."""
+    if not session.describe().get("workers") and is_loopback(urlsplit(session.pool.address).hostname or ""):
+        with contextlib.suppress(TimeoutError):
+            session.pool.wait(workers=1, timeout=FIRST_WORKER_SECONDS)
     return pool_table(session.pool.address, session.describe())
 
 

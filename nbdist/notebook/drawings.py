@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -134,10 +135,18 @@ class _Convergence(_Numbers):
             axes.plot(count, middle, color=color, linewidth=1.2)
             axes.fill_between(count, middle - 1.96 * error, middle + 1.96 * error, color=color, alpha=0.25, linewidth=0)
             if mean.last is not None:
-                texts.append(f"{mean.last[1]:.6g} ± {1.96 * mean.last[2]:.2g}")
+                texts.append(with_error(mean.last[1], 1.96 * mean.last[2]))
         axes.set_xlabel("values")
         axes.set_ylabel("mean, with its 95 % interval")
         axes.set_title("   ".join(texts), fontsize="medium")
+
+
+def with_error(value: float, error: float) -> str:
+    """A value and its error, both to the second digit of the error: `3.14161 ± 0.000064` is `3.141610 ± 0.000064`."""
+    if not 1e-12 < error < 1e12:
+        return f"{value:.6g}"
+    decimals = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
 
 
 class _Heatmap:

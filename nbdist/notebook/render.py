@@ -16,7 +16,7 @@ MAX_ROWS = 24
 MAX_NOTICES_SHOWN = 5
 _BAR_CHARS = 24
 
-_FONT = "color:var(--jp-ui-font-color1,inherit);font-size:var(--jp-ui-font-size1,13px)"
+_FONT = "color:var(--jp-ui-font-color1,inherit);font-size:var(--jp-ui-font-size1,13px);line-height:1.5"
 _DIM = "color:var(--jp-ui-font-color2,#777)"
 _COLORS = {
     None: "var(--jp-brand-color1,#1976d2)",
@@ -93,7 +93,7 @@ def line(progress: Progress, name: str, note: str = "") -> str:
 def text(progress: Progress, name: str, note: str = "") -> str:
     """Several lines of text: the line, a row a machine, the notices."""
     rows = [line(progress, name, note)]
-    shown = progress.machines[:MAX_ROWS]
+    shown = _shown(progress)
     width = max((len(_printable(row.name)) for row in shown), default=0)
     rows += [
         f"  {_printable(row.name):{width}}  {', '.join(_printable(part) for part in row_facts(row))}" for row in shown
@@ -142,7 +142,7 @@ def _bar(progress: Progress) -> str:
 
 
 def _table(progress: Progress) -> str:
-    rows = "".join(_table_row(row) for row in progress.machines[:MAX_ROWS])
+    rows = "".join(_table_row(row) for row in _shown(progress))
     hidden = _hidden(progress)
     more = f'<div style="{_DIM}">and {count(hidden, "more machine")}</div>' if hidden else ""
     return f'<table style="border-collapse:collapse;margin:0;font-size:90%">{rows}</table>{more}' if rows else more
@@ -150,7 +150,14 @@ def _table(progress: Progress) -> str:
 
 def _table_row(row: WorkerRow) -> str:
     cells = "".join(f'<td style="text-align:left;padding:0 1em 0 0;{_DIM}">{escape(f)}</td>' for f in row_facts(row))
-    return f'<tr><td style="text-align:left;padding:0 1em 0 0">{escape(row.name)}</td>{cells}</tr>'
+    return (
+        f'<tr style="background:none"><td style="text-align:left;padding:0 1em 0 0">{escape(row.name)}</td>{cells}</tr>'
+    )
+
+
+def _shown(progress: Progress) -> list[WorkerRow]:
+    """The fastest machines, by name: rows that change places from one drawing to the next cannot be read."""
+    return sorted(progress.machines[:MAX_ROWS], key=lambda row: row.name)
 
 
 def _hidden(progress: Progress) -> int:

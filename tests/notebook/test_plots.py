@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from nbdist.client.failures import ItemFailure
+from nbdist.notebook.drawings import with_error
 from nbdist.notebook.forms import NotPlottable, PlotSpec, check
 from nbdist.notebook.options import PLOT_KINDS
 from nbdist.notebook.plots import LivePlot
@@ -127,3 +128,17 @@ def test_pyplot_is_never_loaded() -> None:
         "p.png(); assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (3.14161, 0.000064, "3.141610 ± 0.000064"),
+        (3.1416, 0.00024, "3.14160 ± 0.00024"),
+        (1234.5, 99.0, "1234 ± 99"),
+        (5.0, 0.0, "5"),
+        (5.0, float("nan"), "5"),
+    ],
+)
+def test_a_mean_is_told_to_the_digits_that_count(value: float, error: float, text: str) -> None:
+    assert with_error(value, error) == text

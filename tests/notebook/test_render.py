@@ -46,6 +46,14 @@ def test_rows_and_what_is_not_shown() -> None:
     assert all(part in html for part in ("laptop", "python -m pip install numpy", "and 3 more machines", "width:24.0%"))
 
 
+def test_rows_keep_their_places() -> None:
+    """The pool names its machines by their present speed, which changes all the time."""
+    rows = tuple(WorkerRow(name, 1, "ready", items_per_second=1.0) for name in ("tower", "laptop"))
+    text, html = render.text(Progress(machines=rows), "job"), render.html(Progress(machines=rows), "job")
+    assert text.index("laptop") < text.index("tower")
+    assert html.index("laptop") < html.index("tower")
+
+
 @pytest.mark.parametrize(
     ("outcome", "said"),
     [
