@@ -20,6 +20,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -31,7 +32,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import nbdist
-from nbdist.errors import AddressError, ConnectionFailedError
+from nbdist.errors import AddressError, ConnectionFailedError, NbdistError
 from nbdist.wire.address import Address
 
 READY_FILE = "ready.json"
@@ -49,7 +50,7 @@ BUSY_EXIT_CODE = 3
 """The hub's, when another hub holds the state directory."""
 
 _detached: list[subprocess.Popen[bytes]] = []
-"""What this process has started and does not own: kept, so that it is reaped and not warned about."""
+"""What this process has started and does not own: kept, so that it is not warned about, and reaped."""
 
 
 def find(urgent: bool) -> Address:
@@ -94,6 +95,23 @@ def running(folder: Path | None = None) -> Address | None:
         return None
 
 
+def end() -> None:
+    """Ends this user's embedded hub, if it runs; its worker finishes its running items and follows by itself.
+
+    Raises ConnectionFailedError if the hub does not end in time.
+    """
+    folder = state_folder()
+    ready = _read_ready(folder / READY_FILE)
+    if ready is None or running(folder) is None:
+        return
+    os.kill(int(ready["pid"]), signal.SIGTERM)
+    deadline = time.monotonic() + STOP_LIMIT_SECONDS
+    while running(folder) is not None:
+        if time.monotonic() > deadline:
+            raise ConnectionFailedError(f"the hub of the embedded pool (process {ready['pid']}) does not end")
+        time.sleep(POLL_SECONDS)
+
+
 def state_folder() -> Path:
     """Where the embedded pool of this user, environment, Python and nbdist keeps its files."""
     kind = f"{sys.prefix}|{sys.version}|{sys.implementation.name}|{nbdist.__version__}"
@@ -107,6 +125,7 @@ class PrivatePool:
     """
 
     def __init__(self, slots: int) -> None:
+        self._pid = os.getpid()
         self._folder = Path(tempfile.mkdtemp(prefix="nbdist-"))
         self._processes: list[subprocess.Popen[bytes]] = []
         atexit.register(self.close)
@@ -118,13 +137,25 @@ class PrivatePool:
             raise
 
     def wait(self) -> Address:
-        """The hub's address once it listens. Raises ConnectionFailedError if it does not come up or has ended."""
+        """The hub's address once it listens.
+
+        Raises ConnectionFailedError if it does not come up, and NbdistError if it has been up and has ended: nobody
+        starts it again.
+        """
         if self._hub.poll() is not None and not self._processes:
             raise ConnectionFailedError("this private pool was closed")
-        return _wait_ready(self._folder, self._hub)
+        address = _wait_ready(self._folder, self._hub)
+        if self._hub.poll() is not None:
+            raise NbdistError(
+                f"the hub of this private pool has ended (code {self._hub.returncode}), and its jobs with it: "
+                f"nbdist.connect(workers=…) makes a new pool; its log ends with:\n{_tail(self._folder / 'hub.log')}"
+            )
+        return address
 
     def close(self) -> None:
         """Ends hub and worker and removes their files. Idempotent."""
+        if self._pid != os.getpid():
+            return  # a forked copy: they belong to the parent
         atexit.unregister(self.close)
         processes, self._processes = self._processes, []
         for process in processes:
@@ -201,7 +232,7 @@ def _detach(folder: Path, role: str, *options: str) -> subprocess.Popen[bytes]:
             env=_environment(),
             **_own_session(),
         )
-    _detached.append(process)
+    _detached[:] = [one for one in _detached if one.poll() is None] + [process]
     return process
 
 

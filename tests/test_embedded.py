@@ -130,6 +130,15 @@ def test_a_hub_that_does_not_start_shows_its_log() -> None:
         embedded.ensure_hub()
 
 
+def test_it_can_be_ended() -> None:
+    embedded.ensure_hub()
+    (hub,) = [psutil.Process(pid) for pid in hubs()]
+    embedded.end()
+    assert embedded.running() is None
+    assert not psutil.wait_procs([hub], timeout=LIMIT_SECONDS)[1]
+    embedded.end()
+
+
 def test_a_private_pool_leaves_nothing_behind() -> None:
     pool = embedded.start_private(1)
     processes = [psutil.Process(process.pid) for process in pool._processes]

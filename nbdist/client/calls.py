@@ -6,6 +6,7 @@ gathered, and a thread sends all that has come as one message: the more calls, t
 
 from __future__ import annotations
 
+import operator
 import threading
 import time
 import types
@@ -80,7 +81,8 @@ class Calls:
             line.close()
 
     def _line(self, function: Callable[..., Any], has_keywords: bool) -> Line:
-        key: Hashable = (function if isinstance(function, Hashable) else id(function), has_keywords)
+        # a bound method is another object each time; the others are kept by their line, so that their ids stay theirs
+        key: Hashable = (function if isinstance(function, types.MethodType) else id(function), has_keywords)
         line = self._lines.get(key)
         if line is not None:
             return line
@@ -129,7 +131,7 @@ class Line:
         inner = WithKeywords(function) if has_keywords else function
         self._task = with_sources(Task(inner, star=True))
         self._captured = _Captured(function)
-        self._snapshot: tuple[int, ...] | None = None
+        self._snapshot: tuple[Any, ...] | None = None
         self._packed: PackedTask | None = None
         self._session: Session | None = None
         self._pending: list[Call] = []
@@ -137,15 +139,15 @@ class Line:
         self._is_closed = False
         self._lock = threading.Lock()
         """Guards `_pending`; held for moments."""
-        self._sending = threading.Lock()
-        """Held while calls are packed and sent, so that they keep their order."""
+        self._sending = threading.RLock()
+        """Held while calls are packed and sent, so that they keep their order. A Future's callback may call again."""
 
     def add(self, call: Call) -> bool:
         """Takes a call; sends it if nothing is under way, else says that there is something to flush."""
         snapshot = self._captured.snapshot()
         with self._lock:
             begins = not self._pending
-        if begins or snapshot != self._snapshot:
+        if begins or self._snapshot is None or not _are_same(snapshot, self._snapshot):
             self._renew(snapshot)
         with self._lock:
             self._pending.append(call)
@@ -178,7 +180,7 @@ class Line:
         self._is_closed = True
         self.flush()
 
-    def _renew(self, snapshot: tuple[int, ...]) -> None:
+    def _renew(self, snapshot: tuple[Any, ...]) -> None:
         """Packs the function once for a burst of calls; if it is another one by now, the next calls go to a new job."""
         packed = pack(self._task)
         if self._packed is None or not _same(packed, self._packed):
@@ -345,16 +347,19 @@ class _Captured:
             self._names = [name for name in global_names(function.__code__) if name in self._globals]
             self._cells = function.__closure__ or ()
 
-    def snapshot(self) -> tuple[int, ...]:
-        """Numbers that differ once a name is bound to another value."""
-        get = self._globals.get
-        ids = [id(get(name)) for name in self._names]
+    def snapshot(self) -> tuple[Any, ...]:
+        """The values of the names. The values themselves, not their ids: those of values that are gone are used again."""
+        values = list(map(self._globals.get, self._names))
         for cell in self._cells:
             try:
-                ids.append(id(cell.cell_contents))
+                values.append(cell.cell_contents)
             except ValueError:
-                ids.append(0)
-        return tuple(ids)
+                values.append(None)
+        return tuple(values)
+
+
+def _are_same(first: tuple[Any, ...], second: tuple[Any, ...]) -> bool:
+    return len(first) == len(second) and all(map(operator.is_, first, second))
 
 
 def _fail(calls: list[Call], error: Exception) -> None:

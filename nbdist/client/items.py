@@ -114,27 +114,24 @@ class StreamItems:
         # iter() here, in the caller's thread, so that what is no iterable is found out at once
         self._source: Iterator[Any] = zip(*map(iter, iterables), strict=False) if star else iter(iterables[0])
         self.total = total
-        self._remembered: deque[tuple[int, Any]] = deque()
-        self._first = 0
+        self._remembered: dict[int, Any] = {}
+        self._order: deque[int] = deque()
         self._next = 0
 
     def at(self, index: int) -> Any:
-        for number, item in list(self._remembered):
-            if number == index:
-                return item
-        raise LookupError(index)
+        return self._remembered[index]
 
     def read(self) -> Iterator[Any]:
         for item in self._source:
             if len(self._remembered) < MAX_REMEMBERED_ITEMS:
-                self._remembered.append((self._next, item))
+                self._remembered[self._next] = item
+                self._order.append(self._next)
             self._next += 1
             yield item
 
     def finished(self, reached: int) -> None:
-        remembered = self._remembered
-        while remembered and remembered[0][0] < reached:
-            remembered.popleft()
+        while self._order and self._order[0] < reached:
+            self._remembered.pop(self._order.popleft(), None)
 
 
 def items_of(iterables: Sequence[Iterable[Any]], *, star: bool, total: int | None = None) -> Items:

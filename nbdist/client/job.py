@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -125,6 +126,7 @@ class Job:
         )
         self._applying = threading.Lock()
         self._output_taken = 0
+        self._warned: set[str] = set()
         self.inbox = Inbox()
         weakref.finalize(self, self.inbox.abandon).atexit = False
 
@@ -224,7 +226,7 @@ class Job:
         seconds. An interrupt stops the job on all machines.
         """
         try:
-            if not self.wait(timeout):
+            if not self._wait_until(self._aloud(lambda state: state.is_complete), timeout):
                 raise TimeoutError(f"job {self.name!r} is not done after {timeout} s: {self.progress}")
         except KeyboardInterrupt:
             self._interrupted()
@@ -312,9 +314,24 @@ class Job:
             self.inbox.run.wait(left)
         return True
 
+    def _aloud(self, condition: Callable[[JobState], bool]) -> Callable[[JobState], bool]:
+        """The condition; while it does not hold, what the pool warns of becomes a Python warning: a script that waits
+        for machines says so."""
+
+        def holds(state: JobState) -> bool:
+            if condition(state):
+                return True
+            found = {notice.text for notice in state.progress.now.notices if notice.level == "warning"}
+            new, self._warned = found - self._warned, found
+            for text in new:
+                warnings.warn(text, RuntimeWarning, stacklevel=4)
+            return False
+
+        return holds
+
     def _wait_for_more(self, condition: Callable[[JobState], bool]) -> None:
         try:
-            self._wait_until(lambda state: condition(state) or state.is_complete, None)
+            self._wait_until(self._aloud(lambda state: condition(state) or state.is_complete), None)
         except KeyboardInterrupt:
             self._interrupted()
             raise

@@ -371,6 +371,8 @@ def _telling(blocks: Iterator[Block], inbox: Inbox) -> Iterator[Block]:
     """The blocks; what they raise is told to the job as well as to the engine."""
     try:
         yield from blocks
-    except Exception as error:
+    except GeneratorExit:
+        raise
+    except BaseException as error:
         inbox.fail_input(error)
         raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
 from dataclasses import replace
@@ -47,10 +48,12 @@ class InlineEngine:
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._runs: dict[str, InlineRun] = {}
+        self._turn = threading.RLock()
+        """Held while items run: one after another, also where several threads wait for their jobs."""
 
     def submit(self, spec: JobSpec, deliver: Deliver) -> InlineRun:
         """Takes a job; its items run while somebody waits for it."""
-        run = self._runs[spec.job] = InlineRun(spec, deliver)
+        run = self._runs[spec.job] = InlineRun(spec, deliver, self._turn)
         while len(self._runs) > MAX_JOBS_KEPT:
             del self._runs[next(iter(self._runs))]
         return run
@@ -107,10 +110,11 @@ class InlineEngine:
 class InlineRun:
     """One job of the inline engine (`engines.base.Run`)."""
 
-    def __init__(self, spec: JobSpec, deliver: Deliver) -> None:
+    def __init__(self, spec: JobSpec, deliver: Deliver, turn: threading.RLock) -> None:
         self._spec = spec
         self._task = replace(spec.task, star=True) if spec.each else spec.task
         self._deliver = deliver
+        self._turn = turn
         self._began = self._reported_at = time.monotonic()
         self._supply = _supply(spec)
         self._closed = not spec.is_open
@@ -123,7 +127,8 @@ class InlineRun:
         deadline = None if timeout is None else time.monotonic() + timeout
         seq = self._seq
         while self._outcome is None and self._closed and self._seq == seq:
-            self._part()
+            with self._turn:
+                self._part()
             if deadline is not None and time.monotonic() >= deadline:
                 return
 
@@ -134,11 +139,11 @@ class InlineRun:
         """Runs further items of an open job."""
         if self._outcome is not None or self._closed:
             raise NbdistError(f"job {self._spec.job} takes no more items")
-        start = self._supply.stop
-        self._supply.extend(values)
-        self._runs = self._execute(start)
-        while self._outcome is None and self._done < self._supply.stop:
-            self._part()
+        with self._turn:
+            self._supply.extend(values)
+            self._runs = self._execute(self._done)
+            while self._outcome is None and self._done < self._supply.stop:
+                self._part()
 
     def close_items(self) -> None:
         """No more items come to an open job."""
@@ -147,7 +152,7 @@ class InlineRun:
             self._finish("done")
 
     def cancel(self, reason: str) -> None:
-        """Ends the job: none of its code runs while this is called."""
+        """Ends the job. The item that runs now, if any, runs to its end, and what the part has done is dropped."""
         if self._outcome is None:
             self._finish("cancelled", reason)
 
@@ -193,7 +198,7 @@ class InlineRun:
         until = time.monotonic() + PART_SECONDS
         ended: Outcome | None = None
         try:
-            while ended is None and time.monotonic() < until and sum(run.size for run in runs) < PART_BYTES:
+            while ended is None and self._outcome is None and time.monotonic() < until and sum(run.size for run in runs) < PART_BYTES:
                 run = next(self._runs, None)
                 if run is None:
                     ended = "done" if self._closed else None
@@ -212,7 +217,10 @@ class InlineRun:
             return
         except BaseException:
             self._send(runs)
+            self._runs = self._execute(self._done)  # goes on there if somebody waits again
             raise
+        if self._outcome is not None:
+            return  # cancelled by an item, or on another thread
         self._send(runs)
         self._report()
         if ended is not None:

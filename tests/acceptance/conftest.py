@@ -27,9 +27,7 @@ LIMIT_SECONDS = 20.0
 """For anything that is waited for."""
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE_PREFIX = "nbd"
-OWN_MACHINE = (
-    'echo "$1" >/proc/sys/kernel/hostname && mount -t tmpfs tmpfs /dev/shm && shift && exec "$@"'
-)
+OWN_MACHINE = 'echo "$1" >/proc/sys/kernel/hostname && mount -t tmpfs tmpfs /dev/shm && shift && exec "$@"'
 """What a namespace does not separate: the host's name, and the shared memory in which a hub on this machine is proved."""
 
 

@@ -65,3 +65,15 @@ def test_sources_of_cells_travel() -> None:
     assert sources_of(f, None) == {"<cell 3>": source}
     assert sources_of(json.dumps) == {}
     assert isinstance(f, types.FunctionType)
+
+
+def test_what_travels_by_value_needs_no_module() -> None:
+    class Local:
+        pass
+
+    value = Local()
+
+    def helper(x: int) -> object:
+        return value, Local, x
+
+    assert required(lambda x: helper(x)) == ()

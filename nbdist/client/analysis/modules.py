@@ -41,12 +41,13 @@ def imported(code: types.CodeType) -> Iterable[str]:
 
 
 def _home(value: Any) -> set[str]:
-    """The top-level module of a module, or of what is pickled by reference to one."""
+    """The top-level module of a module, or of what is pickled by reference to one: not of what travels by value."""
     if isinstance(value, types.ModuleType):
         return {_top(value.__name__)}
-    if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)):
-        return {_top(value.__module__ or "")}
-    return {_top(type(value).__module__ or "")}
+    if isinstance(value, types.FunctionType):
+        return {_top(value.__module__)} if _by_reference(value) else set()
+    named = value if isinstance(value, (type, types.BuiltinFunctionType)) else type(value)
+    return set() if "<" in named.__qualname__ else {_top(named.__module__ or "")}
 
 
 def _by_reference(function: types.FunctionType) -> bool:

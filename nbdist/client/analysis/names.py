@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -70,5 +71,11 @@ def _parts(value: Any) -> list[Any]:
         return [part for part in value[:100] if callable(part)]
     if isinstance(value, dict):
         return [part for part in list(value.values())[:100] if callable(part)]
-    inner = [getattr(value, name, None) for name in ("func", "function", "__wrapped__")]
+    inner = [_attribute(value, name) for name in ("func", "function", "__wrapped__")]
     return [*(part for part in inner if callable(part)), type(value)]
+
+
+def _attribute(value: Any, name: str) -> Any:
+    """An attribute that the value really has: a `__getattr__` that makes up one for every name would have no end."""
+    found = inspect.getattr_static(value, name, None)
+    return getattr(value, name, None) if isinstance(found, types.MemberDescriptorType) else found

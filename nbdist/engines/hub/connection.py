@@ -180,8 +180,8 @@ class Connection:
             self._prove_local(welcome)
             again = [] if self.folder is None else [frames.encode(ProveLocal(greeting.nonce(self.folder)))]
             self._outbox.clear()
-            for frame in (*again, *self._owner.opened(welcome)):
-                await socket.send(frame)
+            # at the front: what other threads add meanwhile goes behind them, and must not be lost
+            self._outbox.extendleft(reversed([*again, *self._owner.opened(welcome)]))
             self._socket = socket
             self._start_draining()
             if not self._first.done():

@@ -141,11 +141,13 @@ class HubEngine:
     def clear(self) -> None:
         """Cancels this client's jobs, forgets their results, and gives every slot a fresh process."""
         self._ask(ClearPool)
-        self._connection.call_soon(self._end_cleared)
+        cleared = list(self._runs.values())  # now: jobs that are submitted from here on are none of them
+        self._connection.call_soon(lambda: self._end_cleared(cleared))
 
-    def _end_cleared(self) -> None:
+    def _end_cleared(self, runs: Iterable[HubRun]) -> None:
         """The hub has forgotten the jobs, and says nothing about them any more."""
-        for run in list(self._runs.values()):
+        for run in runs:
+            self.forget(run)
             run.end_here("the pool was cleared")
 
     def close(self) -> None:
@@ -261,7 +263,7 @@ class HubEngine:
         assert spec.blocks is not None
         try:
             run.feed.pump(spec.blocks)
-        except Exception as error:  # noqa: BLE001 - whatever the user's iterable raises ends the job, not this process
+        except BaseException as error:  # noqa: BLE001 - whatever the user's iterable raises, SystemExit too, ends the job
             run.cancel(f"the items could not be sent: {type(error).__name__}: {error}"[:FEED_ERROR_CHARACTERS])
 
     def _place(self) -> tuple[Any, Address]:

@@ -92,6 +92,7 @@ class HubRun:
         self._consumed_bytes = 0
         """Since the hub was last told."""
         self._arrivals: deque[_Arrival] = deque()
+        self._is_broken = self._is_over = False
         self._event = threading.Event()
 
     # --- Run --------------------------------------------------------------------------------------------------------
@@ -143,7 +144,7 @@ class HubRun:
 
     def again(self) -> list[bytes]:
         """The frames that a hub must have on a new connection."""
-        if self.finished is not None and self._received >= self.finished.last_seq:
+        if self._is_over or (self.finished is not None and self._received >= self.finished.last_seq):
             return []
         told = [self._submit]
         if self._needed is not None:
@@ -169,17 +170,22 @@ class HubRun:
             self._deliver(message, payload)
 
     def finish(self, message: JobFinished) -> None:
-        """The job has ended; told once."""
+        """The job has ended; told once, but for a hub that has lost its results since."""
         if self.finished is None:
             self.finished = message
             self._blobs.clear()
             if self.feed is not None:
                 self.feed.stop()
             self._deliver(message, b"")
+            if self._is_broken:
+                self.end_here(message.reason)
+        elif message.last_seq < self.finished.last_seq:
+            self.end_here(message.reason)
 
     def end_here(self, reason: str) -> None:
         """Ends the job with the results that are here: more will not come."""
         arrived = self._delivered()
+        self._is_over = True
         self._arrivals.clear()
         if self.finished is None:
             self.finish(JobFinished(self.job, "cancelled", arrived, None, reason))
@@ -189,6 +195,7 @@ class HubRun:
     def fail(self, reason: str) -> None:
         """The job cannot go on from this side: says why and ends it."""
         self._deliver(Notice(self.job, "warning", reason), b"")
+        self._is_broken = True
         if self.finished is None:
             self.cancel(reason)
         else:
@@ -208,8 +215,8 @@ class HubRun:
             self._hub.upload(self, wanted)
 
     def _result(self, message: Result, payload: Buffer, frame_bytes: int) -> None:
-        if message.seq <= self._received:
-            return  # sent again after a break
+        if message.seq <= self._received or self._is_over:
+            return  # sent again after a break, or nobody waits for it
         self._received = message.seq
         size = frame_bytes if message.blob is None else message.blob.size
         self._held.append((message.seq, size + RESULT_BYTES))
@@ -222,7 +229,7 @@ class HubRun:
 
             def came(data: Buffer) -> None:
                 arrival.payload = data
-                self._deliver_arrived()
+                self._deliver_arrived()  # without it, if the job has been ended here
 
             self._hub.fetch(self, message.blob, came)
 

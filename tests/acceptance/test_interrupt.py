@@ -1,0 +1,266 @@
+"""An interrupt really stops the pool; and what scripts and kernels leave behind: nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from jupyter_client.manager import KernelManager
+
+pytestmark = pytest.mark.real
+LIMIT_SECONDS = 20.0
+
+SLEEP = "time.sleep(0.05)"
+LOOP = "any(False for _ in range(300_000))"
+C_CODE = "pow(3, 10**6, 10**6 + 3); sorted(range(300_000), key=str)"
+HEARTBEAT = """
+def beat(x, folder):
+    import os
+    with open(os.path.join(folder, str(os.getpid())), "a") as file:
+        file.write(f"{x}\\n")
+"""
+
+
+def eventually(condition: Callable[[], Any]) -> Any:
+    """What the condition gives once it is true."""
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while True:
+        found = condition()
+        if found:
+            return found
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.01)
+
+
+def beats(folder: Path) -> int:
+    """How many items have begun."""
+    return sum(path.read_text().count("\n") for path in folder.iterdir())
+
+
+# --- scripts ----------------------------------------------------------------------------------------------------------
+
+SCRIPT = (
+    HEARTBEAT
+    + """
+import sys, time, nbdist
+folder = sys.argv[1]
+def work(x):
+    beat(x, folder)
+    {work}
+    return x
+pool = nbdist.connect(workers=2)
+job = pool.map(work, range(10**9))
+print("running", flush=True)
+try:
+    job.result()
+except KeyboardInterrupt:
+    print("interrupted", job.outcome, len(job.values) > 0, flush=True)
+print("next", pool.map(abs, [-1, -2]).result(10), sum(row["busy"] for row in pool.describe()["workers"]), flush=True)
+sys.stdin.read()
+"""
+)
+
+
+@pytest.mark.parametrize("work", [SLEEP, LOOP, C_CODE], ids=["sleep", "loop", "C code"])
+def test_an_interrupted_script_stops_its_pool(start: Any, tmp_path: Path, work: str) -> None:
+    folder = tmp_path / "beats"
+    folder.mkdir()
+    script = start.script(SCRIPT.replace("{work}", work), str(folder))
+    script.line("running")
+    eventually(lambda: beats(folder) > 4)
+    script.popen.send_signal(signal.SIGINT)
+    script.line("interrupted cancelled True")
+    begun = beats(folder)
+    script.line(r"next <Values: 2 items \[1, 2\]> 0")
+    assert beats(folder) == begun
+
+
+def test_a_script_that_is_killed_leaves_no_process(start: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "beats"
+    folder.mkdir()
+    script = start.script(SCRIPT.replace("{work}", SLEEP), str(folder))
+    eventually(lambda: beats(folder) > 4)
+    family = script.family()
+    assert len(family) >= 4
+    os.kill(script.pid, signal.SIGKILL)
+    _, alive = psutil.wait_procs(family, timeout=LIMIT_SECONDS)
+    assert not alive
+
+
+def test_a_script_without_a_guard(start: Any) -> None:
+    script = start.script(
+        "import nbdist\n"
+        "print('imported')\n"
+        "def square(x):\n    return x * x\n"
+        "pool = nbdist.connect(workers=2)\n"
+        "print(sum(pool.map(square, range(1000)).result()))\n"
+    )
+    assert script.wait() == 0
+    assert script.text.split() == ["imported", str(sum(x * x for x in range(1000)))]
+    assert not script.family()
+
+
+def test_a_script_that_forgets_its_job(start: Any) -> None:
+    script = start.script(
+        "import nbdist, time\npool = nbdist.connect(workers=2)\njob = pool.map(time.sleep, [1000] * 8)\nprint('end')\n"
+    )
+    script.line("end")
+    family = script.family()
+    assert script.wait() == 0
+    _, alive = psutil.wait_procs(family, timeout=LIMIT_SECONDS)
+    assert not alive
+
+
+# --- kernels ----------------------------------------------------------------------------------------------------------
+
+
+class Kernel:
+    """A real kernel, as a front end drives it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._manager = KernelManager(kernel_name="python3")
+        self._manager.start_kernel(cwd=str(folder))
+        self._client = self._manager.client()
+        self._client.start_channels()
+        self._client.wait_for_ready(LIMIT_SECONDS)
+
+    @property
+    def pid(self) -> int:
+        return int(self.value("__import__('os').getpid()"))
+
+    def start(self, code: str) -> str:
+        """Begins a cell; gives its request."""
+        return str(self._client.execute(code))
+
+    def finish(self, request: str) -> tuple[str, str]:
+        """Waits for the end of a cell; gives its status (ok, or the error's name) and all its text."""
+        reply = self._reply(request)
+        text = []
+        while True:
+            message = self._client.get_iopub_msg(timeout=LIMIT_SECONDS)
+            if message["parent_header"].get("msg_id") != request:
+                continue
+            content = message["content"]
+            if message["msg_type"] == "status" and content["execution_state"] == "idle":
+                break
+            text.append(content.get("text") or content.get("data", {}).get("text/plain", ""))
+            text.extend(content.get("traceback", ()))
+        status = "ok" if reply["status"] == "ok" else str(reply.get("ename", reply["status"]))
+        return status, "\n".join(filter(None, text))
+
+    def run(self, code: str) -> tuple[str, str]:
+        return self.finish(self.start(code))
+
+    def value(self, expression: str) -> str:
+        status, text = self.run(expression)
+        assert status == "ok", text
+        return text.strip()
+
+    def interrupt(self) -> None:
+        self._manager.interrupt_kernel()
+
+    def close(self) -> None:
+        self._client.stop_channels()
+        self._manager.shutdown_kernel(now=True)
+        self._manager.cleanup_resources()
+
+    def _reply(self, request: str) -> dict[str, Any]:
+        while True:
+            message = self._client.get_shell_msg(timeout=LIMIT_SECONDS)
+            if message["parent_header"].get("msg_id") == request:
+                return dict(message["content"])
+
+
+@pytest.fixture
+def kernels(tmp_path: Path, own_pool: None) -> Iterator[Callable[[], Kernel]]:
+    """Makes kernels; all use the embedded pool of this test."""
+    with contextlib.ExitStack() as running:
+
+        def make() -> Kernel:
+            kernel = Kernel(tmp_path)
+            running.callback(kernel.close)
+            return kernel
+
+        yield make
+
+
+CELL = """%%distribute n in range(10**9)
+beat(n, folder)
+{work}
+n"""
+
+
+@pytest.mark.parametrize("work", [SLEEP, LOOP, C_CODE], ids=["sleep", "loop", "C code"])
+def test_an_interrupted_cell_stops_the_pool(kernels: Callable[[], Kernel], tmp_path: Path, work: str) -> None:
+    folder = tmp_path / "beats"
+    folder.mkdir()
+    kernel = kernels()
+    status, text = kernel.run(f"%load_ext nbdist\nimport time, nbdist\nfolder = {str(folder)!r}\n{HEARTBEAT}")
+    assert status == "ok", text
+    request = kernel.start(CELL.format(work=work))
+    eventually(lambda: beats(folder) > 4)
+    kernel.interrupt()
+    status, text = kernel.finish(request)
+    assert status == "KeyboardInterrupt"
+    assert "nothing of the job runs any more" in text
+    assert "nbdist.last_job.values" in text
+    begun = beats(folder)
+    status, text = kernel.run("%%distribute n in range(4)\nn * n")
+    assert (status, "[0, 1, 4, 9]" in text) == ("ok", True), text
+    assert beats(folder) == begun
+    assert kernel.value("nbdist.last_job.outcome") == "'done'"
+
+
+def test_a_second_interrupt_returns_at_once(kernels: Callable[[], Kernel], tmp_path: Path) -> None:
+    folder = tmp_path / "beats"
+    folder.mkdir()
+    kernel = kernels()
+    kernel.run(f"%load_ext nbdist\nimport time, nbdist\nfolder = {str(folder)!r}\n{HEARTBEAT}")
+    stubborn = "while True:\n    try:\n        time.sleep(1)\n    except BaseException:\n        pass\n"
+    request = kernel.start(CELL.format(work=stubborn.rstrip()))
+    eventually(lambda: beats(folder) >= 1)
+    kernel.interrupt()
+    kernel.interrupt()
+    status, text = kernel.finish(request)
+    assert status == "KeyboardInterrupt", text
+    assert kernel.value("1 + 1") == "2"
+    # what ignores the interrupt is killed after its grace, and the next cell is right
+    status, text = kernel.run("%%distribute n in range(4)\nn * n")
+    assert (status, "[0, 1, 4, 9]" in text) == ("ok", True), text
+
+
+@pytest.mark.slow
+def test_kernels_share_one_pool(kernels: Callable[[], Kernel]) -> None:
+    first, second = kernels(), kernels()
+    cell = "%load_ext nbdist\nimport nbdist\npool = nbdist.connect()\npool.wait(workers=1)"
+    requests = [first.start(cell), second.start(cell)]
+    assert [kernel.finish(request)[0] for kernel, request in zip((first, second), requests, strict=True)] == ["ok"] * 2
+    assert first.value("pool.address") == second.value("pool.address")
+    assert len(re.findall("hub", " ".join(hub_lines()))) >= 1
+    assert len(hub_lines()) == 1
+    third = kernels()
+    assert third.run(cell)[0] == "ok"
+    assert third.value("pool.address") == first.value("pool.address")
+    assert third.value("len(pool.workers)") == "1"
+    for kernel in (first, second, third):
+        status, text = kernel.run("%%distribute n in range(4)\nn * n")
+        assert (status, "[0, 1, 4, 9]" in text) == ("ok", True), text
+
+
+def hub_lines() -> list[str]:
+    """The command lines of the hubs in this test's runtime directory."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            words = process.cmdline()
+            if "hub" in words and any(os.environ["JUPYTER_RUNTIME_DIR"] in word for word in words):
+                found.append(" ".join(words))
+    return found
