@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from nbdist.scheduler import attempts
-from nbdist.scheduler.records import AttemptRecord, JobRecord, Phase, Place, ShareState, State
+from nbdist.scheduler.records import AttemptRecord, Event, JobRecord, Phase, Place, ShareState, State
 from nbdist.wire.messages import SliceCut, TrimSlice
 
 
@@ -169,6 +169,9 @@ def sliced(state: State, attempt: AttemptRecord, message: SliceCut, now: float) 
     if message.stop >= attempt.stop:
         attempt.uncuttable = attempt.running
         return
+    given = max(message.stop, attempt.reported)
+    kind = "trimmed off" if attempt.running else "recalled"
+    attempt.job.history.append(Event(now, kind, given, attempt.stop, attempt.worker.name, attempt.slot))
     if message.stop <= attempt.start:
         attempts.end(state, attempt, now)
         return

@@ -95,6 +95,10 @@ def test_idle_slots_recall_what_waits_and_trim_what_runs(hand):
     trims = hand.take(m.TrimSlice, "a")
     assert {trim.attempt for trim in trims} <= {run.attempt for run in runs}
     assert trims[0].give == 1.0
+    recalled = next(run for run in runs if run.attempt == trims[0].attempt)
+    hand.say("a", m.SliceCut(recalled.attempt, recalled.start))
+    story = hand.scheduler.explain("job", recalled.start, hand.now)
+    assert f"recalled [{recalled.start}, {recalled.stop}) a/0" in story
 
 
 def test_a_worker_that_cannot_give_is_not_asked_for_ever(hand):
