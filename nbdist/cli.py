@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ DESCRIPTION = "Run a notebook cell on every computer in the room."
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one sub-command; gives the exit code: 0, 1 for an error that was told, 2 for wrong usage, 130 for Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # Windows' code pages lack the bar and letters of machines' names
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["hub"]:
         return _hub(words[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -106,3 +107,11 @@ def test_the_second_worker_of_one_pool_leaves(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     with embedded.only_one(lock):
         assert cli.main(["worker", "--only-one", str(lock), "--quiet", "--ready-file", str(tmp_path / "never")]) == 0
+
+
+def test_an_output_that_lacks_letters_gets_others_in_their_place() -> None:
+    code = "from nbdist import cli; cli._status = lambda _: print('█ done'); cli.main(['status'])"
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252"}, check=True
+    )
+    assert told.stdout.split() == [b"?", b"done"]

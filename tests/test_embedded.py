@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import pytest
 import nbdist
 from nbdist import embedded
 from nbdist.engines.hub import open_engine
-from nbdist.errors import AddressError, ConnectionFailedError
+from nbdist.errors import AddressError, ConnectionFailedError, JobCancelledError
 
 LIMIT_SECONDS = 20.0
 pytestmark = pytest.mark.real
@@ -186,3 +188,32 @@ def test_a_large_log_is_put_aside(tmp_path: Path) -> None:
     embedded._log(tmp_path, "hub").close()
     assert (tmp_path / "hub.log").stat().st_size == 0
     assert (tmp_path / "hub.log.old").stat().st_size > embedded.MAX_LOG_BYTES
+
+
+def test_a_private_pool_whose_hub_was_killed_ends_its_jobs_and_says_so() -> None:
+    with nbdist.connect(workers=1) as pool:
+        job = pool.map(time.sleep, [60])
+        hub = next(child for child in psutil.Process().children() if "hub" in command(child))
+        hub.kill()
+        with pytest.raises(JobCancelledError, match="private pool has ended"):
+            job.result(LIMIT_SECONDS)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+def test_a_forked_copy_of_a_private_pool_leaves_the_parents_alone() -> None:
+    code = """
+import os, sys
+from nbdist import embedded
+pool = embedded.start_private(1)
+pool.wait()
+child = os.fork()
+if child == 0:
+    pool.close()
+    os._exit(0)
+os.waitpid(child, 0)
+assert pool._folder.exists()
+pool.wait()
+pool.close()
+assert not pool._folder.exists()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=LIMIT_SECONDS)

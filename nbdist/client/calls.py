@@ -348,7 +348,7 @@ class _Captured:
             self._cells = function.__closure__ or ()
 
     def snapshot(self) -> tuple[Any, ...]:
-        """The values of the names. The values themselves, not their ids: those of values that are gone are used again."""
+        """The values of the names; not their ids, for those of values that are gone are used again."""
         values = list(map(self._globals.get, self._names))
         for cell in self._cells:
             try:

@@ -1,4 +1,4 @@
-"""What the items of a job are: numbers, a sequence that the caller keeps, or a stream that is read once."""
+"""What the items of a job are: numbers, a sequence, or a stream that is read once."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class RangeItems:
 
 
 class SequenceItems:
-    """Items of sequences that stay the caller's: one sequence, or several side by side, as tuples."""
+    """Items of sequences that keep their lengths: one sequence, or several side by side, as tuples."""
 
     ranges: Ranges = ()
     is_stream = False
@@ -101,7 +101,7 @@ class SequenceItems:
         return zip(*self.sequences, strict=False) if self.are_zipped else iter(self.sequences[0])
 
     def finished(self, reached: int) -> None:
-        """The sequences are the caller's."""
+        """The sequences are there as a whole."""
 
 
 class StreamItems:
@@ -142,7 +142,7 @@ def items_of(iterables: Sequence[Iterable[Any]], *, star: bool, total: int | Non
     if not star and isinstance(single, range) and max(abs(single.start), abs(single.stop)) < MAX_NUMBER:
         return RangeItems([single])
     if all(map(_is_sequence, iterables)):
-        return SequenceItems(iterables, star=star)  # type: ignore[arg-type]
+        return SequenceItems([_as_it_is(one) for one in iterables], star=star)
     if total is None and all(hasattr(iterable, "__len__") for iterable in iterables):
         total = min(len(iterable) for iterable in iterables)  # type: ignore[arg-type]
     return StreamItems(iterables, star=star, total=total)
@@ -160,3 +160,9 @@ def _is_sequence(iterable: Any) -> bool:
     if isinstance(iterable, (list, tuple, str, bytes, bytearray, range)):
         return True
     return type(iterable).__module__ == "numpy" and hasattr(iterable, "shape")
+
+
+def _as_it_is(sequence: Any) -> Sequence[Any]:
+    """The sequence, or a copy if it can grow and shrink: it is read while the job runs. Arrays, which may be files, are
+    not copied."""
+    return sequence.copy() if isinstance(sequence, (list, bytearray)) else sequence

@@ -7,87 +7,24 @@ import threading
 import time
 import warnings
 import weakref
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from nbdist.client.failures import ItemFailure
+from nbdist.client.inbox import Inbox
 from nbdist.client.items import Items
 from nbdist.client.options import Reduction
 from nbdist.client.progress import Progress
 from nbdist.client.state import JobState, OutputText, StoppedBy
 from nbdist.client.values import Values
-from nbdist.engines.base import Buffer, JobSpec, Run
+from nbdist.engines.base import JobSpec
 from nbdist.errors import JobCancelledError, JobError, JobRefusedError, NbdistError
-from nbdist.wire.messages import JobFinished, Message, Outcome, Result
+from nbdist.wire.messages import Outcome
 
 WAIT_SLICE_SECONDS = 0.25
 """A wait is cut into these, so that an interrupt gets through on every operating system."""
 INTERRUPT_SECONDS = 3.0
 """After an interrupt the pool has so long to confirm that nothing of the job runs any more."""
-
-
-class Inbox:
-    """Where an engine's thread leaves a job's events; and what is left of a job that nobody holds any more.
-
-    The engine is told to forget a job once it has ended, its results are in or not wanted, and its pool has released
-    it: until then what was sent along with it (captured arrays) is kept for the next job.
-    """
-
-    def __init__(self) -> None:
-        self.events: deque[tuple[Message, Buffer]] = deque()
-        self.run: Run | None = None
-        self.input_error: BaseException | None = None
-        self._is_abandoned = self._is_over = self._is_released = self._is_forgotten = False
-
-    def deliver(self, message: Message, payload: Buffer) -> None:
-        """Takes an event, on the engine's thread."""
-        self.events.append((message, payload))
-        if self._is_abandoned:
-            self.drain()
-
-    def fail_input(self, error: BaseException) -> None:
-        """The iterable has raised, or an item cannot be packed: that is how the job ends. On any thread."""
-        self.input_error = error
-
-    def abandon(self) -> None:
-        """The job is no longer held: it runs to its end, and its results go. Called by the garbage collector, at any
-        moment and on any thread, so it calls nothing itself."""
-        self._is_abandoned = True
-        _abandoned.append(self)
-
-    def release(self) -> None:
-        """The pool has no use for the job any more."""
-        self._is_released = True
-        self._settle()
-
-    def over(self) -> None:
-        """The job has ended and its results are in."""
-        self._is_over = True
-        self._settle()
-
-    def drain(self) -> None:
-        """Drops the events of an abandoned job."""
-        while self.events and self.run is not None:
-            message, _ = self.events.popleft()
-            if isinstance(message, Result):
-                self.run.consumed(message.seq)
-            elif isinstance(message, JobFinished):
-                self.over()
-
-    def _settle(self) -> None:
-        if self._is_over and self._is_released and not self._is_forgotten and self.run is not None:
-            self._is_forgotten = True
-            self.run.forget()
-
-
-_abandoned: deque[Inbox] = deque()
-
-
-def sweep() -> None:
-    """Drops the results of jobs that nobody holds any more."""
-    while _abandoned:
-        _abandoned.popleft().drain()
 
 
 class Job:
@@ -126,6 +63,7 @@ class Job:
         )
         self._applying = threading.Lock()
         self._output_taken = 0
+        self._is_given_up = False
         self._warned: set[str] = set()
         self.inbox = Inbox()
         weakref.finalize(self, self.inbox.abandon).atexit = False
@@ -288,10 +226,12 @@ class Job:
     def _pump(self) -> JobState:
         """Applies the events that are here. An event goes only when it is done, so that an interrupt loses none."""
         state, inbox = self._state, self.inbox
-        if not inbox.events:
+        if not inbox.has_news:
             return state
         with self._applying:
             before = state.seq
+            for report in inbox.take_reports():
+                state.apply(*report)
             while inbox.events:
                 state.apply(*inbox.events[0])
                 inbox.events.popleft()
@@ -300,7 +240,10 @@ class Job:
             if state.progress.now.total is not None:
                 self.total = state.progress.now.total
             if state.is_complete:
-                self.inbox.over()
+                inbox.over()
+            elif state.error is not None and state.finish is None and not self._is_given_up:
+                self._is_given_up = True
+                self.cancel(f"its results cannot be used: {type(state.error).__name__}")
         return state
 
     def _wait_until(self, condition: Callable[[JobState], bool], timeout: float | None) -> bool:

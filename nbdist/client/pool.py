@@ -19,8 +19,9 @@ from nbdist.client import tables
 from nbdist.client.analysis.modules import required
 from nbdist.client.calls import Calls
 from nbdist.client.feed import feed
+from nbdist.client.inbox import Inbox, sweep
 from nbdist.client.items import Items, NoItems, RangeItems, SequenceItems, items_of
-from nbdist.client.job import Inbox, Job, sweep
+from nbdist.client.job import Job
 from nbdist.client.large import with_large_items
 from nbdist.client.options import Reduction, make_options
 from nbdist.client.tasks import Stage, check_callable, name_of_function, packer

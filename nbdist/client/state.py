@@ -13,7 +13,7 @@ from nbdist.client.items import Items
 from nbdist.client.options import Reduction
 from nbdist.client.progress import ProgressTracker
 from nbdist.engines.base import Buffer
-from nbdist.errors import PackingError
+from nbdist.errors import JobCancelledError, PackingError
 from nbdist.packing import UnpackedRun, unpack_part
 from nbdist.wire.messages import JobFinished, JobOptions, JobProgress, Message, Notice, Output, Result, Stream
 
@@ -164,6 +164,9 @@ class JobState:
         except Exception as error:  # noqa: BLE001 - the user's reduce function may raise anything
             self.error = self.error or error
             return
+        except BaseException:  # an interrupt: whether the values are in by now, and whole, nobody knows
+            self.error = self.error or JobCancelledError("putting the results together was interrupted")
+            raise
         if taken:
             self.failures += failures
             self._done += stop - start

@@ -121,6 +121,8 @@ class InlineRun:
         self._runs = self._execute(0) if self._closed else iter(())
         self._seq = self._done = self._failed = 0
         self._outcome: Outcome | None = None
+        self._is_running = False
+        self._cancelled: str | None = None
 
     def wait(self, timeout: float | None) -> None:
         """Runs the next items, until there is an event or `timeout` seconds are over."""
@@ -152,8 +154,10 @@ class InlineRun:
             self._finish("done")
 
     def cancel(self, reason: str) -> None:
-        """Ends the job. The item that runs now, if any, runs to its end, and what the part has done is dropped."""
-        if self._outcome is None:
+        """Ends the job. An item that runs now (it has cancelled its own job, or another thread has) runs to its end."""
+        if self._outcome is None and self._is_running:
+            self._cancelled = reason
+        elif self._outcome is None:
             self._finish("cancelled", reason)
 
     def forget(self) -> None:
@@ -197,8 +201,9 @@ class InlineRun:
         runs: list[PackedRun] = []
         until = time.monotonic() + PART_SECONDS
         ended: Outcome | None = None
+        self._is_running = True
         try:
-            while ended is None and self._outcome is None and time.monotonic() < until and sum(run.size for run in runs) < PART_BYTES:
+            while not self._is_full(runs, until) and ended is None and self._cancelled is None:
                 run = next(self._runs, None)
                 if run is None:
                     ended = "done" if self._closed else None
@@ -219,12 +224,17 @@ class InlineRun:
             self._send(runs)
             self._runs = self._execute(self._done)  # goes on there if somebody waits again
             raise
-        if self._outcome is not None:
-            return  # cancelled by an item, or on another thread
+        finally:
+            self._is_running = False
         self._send(runs)
         self._report()
         if ended is not None:
             self._finish(ended)
+        elif self._cancelled is not None:
+            self._finish("cancelled", self._cancelled)
+
+    def _is_full(self, runs: Sequence[PackedRun], until: float) -> bool:
+        return time.monotonic() >= until or sum(run.size for run in runs) >= PART_BYTES
 
     def _again(self, packed: PackedRun) -> list[PackedRun]:
         """The run, or what came of its failed item when it was tried again."""

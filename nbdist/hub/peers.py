@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Protocol
 
 from nbdist.errors import ProtocolError
@@ -61,9 +62,8 @@ class Peers:
         self._peers: dict[str, Peer] = {}
         self._names: dict[str, str] = {}
         """Peer id of a worker -> the name that it has in this pool, also while it is away."""
-        self._taken: set[str] = set()
-        self._numbers: dict[str, int] = {}
-        """Wished name -> the last number that was put behind it."""
+        self._owners: dict[str, str] = {}
+        """Name -> the worker that has it."""
         self._max_peers = max_peers
 
     def __len__(self) -> int:
@@ -111,17 +111,19 @@ class Peers:
         known = self._names.pop(hello.peer, None)
         name = known or self._free_name(hello.name or hello.machine.hostname)
         self._names[hello.peer] = name
+        self._owners[name] = hello.peer
         if len(self._names) > MAX_NAMES:
-            self._taken.discard(self._names.pop(next(id for id in self._names if id not in self._peers)))
+            del self._owners[self._names.pop(next(id for id in self._names if id not in self._peers))]
         return name
 
     def _free_name(self, wish: str) -> str:
         wish = "".join(c if c.isprintable() else "?" for c in wish)[:MAX_NAME_CHARACTERS].strip() or "worker"
-        name = wish
-        while name in self._taken:
-            self._numbers[wish] = number = self._numbers.get(wish, 1) + 1
-            name = f"{wish}-{number}"
-        self._taken.add(name)
+        for number in count(1):
+            name = wish if number == 1 else f"{wish}-{number}"
+            owner = self._owners.get(name)
+            if owner not in self._peers:  # nobody's, or of a worker that is away: it gets another one if it comes back
+                self._names.pop(owner or "", None)
+                break
         return name
 
 

@@ -36,12 +36,12 @@ def serve(control: socket.socket) -> None:
             woken.recv(4096)
             _report_ends(control)
         if control in ready:
-            request, descriptors, _, _ = socket.recv_fds(control, REQUEST_BYTES, 1)
-            if not request:
-                return
             try:
+                request, descriptors, _, _ = socket.recv_fds(control, REQUEST_BYTES, 1)
+                if not request:
+                    return
                 _fork(control, SlotSetup(**json.loads(request)), descriptors[0], (woken, wakes))
-            except BrokenPipeError:
+            except ConnectionError:
                 return  # the agent has ended meanwhile
 
 

@@ -25,10 +25,12 @@ from nbdist.wire.address import Address
 
 LIMIT_SECONDS = 20.0
 """For anything that is waited for."""
+END_SECONDS = 1.0
+"""After being told once to end."""
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE_PREFIX = "nbd"
 OWN_MACHINE = 'echo "$1" >/proc/sys/kernel/hostname && mount -t tmpfs tmpfs /dev/shm && shift && exec "$@"'
-"""What a namespace does not separate: the host's name, and the shared memory in which a hub on this machine is proved."""
+"""What a namespace does not separate: the host's name, and the shared memory that proves two ends to be on one host."""
 
 
 class Running:
@@ -104,9 +106,10 @@ class Running:
         if self.popen.poll() is None:
             with contextlib.suppress(psutil.Error):
                 psutil.Process(self.pid).resume()
-            self.popen.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.popen.wait(5)
+            for _ in range(2):  # a worker that is told twice leaves at once
+                self.popen.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.popen.wait(END_SECONDS)
         for process in family:
             with contextlib.suppress(psutil.Error):
                 process.kill()
@@ -308,9 +311,9 @@ def ip(*words: str) -> None:
 
 def _why_no_lan() -> str:
     """Why this machine cannot play several; empty if it can."""
-    missing = [name for name in ("ip", "unshare", "curl") if shutil.which(name) is None]
+    missing = [name for name in ("ip", "unshare", "curl", "openssl") if shutil.which(name) is None]
     if missing:
-        return f"{', '.join(missing)} not installed (Debian: iproute2, util-linux, curl)"
+        return f"{', '.join(missing)} not installed (Debian: iproute2, util-linux, curl, openssl)"
     if sys.platform != "linux" or os.geteuid() != 0:
         return "network namespaces need Linux and root"
     return ""

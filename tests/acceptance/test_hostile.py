@@ -15,15 +15,18 @@ import struct
 import sys
 import threading
 import zipfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application, RequestHandler
+from tornado.websocket import WebSocketHandler
 from websockets.asyncio.client import connect as dial
-from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 import nbdist
@@ -314,10 +317,18 @@ def waits(job: nbdist.Job, seconds: float) -> bool:
 
 
 class FakeHub:
-    """A websocket server on a thread that answers as it is told."""
+    """A server on a thread that takes every credential, and answers a hello with bytes of the test's choice."""
 
-    def __init__(self, answer: Callable[[ServerConnection], Awaitable[None]]) -> None:
-        self._answer = answer
+    def __init__(self, data: bytes | str) -> None:
+        class Socket(WebSocketHandler):
+            def on_message(self, message: str | bytes) -> None:
+                self.write_message(data, binary=isinstance(data, bytes))
+
+        class Join(RequestHandler):
+            def post(self) -> None:
+                self.set_status(409)
+
+        self._application = Application([("/socket", Socket), ("/join", Join)], log_function=lambda handler: None)
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._serve()), daemon=True)
@@ -330,13 +341,14 @@ class FakeHub:
 
     async def _serve(self) -> None:
         self._over = asyncio.Event()
-        async with serve(self._answer, "127.0.0.1", 0, process_request=self._trade, max_size=None) as server:
-            self.port = next(iter(server.sockets)).getsockname()[1]
-            self._ready.set()
-            await self._over.wait()
-
-    def _trade(self, connection: ServerConnection, request: Any) -> Any:
-        return connection.respond(409, "a credential already") if request.path == "/join" else None
+        sockets = bind_sockets(0, "127.0.0.1")
+        self.port = sockets[0].getsockname()[1]
+        server = HTTPServer(self._application)
+        server.add_sockets(sockets)
+        self._ready.set()
+        await self._over.wait()
+        server.stop()
+        await server.close_all_connections()
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._over.set)
@@ -358,13 +370,7 @@ def fake_hub() -> Iterator[Callable[[bytes | str], FakeHub]]:
     with contextlib.ExitStack() as hubs:
 
         def make(data: bytes | str) -> FakeHub:
-            async def answer(connection: ServerConnection) -> None:
-                with contextlib.suppress(ConnectionClosed):
-                    await connection.recv()
-                    await connection.send(data)
-                    await connection.wait_closed()
-
-            hub = FakeHub(answer)
+            hub = FakeHub(data)
             hubs.callback(hub.close)
             return hub
 
@@ -380,3 +386,17 @@ def test_a_notebook_at_a_hub_that_talks_nonsense(
         nbdist.connect(fake_hub(data).url)
     assert isinstance(caught.value, ConnectionFailedError) or "nbdist==9" in str(caught.value)
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("data", GARBAGE.values(), ids=GARBAGE.keys())
+def test_a_worker_at_a_hub_that_talks_nonsense(
+    fake_hub: Callable[[bytes | str], FakeHub], start: Any, data: bytes | str
+) -> None:
+    worker = start.worker(fake_hub(data).url, "--slots", "1")
+    if len(data) > frames.MAX_FRAME_BYTES:  # it is cut off before it is a message: that may have been an accident
+        worker.line("dialling until it answers")
+    else:
+        assert worker.wait() == 4
+        worker.line("upgrade nbdist|pip install nbdist==9")
+    assert "Traceback" not in worker.text
+    assert len(worker.lines) <= 3, worker.text

@@ -77,3 +77,23 @@ def test_what_travels_by_value_needs_no_module() -> None:
         return value, Local, x
 
     assert required(lambda x: helper(x)) == ()
+
+
+def test_attributes_that_an_object_makes_up_are_not_followed() -> None:
+    made: list[Any] = []
+
+    class Endless:
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            assert len(made) < 100
+            made.append(Endless())
+            return made[-1]
+
+        def __call__(self) -> None: ...
+
+    f = defined("def f(x):\n    return m(x)", m=Endless())["f"]
+    assert list(functions_in(f)) == [f]
+    assert not made
+    g = defined("def g(x):\n    return p(x)", p=functools.partial(f))["g"]
+    assert list(functions_in(g)) == [g, f]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nbdist.client.calls import MAX_OPEN, Calls
+from nbdist.client.calls import MAX_OPEN, Calls, _are_same, _Captured
 from nbdist.engines.base import Block, Deliver, PackedTask
 from nbdist.errors import JobCancelledError, NbdistError, PackingError
 from nbdist.execution.run import Run as FinishedRun
@@ -252,3 +253,45 @@ def test_after_the_end_nothing_is_taken(world: World) -> None:
     world.calls.close()
     with pytest.raises(NbdistError, match="closed"):
         world.submit(square, 1)
+
+
+def test_another_value_at_the_address_of_one_that_is_gone_is_another_one() -> None:
+    box: Any = None
+    captured = _Captured(lambda: box)
+    box = [1.0]
+    before = captured.snapshot()
+    for number in range(100):  # CPython gives the memory of the last one to the next
+        box = None
+        box = [number]
+        assert not _are_same(captured.snapshot(), before)
+        before = captured.snapshot()
+
+
+def test_a_callable_that_cannot_be_hashed(world: World) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Add:
+        values: list[int]
+
+        def __call__(self, x: int) -> int:
+            return sum(self.values) + x
+
+    future = world.submit(Add([1, 2]), 3)
+    world.settle()
+    assert future.result(10) == 6
+
+
+def test_a_callback_may_call_the_same_function_again(world: World) -> None:
+    again: list[Future[Any]] = []
+    first = world.submit(square, 5)
+    failing = world.submit(square, threading.Lock())
+    failing.add_done_callback(lambda _: again.append(world.submit(square, 6)))
+    world.jobs[0].answer()
+    assert first.result(10) == 25
+    flushing = threading.Thread(target=world.settle, daemon=True)
+    flushing.start()
+    with pytest.raises(PackingError):
+        failing.result(10)
+    flushing.join(10)
+    assert not flushing.is_alive()
+    world.settle()
+    assert again[0].result(10) == 36

@@ -190,3 +190,20 @@ def test_large_items_become_captured_values() -> None:
     assert [task.function(index) for index in range(2)] == [0, 600_000]
     assert with_large_items(Task(len), SequenceItems([[b"", bytes(1_000)]], star=False)) is None
     assert size_of({"a": [np.zeros(10)], "b": np.zeros(100_000)}) > 800_000
+
+
+def test_a_list_that_is_changed_afterwards_changes_no_job() -> None:
+    given = list(range(10))
+    items = items_of([given], star=False)
+    del given[1:]
+    assert (items.total, list(items.read()), items.at(9)) == (10, list(range(10)), 9)
+
+
+def test_a_stream_finds_what_it_remembers_without_a_search() -> None:
+    stream = items_of([iter(range(50_000))], star=False)
+    for index in stream.read():
+        assert stream.at(index) == index  # each one a search: minutes
+    stream.finished(49_999)
+    assert stream.at(49_999) == 49_999
+    with pytest.raises(LookupError):
+        stream.at(49_998)

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from nbdist.client.inbox import MAX_WAITING_OUTPUT_BYTES, sweep
 from nbdist.client.items import RangeItems
-from nbdist.client.job import Job, sweep
+from nbdist.client.job import Job
 from nbdist.client.options import Reduction, make_options
 from nbdist.engines.base import Block, JobSpec, PackedTask
-from nbdist.errors import JobRefusedError, NbdistError, PackingError, WorkerCrashedError
+from nbdist.errors import JobCancelledError, JobRefusedError, NbdistError, PackingError, WorkerCrashedError
 from nbdist.execution.run import Run as FinishedRun
 from nbdist.execution.task import Task
 from nbdist.packing import pack_part, pack_run
@@ -237,3 +238,37 @@ def test_a_job_is_forgotten_once_it_is_over_and_released() -> None:
     world.job.result(0)
     world.job.inbox.release()
     assert world.run.forgotten == 1
+
+
+def test_what_waits_for_a_job_that_nobody_looks_at_is_bounded() -> None:
+    world = World()
+    for number in range(1000):
+        world.deliver(JobProgress("j", number * 0.25, 10, 0, 0, 10, 1, 0.0), b"")
+        world.deliver(Output("j", (1, number), 0, "stdout", "m"), bytes(64 * 1024))
+    inbox = world.job.inbox
+    assert sum(len(text) for _, text in inbox.take_reports()) <= MAX_WAITING_OUTPUT_BYTES
+    assert not inbox.events
+
+
+def test_a_fold_that_was_interrupted_is_no_result() -> None:
+    def add(a: int, b: int) -> int:
+        if b == 7:
+            raise KeyboardInterrupt
+        return a + b
+
+    world = World(reduce=add)
+    world.result(0, 5, [1])
+    world.result(5, 10, [7])
+    world.finish()
+    with pytest.raises(KeyboardInterrupt):
+        world.job.result(0)
+    with pytest.raises(JobCancelledError, match="interrupted"):
+        world.job.result(0)
+
+
+def test_a_job_whose_results_cannot_be_used_is_ended() -> None:
+    world = World()
+    world.seq = 1
+    world.deliver(Result("j", 1, 0, 5, "m"), b"garbage")
+    assert world.job.outcome is None
+    assert "PackingError" in world.run.cancelled

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 import nbdist
-from nbdist.errors import AddressError, NbdistError
+from nbdist.errors import AddressError, JobCancelledError, NbdistError
 
 
 @pytest.fixture
@@ -79,3 +79,53 @@ def test_the_variable_names_the_default(monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_last_job_is_known(pool: nbdist.Pool) -> None:
     job = pool.map(abs, range(3))
     assert nbdist.last_job is job
+
+
+def test_a_wait_that_is_interrupted_can_be_taken_up_again(pool: nbdist.Pool) -> None:
+    seen: list[int] = []
+
+    def interrupt_once_at_three(x: int) -> int:
+        seen.append(x)
+        if seen == [0, 1, 2, 3]:
+            raise KeyboardInterrupt
+        return x
+
+    job = pool.map(interrupt_once_at_three, range(10))
+    with pytest.raises(KeyboardInterrupt):
+        job.wait()
+    assert job.result() == list(range(10))
+
+
+def test_an_item_that_cancels_its_job_ends_it_and_keeps_what_is_done(pool: nbdist.Pool) -> None:
+    jobs: list[nbdist.Job] = []
+
+    def cancel_at_three(x: int) -> int:
+        if x == 3:
+            jobs[0].cancel("enough")
+        return x
+
+    jobs.append(pool.map(cancel_at_three, range(1000), task_size=1))
+    with pytest.raises(JobCancelledError, match="enough"):
+        jobs[0].result()
+    assert jobs[0].values[:4] == [0, 1, 2, 3]
+    assert len(jobs[0].values) < 1000
+
+
+def test_jobs_that_several_threads_wait_for_run_one_after_another(pool: nbdist.Pool) -> None:
+    inside: list[int] = []
+    most: list[int] = []
+
+    def note(x: int) -> None:
+        inside.append(x)
+        threading.Event().wait(0.001)  # lets the other thread in, if anything does
+        most.append(len(inside))
+        inside.pop()
+
+    jobs = [pool.map(note, range(20)) for _ in range(2)]
+    threads = [threading.Thread(target=job.wait) for job in (*jobs, *jobs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert [job.outcome for job in jobs] == ["done", "done"]
+    assert max(most) == 1

@@ -32,8 +32,11 @@ def test_names_are_unique_and_kept_while_a_worker_is_away(make_hello: Make) -> N
     second = peers.get("w1")
     assert second is not None
     assert peers.remove(second)
-    assert add(peers, make_hello("worker", "w9", name="laptop"))[0].name == "laptop-4"
-    assert add(peers, make_hello("worker", "w1", name="laptop"))[0].name == "laptop-2"
+    back = add(peers, make_hello("worker", "w1", name="laptop"))[0]
+    assert back.name == "laptop-2"
+    assert peers.remove(back)
+    assert add(peers, make_hello("worker", "w9", name="laptop"))[0].name == "laptop-2"
+    assert add(peers, make_hello("worker", "w1", name="laptop"))[0].name == "laptop-4"
 
 
 @pytest.mark.parametrize(

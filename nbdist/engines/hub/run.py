@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import threading
+import contextlib
+import queue
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -93,14 +94,16 @@ class HubRun:
         """Since the hub was last told."""
         self._arrivals: deque[_Arrival] = deque()
         self._is_broken = self._is_over = False
-        self._event = threading.Event()
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        """Holds an entry if there are events. The main thread waits here, and people interrupt it: a `threading.Event`
+        can lose its lock by that, and then fails in both threads."""
 
     # --- Run --------------------------------------------------------------------------------------------------------
 
     def wait(self, timeout: float | None) -> None:
         """Returns once events were delivered since the last call, or after `timeout` seconds."""
-        self._event.wait(timeout)
-        self._event.clear()
+        with contextlib.suppress(queue.Empty):
+            self._bell.get(timeout=timeout)
 
     def consumed(self, seq: int) -> None:
         """The caller has dealt with all results up to number `seq`: credit for more."""
@@ -245,4 +248,5 @@ class HubRun:
 
     def _deliver(self, message: Message, payload: Buffer) -> None:
         self._deliver_event(message, payload)
-        self._event.set()
+        if self._bell.empty():
+            self._bell.put(None)

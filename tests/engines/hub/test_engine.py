@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from nbdist.engines.base import Block, JobSpec, PackedBlob, PackedTask
 from nbdist.engines.hub.engine import HubEngine
 from nbdist.engines.hub.run import RESULTS_WINDOW_BYTES
 from nbdist.errors import AccessError, ConnectionFailedError, NbdistError, VersionError
+from nbdist.wire import frames
 from nbdist.wire.blobs import blob_name
 from nbdist.wire.blocks import ITEMS_WINDOW_BYTES
 from nbdist.wire.messages import (
@@ -197,6 +199,48 @@ class TestBreak:
             hub.send(result(seq))
         assert events.next(Result)[0].seq == 4
 
+    def test_what_is_sent_while_much_is_told_again_is_not_lost(
+        self, hub: Any, engine: HubEngine, events: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        many = [Block(1, bytes(500_000)) for _ in range(16)]
+        engine.submit(spec(blocks=iter(many)), events)
+        hub.expect(SubmitJob)
+        for _ in many:
+            hub.expect(AddItems)
+        hub.expect(CloseItems)
+        opened = engine.opened
+
+        def opened_and_asked(welcome: Any) -> Any:
+            told = list(opened(welcome))
+            # comes to the loop once that has begun to send: the frames are more than the connection takes at once
+            engine._connection.call_soon(lambda: engine.send(frames.encode(CancelJob("j9", "meanwhile"))))
+            return told
+
+        monkeypatch.setattr(engine, "opened", opened_and_asked)
+        hub.drop()
+        hub.expect(SubmitJob)
+        for _ in many:
+            hub.expect(AddItems)
+        hub.expect(CloseItems)
+        assert hub.expect(CancelJob)[0].job == "j9"
+
+    def test_results_that_a_new_hub_does_not_have_are_not_waited_for(
+        self, hub: Any, engine: HubEngine, events: Any
+    ) -> None:
+        run = engine.submit(spec(), events)
+        hub.expect(SubmitJob)
+        hub.send(NeedBlobs("j1", ()))
+        hub.send(result(1))
+        hub.send(JobFinished("j1", "done", 5, 10, ""))
+        events.next(Result)
+        assert events.next(JobFinished)[0].last_seq == 5
+        run.consumed(1)
+        hub.drop()
+        attached, _ = hub.expect(AttachJob)
+        hub.send(JobFinished("j1", "cancelled", attached.seq, None, "the hub does not know this job"))
+        finished, _ = events.next(JobFinished)
+        assert (finished.outcome, finished.last_seq) == ("cancelled", 1)
+
     def test_the_same_peer_comes_back(self, hub: Any, engine: HubEngine) -> None:
         hub.drop()
         hub.welcomed.get(timeout=LIMIT_SECONDS)
@@ -260,6 +304,16 @@ class TestItems:
         hub.expect(AttachJob)
         assert hub.expect(AddItems) == (AddItems("j1", 1, 1), b"b")
 
+    def test_an_iterable_that_exits_cancels_too(self, hub: Any, engine: HubEngine, events: Any) -> None:
+        def blocks() -> Iterator[Block]:
+            yield Block(1, b"one")
+            raise SystemExit("enough")
+
+        engine.submit(spec(blocks=blocks()), events)
+        hub.expect(SubmitJob)
+        hub.expect(AddItems)
+        assert "enough" in hub.expect(CancelJob)[0].reason
+
     def test_an_iterable_that_raises_cancels_with_the_reason(self, hub: Any, engine: HubEngine, events: Any) -> None:
         def broken() -> Iterator[Block]:
             yield Block(1, b"a")
@@ -320,6 +374,10 @@ class TestBlobs:
         local_hub.send(result(1, blob=BlobRef("0" * 64, 5)))
         assert "gone" in events.next(Notice)[0].text
         assert "gone" in local_hub.expect(CancelJob)[0].reason
+        local_hub.send(result(2))
+        local_hub.send(JobFinished("j1", "cancelled", 2, 10, "gone"))
+        while (last := events.next(JobFinished)[0].last_seq) > 0:  # first as the hub says it, then as it is here
+            assert last == 2
 
 
 class TestEnd:
@@ -364,6 +422,24 @@ class TestEnd:
         events.next(Result)
         finished, _ = events.next(JobFinished)
         assert (finished.outcome, finished.last_seq) == ("cancelled", 1)
+
+    def test_clear_leaves_later_jobs_alone(self, hub: Any, engine: HubEngine, events: Any) -> None:
+        engine.submit(spec(), lambda message, payload: None)
+        hub.expect(SubmitJob)
+        with ThreadPoolExecutor(1) as threads:
+            cleared = threads.submit(engine.clear)
+            request = hub.expect(ClearPool)[0].request
+            has_cleared, goes_on = threading.Event(), threading.Event()
+            engine._connection.call_soon(lambda: (has_cleared.set(), goes_on.wait(LIMIT_SECONDS)))
+            assert has_cleared.wait(LIMIT_SECONDS)
+            engine._requests.answered(Answer(request), b"")
+            cleared.result(LIMIT_SECONDS)
+            run = engine.submit(replace(spec(), job="j2"), events)
+            goes_on.set()
+        hub.expect(SubmitJob)
+        hub.send(Result("j2", 1, 0, 1, "w"))
+        events.next(Result)
+        assert list(engine._runs.values()) == [run]
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
     def test_a_forked_copy_refuses_and_leaves_the_parents_connection_alone(
