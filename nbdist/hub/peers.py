@@ -76,10 +76,6 @@ class Peers:
         """The peer with this id, if it is connected."""
         return self._peers.get(id)
 
-    def of_role(self, role: Role) -> list[Peer]:
-        """The connected peers of one role."""
-        return [peer for peer in self._peers.values() if peer.role == role]
-
     def add(self, hello: Hello, grant: Grant, link: Link) -> tuple[Peer, Peer | None]:
         """Lets a peer in; gives it and the one that it replaces. Raises ProtocolError, RefusalError."""
         before = self._check(hello, grant)

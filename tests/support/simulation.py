@@ -90,7 +90,6 @@ class Running:
     """Items below are finished; `since` is when item `at` began."""
     sent: int
     stop: int
-    cancelled: bool = False
 
 
 class World:
