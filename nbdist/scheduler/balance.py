@@ -34,20 +34,25 @@ def balance(state: State, now: float) -> None:
 
 def _look_again(state: State, job: JobRecord, now: float) -> None:
     """The last items are left to faster slots for a while, although this job has idle ones: not for ever."""
-    if job.remaining < 2 * job.ready_slots and any(_speed(job, place[0]) is not None for place in state.idle):
+    if job.remaining < 2 * job.ready_slots and any(_is_ready(job, place) for place in state.idle):
         state.wake("balance", now + state.policy.balance_retry_seconds)
 
 
 def _helpers(state: State, job: JobRecord) -> list[Place]:
     """Idle slots that are ready for the job, the fastest first."""
-    ready = [place for place in state.idle if _speed(job, place[0]) is not None]
-    return sorted(ready, key=lambda place: _speed(job, place[0]) or 0.0, reverse=True)
+    ready = [place for place in state.idle if _is_ready(job, place)]
+    return sorted(ready, key=lambda place: _speed(job, place), reverse=True)
 
 
-def _speed(job: JobRecord, worker: str) -> float | None:
-    """Items per second of a ready slot, 0 if unknown; None: the worker is not ready for the job."""
-    share = job.shares.get(worker)
-    return share.speed if share is not None and share.state is ShareState.READY else None
+def _is_ready(job: JobRecord, place: Place) -> bool:
+    share = job.shares.get(place[0])
+    return share is not None and share.state is ShareState.READY
+
+
+def _speed(job: JobRecord, place: Place) -> float:
+    """Items per second of a slot; 0: unknown, or its worker is gone."""
+    share = job.shares.get(place[0])
+    return 0.0 if share is None else share.slot_speed(place[1])
 
 
 def _balance_job(state: State, job: JobRecord, helpers: list[Place], now: float) -> None:
@@ -73,8 +78,8 @@ def _take_over(
     chosen = loads[:free]
     each = free / max(1, len(chosen))
     for load, place in zip(chosen, helpers, strict=False):
-        own = _speed(job, load.worker) or 1.0
-        other = (_speed(job, place[0]) or own) * each
+        own = _speed(job, load.place) or 1.0
+        other = (_speed(job, place) or own) * each
         move = load.seconds * other / (own + other)
         if load.waiting is not None:
             _ask(state, load.waiting, 1.0)
@@ -87,7 +92,7 @@ def _take_over(
 class _Load(NamedTuple):
     """What a slot still has to do for a job."""
 
-    worker: str
+    place: Place
     seconds: float
     running: AttemptRecord | None
     """None: a slice of another job runs there."""
@@ -124,7 +129,7 @@ def _load(
     cuttable = cuttable and not job.spec.options.task_size
     if not cuttable and (waiting is None or busy + waiting_seconds <= trim_seconds):
         return None
-    return _Load(running.worker.id, busy + waiting_seconds, own, busy, cuttable, waiting, waiting_seconds)
+    return _Load(running.place, busy + waiting_seconds, own, busy, cuttable, waiting, waiting_seconds)
 
 
 def _ask(state: State, attempt: AttemptRecord, give: float) -> None:
@@ -141,16 +146,16 @@ def _copy(state: State, job: JobRecord, live: list[AttemptRecord], helpers: list
         for a in live
         if a.running and not a.copied and not a.copy and not a.cut_asked and (a.left == 1 or a.uncuttable)
     ]
-    stuck.sort(key=lambda attempt: _speed(job, attempt.worker.id) or 0.0)
+    stuck.sort(key=lambda attempt: _speed(job, attempt.place))
     for attempt in stuck:
         if not free:
             return
-        own = _speed(job, attempt.worker.id) or 0.0
-        silent = now - attempt.worker.heard_at
-        faster = (_speed(job, free[0][0]) or 0.0) >= policy.copy_speedup * own > 0
-        if free[0][0] == attempt.worker.id or now - attempt.reported_at < policy.copy_seconds:
+        if now - attempt.reported_at < policy.copy_seconds:
             continue
-        if faster or silent >= policy.suspect_seconds:
+        elsewhere = free[0][0] != attempt.worker.id
+        faster = _speed(job, free[0]) >= policy.copy_speedup * _speed(job, attempt.place) > 0
+        silent = now - attempt.worker.heard_at
+        if faster or (elsewhere and silent >= policy.suspect_seconds):
             _begin_copy(state, attempt, free.pop(0), now)
 
 

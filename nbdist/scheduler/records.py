@@ -212,6 +212,35 @@ class ShareState(Enum):
 
 
 @dataclass(slots=True, eq=False)
+class Pace:
+    """Measured work: how many items took how long."""
+
+    items: float = 0.0
+    seconds: float = 0.0
+    cold: bool = True
+    """Nothing, or only the first part, is known, which pays for imports and caches."""
+
+    @property
+    def speed(self) -> float:
+        """Items per second."""
+        return self.items / self.seconds
+
+    def add(self, items: int, seconds: float, half_life_seconds: float) -> None:
+        """Takes a measurement into account; the first one is replaced by the second.
+
+        Older ones count half after `half_life_seconds` of measured work.
+        """
+        seconds = max(seconds, items * 1e-8)
+        if self.cold:
+            self.cold = self.items == 0
+            self.items, self.seconds = float(items), seconds
+        else:
+            keep = 0.5 ** (seconds / half_life_seconds)
+            self.items = self.items * keep + items
+            self.seconds = self.seconds * keep + seconds
+
+
+@dataclass(slots=True, eq=False)
 class Share:
     """One worker's part in one job."""
 
@@ -219,14 +248,18 @@ class Share:
     state: ShareState = ShareState.PREPARING
     reason: str = ""
     todo: str = ""
-    items: float = 0.0
-    seconds: float = 0.0
-    """Decayed sums of what its slots reported: items / seconds is one slot's speed."""
-    cold: bool = True
-    """Nothing, or only the first part, is known, which pays for imports and caches."""
+    pace: Pace = field(default_factory=lambda: Pace())
+    """Of all its slots, lately."""
+    slots: dict[int, Pace] = field(default_factory=dict)
+    """Of each slot, in the whole job: cores of one machine differ, and what else runs on them."""
     done: int = 0
     speed: float = 0.0
     """Items per second of one slot; 0: unknown."""
+
+    def slot_speed(self, slot: int) -> float:
+        """Items per second of this slot, as far as they are known apart."""
+        pace = self.slots.get(slot)
+        return self.speed if pace is None or pace.cold else pace.speed
 
 
 @dataclass(slots=True, eq=False)
@@ -289,6 +322,11 @@ class AttemptRecord:
     copied: bool = False
 
     @property
+    def place(self) -> Place:
+        """The slot."""
+        return self.worker.id, self.slot
+
+    @property
     def left(self) -> int:
         """Items that it has not reported."""
         return self.stop - self.reported
@@ -299,11 +337,12 @@ class AttemptRecord:
         The present item is left out once it takes unusually long: nobody knows how much longer.
         """
         share = self.job.shares.get(self.worker.id)
-        if share is None or not share.speed:
+        speed = 0.0 if share is None else share.slot_speed(self.slot)
+        if not speed:
             return 0.0
         since = now - self.reported_at if self.running else 0.0
-        left = self.left / share.speed - since
-        return left if left > 0 else (self.left - 1) / share.speed
+        left = self.left / speed - since
+        return left if left > 0 else (self.left - 1) / speed
 
 
 class State:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 
 from nbdist.scheduler.fit import unfit
-from nbdist.scheduler.records import Event, JobRecord, Phase, Share, ShareState, State, WorkerRecord
+from nbdist.scheduler.records import Event, JobRecord, Pace, Phase, Share, ShareState, State, WorkerRecord
 from nbdist.wire.messages import JobReady, PrepareJob
 
 
@@ -100,20 +101,11 @@ def _recount(job: JobRecord) -> None:
                 job.fastest, job.fastest_worker = share.speed, worker_id
 
 
-def measure(job: JobRecord, share: Share, items: int, seconds: float, half_life_seconds: float) -> None:
-    """Takes a measurement of a worker's speed into account; the first one is replaced by the second.
-
-    The first pays for imports, caches and connections of the user's code.
-    """
-    seconds = max(seconds, items * 1e-8)
-    if share.cold:
-        share.cold = share.items == 0
-        share.items, share.seconds = float(items), seconds
-    else:
-        keep = 0.5 ** (seconds / half_life_seconds)
-        share.items = share.items * keep + items
-        share.seconds = share.seconds * keep + seconds
-    old, share.speed = share.speed, share.items / share.seconds
+def measure(job: JobRecord, share: Share, slot: int, items: int, seconds: float, half_life_seconds: float) -> None:
+    """Takes a measurement of a slot into account, for its speed and for its worker's."""
+    share.slots.setdefault(slot, Pace()).add(items, seconds, inf)
+    share.pace.add(items, seconds, half_life_seconds)
+    old, share.speed = share.speed, share.pace.speed
     if share.state is not ShareState.READY:
         return
     slots = len(share.worker.slots)

@@ -22,14 +22,17 @@ SENT_SIGNALS = os.name == "posix"
 """An interrupt reaches a slot as a signal. Where it does not, the slot looks for it at every tick."""
 
 _PR_SET_PDEATHSIG = 1
+_FREED_AND_KEPT_BYTES = 16 * 1024**2
 _SHARED_MEMORY = "/dev/shm"
 _SHARED_MEMORY_MIN_FREE_BYTES = 1024**3
 
 
 def settle_in(parent: int, niceness: int) -> None:
-    """What a slot's process does first: dies with its parent, and gives way to what people do on the machine.
+    """What a slot's process does first: dies with its parent, gives way to people's work, and keeps freed memory.
 
-    Where the system does not see to the first, the slot looks for its parent at every tick (`is_orphaned`).
+    The last: glibc returns and fetches every block over 128 KiB until it has seen a larger one freed (pi in pieces of
+    128 KiB took 5 % longer); it never touches the pages of the block that it is shown here.
+    Where the system does not see to the death, the slot looks for its parent at every tick (`is_orphaned`).
     """
     if sys.platform == "linux":
         import ctypes
@@ -39,6 +42,7 @@ def settle_in(parent: int, niceness: int) -> None:
             os._exit(0)
     if niceness and os.name == "posix":
         os.nice(niceness)
+    bytes(_FREED_AND_KEPT_BYTES)
 
 
 def is_orphaned(parent: int) -> bool:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from typing import TypeAlias
 
 import pytest
 from simulation import Costs, SimJob, World
 
+Speed: TypeAlias = float | tuple[float, ...]
 
-def makespan_over_ideal(seed: int, speeds: list[tuple[int, float]], costs: list[float], **options: object) -> float:
-    """Runs one job on machines of (slots, speed) and gives makespan / ideal."""
+
+def makespan_over_ideal(seed: int, speeds: list[tuple[int, Speed]], costs: list[float], **options: object) -> float:
+    """Runs one job on machines of (slots, speed, or that of each slot) and gives makespan / ideal."""
     world = World(seed)
     world.add_notebook()
     for number, (slots, speed) in enumerate(speeds):
@@ -21,7 +24,11 @@ def makespan_over_ideal(seed: int, speeds: list[tuple[int, float]], costs: list[
     world.run(lambda: job.finished is not None)
     world.check_job(job)
     assert not world.disconnected
-    return (job.finished_at - started) / (sum(costs) / sum(slots * speed for slots, speed in speeds))
+    return (job.finished_at - started) / (sum(costs) / total_speed(speeds))
+
+
+def total_speed(speeds: list[tuple[int, Speed]]) -> float:
+    return sum(slots * speed if isinstance(speed, float) else sum(speed) for slots, speed in speeds)
 
 
 def even(seed: int, items: int, cost: float) -> list[float]:
@@ -43,6 +50,7 @@ MACHINES = {
     "two alike": [(4, 1.0), (4, 1.0)],
     "eightfold": [(4, 8.0), (4, 1.0), (2, 4.0), (8, 2.0)],
     "one slow": [(1, 1.0), (1, 1.0), (1, 1.0), (1, 0.125)],
+    "one slow slot": [(4, (1.0, 1.0, 1.0, 0.125))],
 }
 
 
@@ -51,16 +59,18 @@ MACHINES = {
 @pytest.mark.parametrize("seed", range(3))
 def test_divisible_work_ends_within_five_percent_of_ideal(machines: str, shape: object, seed: int) -> None:
     speeds = MACHINES[machines]
-    total_speed = sum(slots * speed for slots, speed in speeds)
-    costs = shape(seed, 4000, 0.01 * total_speed / 4)  # type: ignore[operator]
+    costs = shape(seed, 4000, 0.01 * total_speed(speeds) / 4)  # type: ignore[operator]
     assert makespan_over_ideal(seed, speeds, costs) <= 1.05
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_one_slot_eight_times_slower_with_items_from_a_millisecond_to_a_second(seed: int) -> None:
+@pytest.mark.parametrize("speeds", [[(1, 1.0), (1, 0.125)], [(2, (1.0, 0.125))]], ids=["two machines", "one machine"])
+@pytest.mark.parametrize("seed", range(12))
+def test_one_slot_eight_times_slower_with_items_from_a_millisecond_to_a_second(
+    seed: int, speeds: list[tuple[int, Speed]]
+) -> None:
     rng = random.Random(seed)
     costs = [10 ** rng.uniform(-3, 0) for _ in range(200)]
-    assert makespan_over_ideal(seed, [(1, 1.0), (1, 0.125)], costs) <= 1.05
+    assert makespan_over_ideal(seed, speeds, costs) <= 1.05
 
 
 def test_a_frozen_machine_costs_its_silence_and_no_healthy_worker_is_lost() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import random
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, count
 
@@ -90,6 +90,7 @@ class Running:
     """Items below are finished; `since` is when item `at` began."""
     sent: int
     stop: int
+    speed: float
 
 
 class World:
@@ -290,7 +291,8 @@ class World:
         assert start == job.total
         self.at(when + 0.01, lambda: self.to_hub(notebook, m.CloseItems(job.id, job.total)))
 
-    def add_worker(self, name: str, slots: int, speed: float) -> SimWorker:
+    def add_worker(self, name: str, slots: int, speed: float | Sequence[float]) -> SimWorker:
+        """`speed`: of all its slots, or of each."""
         worker = SimWorker(self, name, slots, speed)
         self.workers[name] = worker
         worker.connect()
@@ -313,10 +315,10 @@ def machine(python: str = "3.11.7") -> m.Machine:
 class SimWorker:
     """A worker: its supervisor and its slots."""
 
-    def __init__(self, world: World, name: str, slots: int, speed: float) -> None:
+    def __init__(self, world: World, name: str, slots: int, speed: float | Sequence[float]) -> None:
         self.world = world
         self.name = name
-        self.speed = speed
+        self.speeds = [float(speed)] * slots if isinstance(speed, (int, float)) else list(speed)
         self.running: list[Running | None] = [None] * slots
         self.waiting: list[m.RunSlice | None] = [None] * slots
         self.prepared: set[str] = set()
@@ -523,7 +525,9 @@ class SimWorker:
     # --- running ---
 
     def _start(self, slot: int, message: m.RunSlice) -> None:
-        self.running[slot] = Running(message, self.world.now, message.start, message.start, message.stop)
+        self.running[slot] = Running(
+            message, self.world.now, message.start, message.start, message.stop, self.speeds[slot]
+        )
         self._plan_slot(slot)
 
     def _next(self, slot: int) -> None:
@@ -541,14 +545,14 @@ class SimWorker:
     def reached(self, run: Running) -> tuple[int, int]:
         """(items finished so far, where the claim ends)."""
         job = self.world.jobs[run.run.job]
-        work = (self.world.now - run.since) * self.speed
+        work = (self.world.now - run.since) * run.speed
         reached = job.costs.reached(run.at, work, run.stop)
-        ahead = job.costs.reached(run.at, work + CLAIM_SECONDS * self.speed, run.stop)
+        ahead = job.costs.reached(run.at, work + CLAIM_SECONDS * run.speed, run.stop)
         return reached, min(run.stop, max(ahead, reached + 1))
 
     def _advance(self, run: Running, reached: int) -> tuple[float, int]:
         job = self.world.jobs[run.run.job]
-        return run.since + job.costs.between(run.at, reached) / self.speed, reached
+        return run.since + job.costs.between(run.at, reached) / run.speed, reached
 
     def _plan_slot(self, slot: int) -> None:
         """Decides what happens next in the slot: a part, a special item, or the end."""
@@ -556,7 +560,7 @@ class SimWorker:
         assert run is not None
         job = self.world.jobs[run.run.job]
         special = self._next_special(job, run)
-        end = run.since + job.costs.between(run.at, min(special + 1, run.stop)) / self.speed
+        end = run.since + job.costs.between(run.at, min(special + 1, run.stop)) / run.speed
         flush = self.world.now + PART_SECONDS
         self._plan[slot] += 1
         plan = self._plan[slot]
@@ -627,7 +631,7 @@ class SimWorker:
         if stop <= run.sent:
             return
         job = self.world.jobs[run.run.job]
-        seconds = job.costs.between(run.sent, stop) / self.speed
+        seconds = job.costs.between(run.sent, stop) / run.speed
         part = m.Part(
             job=job.id,
             attempt=run.run.attempt,
