@@ -141,22 +141,29 @@ def _copy(state: State, job: JobRecord, live: list[AttemptRecord], helpers: list
     """Runs the last long items on faster idle slots too; whichever is first counts."""
     policy = state.policy
     free = [place for place in helpers if place in state.idle]
+    free.sort(key=lambda place: _mean_speed(job, place), reverse=True)
     stuck = [
         a
         for a in live
         if a.running and not a.copied and not a.copy and not a.cut_asked and (a.left == 1 or a.uncuttable)
     ]
-    stuck.sort(key=lambda attempt: _speed(job, attempt.place))
+    stuck.sort(key=lambda attempt: _mean_speed(job, attempt.place))
     for attempt in stuck:
         if not free:
             return
         if now - attempt.reported_at < policy.copy_seconds:
             continue
         elsewhere = free[0][0] != attempt.worker.id
-        faster = _speed(job, free[0]) >= policy.copy_speedup * _speed(job, attempt.place) > 0
+        faster = _mean_speed(job, free[0]) >= policy.copy_speedup * _mean_speed(job, attempt.place) > 0
         silent = now - attempt.worker.heard_at
         if faster or (elsewhere and silent >= policy.suspect_seconds):
             _begin_copy(state, attempt, free.pop(0), now)
+
+
+def _mean_speed(job: JobRecord, place: Place) -> float:
+    """Items per second of a slot in the whole job; 0: unknown, or its worker is gone."""
+    share = job.shares.get(place[0])
+    return 0.0 if share is None else share.slot_mean(place[1])
 
 
 def _begin_copy(state: State, attempt: AttemptRecord, place: Place, now: float) -> None:

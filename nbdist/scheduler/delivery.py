@@ -211,8 +211,7 @@ def _measure(state: State, attempt: AttemptRecord, part: Part, now: float) -> No
     attempt.reported_at = now
     share = attempt.job.shares.get(attempt.worker.id)
     if share is not None:
-        half_life = state.policy.speed_half_life_seconds
-        shares.measure(attempt.job, share, attempt.slot, part.stop - part.start, part.seconds, half_life)
+        shares.measure(attempt.job, share, attempt.slot, part.stop - part.start, part.seconds, state.policy)
 
 
 def _go_on(state: State, attempt: AttemptRecord, part: Part, now: float) -> None:

@@ -22,6 +22,8 @@ class Policy:
     """A slice waits at a slot only if the one before it is expected to end within this time."""
     speed_half_life_seconds: float = 1.0
     """Execution time after which an older measurement of a worker's speed counts half."""
+    slot_doubt_seconds: float = 1.0
+    """A slot's speed against its machine's counts half once it has worked for so long."""
     slice_bytes: int = 700 * 1024
     """The blocks that a slice touches are not larger together: they must fit one frame."""
 

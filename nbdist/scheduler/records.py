@@ -250,14 +250,21 @@ class Share:
     todo: str = ""
     pace: Pace = field(default_factory=lambda: Pace())
     """Of all its slots, lately."""
+    whole: Pace = field(default_factory=lambda: Pace())
     slots: dict[int, Pace] = field(default_factory=dict)
-    """Of each slot, in the whole job: cores of one machine differ, and what else runs on them."""
+    """Of all of them, and of each, in the whole job."""
+    relative: dict[int, float] = field(default_factory=dict)
+    """How fast each slot is, against the worker's mean: its cores differ, and so does what else runs on them."""
     done: int = 0
     speed: float = 0.0
     """Items per second of one slot; 0: unknown."""
 
     def slot_speed(self, slot: int) -> float:
-        """Items per second of this slot, as far as they are known apart."""
+        """Items per second of this slot, lately."""
+        return self.speed * self.relative.get(slot, 1.0)
+
+    def slot_mean(self, slot: int) -> float:
+        """Items per second of this slot in the whole job: steadier, where items differ much."""
         pace = self.slots.get(slot)
         return self.speed if pace is None or pace.cold else pace.speed
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from math import inf
 
 from nbdist.scheduler.fit import unfit
+from nbdist.scheduler.policy import Policy
 from nbdist.scheduler.records import Event, JobRecord, Pace, Phase, Share, ShareState, State, WorkerRecord
 from nbdist.wire.messages import JobReady, PrepareJob
 
@@ -101,10 +102,10 @@ def _recount(job: JobRecord) -> None:
                 job.fastest, job.fastest_worker = share.speed, worker_id
 
 
-def measure(job: JobRecord, share: Share, slot: int, items: int, seconds: float, half_life_seconds: float) -> None:
+def measure(job: JobRecord, share: Share, slot: int, items: int, seconds: float, policy: Policy) -> None:
     """Takes a measurement of a slot into account, for its speed and for its worker's."""
-    share.slots.setdefault(slot, Pace()).add(items, seconds, inf)
-    share.pace.add(items, seconds, half_life_seconds)
+    _compare_slots(share, slot, items, seconds, policy.slot_doubt_seconds)
+    share.pace.add(items, seconds, policy.speed_half_life_seconds)
     old, share.speed = share.speed, share.pace.speed
     if share.state is not ShareState.READY:
         return
@@ -114,6 +115,15 @@ def measure(job: JobRecord, share: Share, slot: int, items: int, seconds: float,
         job.known_slots += slots
     if share.speed >= job.fastest or job.fastest_worker == share.worker.id:
         job.fastest, job.fastest_worker = share.speed, share.worker.id
+
+
+def _compare_slots(share: Share, slot: int, items: int, seconds: float, doubt_seconds: float) -> None:
+    """Both means are of the whole job, so that items which get longer and longer leave their ratio alone."""
+    pace = share.slots.setdefault(slot, Pace())
+    pace.add(items, seconds, inf)
+    share.whole.add(items, seconds, inf)
+    mean = share.whole.speed
+    share.relative[slot] = (pace.items + mean * doubt_seconds) / (pace.seconds + doubt_seconds) / mean
 
 
 def rate_workers(job: JobRecord) -> None:
