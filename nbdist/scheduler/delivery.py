@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nbdist.errors import ProtocolError
 from nbdist.scheduler import attempts, jobs, shares
-from nbdist.scheduler.orders import STORES, DropItems
+from nbdist.scheduler.orders import STORES, DropItems, ItemTried
 from nbdist.scheduler.records import AttemptRecord, Event, JobRecord, State, WorkerRecord
 from nbdist.wire.messages import Acknowledge, GrantItems, ItemFault, Part, Result
 
@@ -20,7 +20,7 @@ def receive_part(state: State, worker: WorkerRecord, part: Part, now: float) -> 
         _measure(state, attempt, part, now)
     job = state.jobs.get(part.job)
     counts = False
-    if job is not None and job.takes_results:
+    if job is not None and job.takes_results and part.stop <= job.available:
         if _wants_retry(job, part):
             _retry(state, job, attempt, worker, part, now)
         elif job.done.overlaps(part.start, part.stop):
@@ -48,7 +48,8 @@ def _check(state: State, worker: WorkerRecord, part: Part) -> AttemptRecord | No
         raise ProtocolError("a part of an attempt that was never made")
     attempt = state.attempts.get(part.attempt)
     job = state.jobs.get(part.job) if attempt is None else attempt.job
-    if job is not None and (job.id != part.job or part.stop > job.available):
+    is_older = attempt is None and part.attempt[0] < state.epoch
+    if job is not None and (job.id != part.job or part.stop > job.available) and not is_older:
         raise ProtocolError("a part that does not belong to its job")
     if attempt is not None and (attempt.worker is not worker or part.start > attempt.reported or not attempt.running):
         raise ProtocolError("a part of another worker's attempt, or one with a gap before it")
@@ -81,12 +82,18 @@ def _wants_retry(job: JobRecord, part: Part) -> bool:
 def _retry(
     state: State, job: JobRecord, attempt: AttemptRecord | None, worker: WorkerRecord, part: Part, now: float
 ) -> None:
-    """The item is pending again, elsewhere if it can."""
+    """The item is pending again, elsewhere if it can.
+
+    A part that is sent again after a reconnect changes nothing: the item was pending again when the worker was lost.
+    """
     item = part.start
+    if attempt is None or item < attempt.reported:
+        return
     job.failures[item] = job.failures.get(item, 0) + 1
+    keep_counts(state, job, item)
     job.avoid[item] = worker.id
     job.history.append(Event(now, "raised, will be retried", item, item + 1, worker.name))
-    if attempt is not None and not attempt.cancelled:
+    if not attempt.cancelled:
         attempt.reported = max(attempt.reported, part.stop)
         attempts.release(state, attempt, item, item + 1)
 
@@ -169,6 +176,12 @@ def finish_items(state: State, job: JobRecord, start: int, stop: int, *, exclusi
         _free_blocks(state, job, start, stop)
 
 
+def keep_counts(state: State, job: JobRecord, item: int) -> None:
+    """A restart of the hub gives an item no new attempts."""
+    counts = (count.get(item, 0) for count in (job.crashes, job.losses, job.failures))
+    state.send(STORES, ItemTried(job.id, item, *counts))
+
+
 def _forget(counts: dict[int, int] | dict[int, str], start: int, stop: int) -> None:
     for item in [item for item in counts if start <= item < stop]:
         del counts[item]
@@ -203,6 +216,13 @@ def fail_item(state: State, job: JobRecord, fault: ItemFault, now: float) -> Non
         jobs.end(state, job, "failed", now, reason=f"item {fault.item} {fault.kind} on {fault.worker}")
     else:
         _end_if_complete(state, job, now)
+
+
+def fail_targets(state: State, job: JobRecord, worker: str, name: str, reason: str, now: float) -> None:
+    """Items that were meant for this machine alone have no value."""
+    for target, item in list(job.targets.items()):
+        if target[0] == worker and job.alive:
+            fail_item(state, job, ItemFault(item, "lost", reason, name, 1), now)
 
 
 def _measure(state: State, attempt: AttemptRecord, part: Part, now: float) -> None:

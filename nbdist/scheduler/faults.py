@@ -28,6 +28,7 @@ def crashed(state: State, worker: WorkerRecord, message: SlotCrashed, now: float
     if not counts or not job.alive:
         return
     job.crashes[item] = job.crashes.get(item, 0) + 1
+    delivery.keep_counts(state, job, item)
     job.alone.add(item)
     job.history.append(Event(now, f"{message.kind}: {message.reason}", item, item + 1, worker.name, attempt.slot))
     if job.crashes[item] >= state.policy.max_crashes:
@@ -55,6 +56,7 @@ def _count_loss(state: State, attempt: AttemptRecord, worker: WorkerRecord, reas
     if not job.alive or item >= attempt.stop or item in job.done:
         return
     job.losses[item] = job.losses.get(item, 0) + 1
+    delivery.keep_counts(state, job, item)
     if job.losses[item] >= state.policy.losses_before_alone:
         job.alone.add(item)
     if job.losses[item] >= state.policy.max_losses:

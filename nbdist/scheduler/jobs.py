@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from math import prod
 
 from nbdist.errors import ProtocolError
 from nbdist.scheduler import attempts, shares
 from nbdist.scheduler.history import progress
-from nbdist.scheduler.orders import STORES, BlobsReady, ReleaseJob
-from nbdist.scheduler.records import Event, JobRecord, Phase, State
+from nbdist.scheduler.orders import (
+    STORES,
+    BlobsReady,
+    ItemsClosed,
+    ItemsTaken,
+    JobEnded,
+    JobStopping,
+    JobTaken,
+    ReleaseJob,
+)
+from nbdist.scheduler.records import Event, JobRecord, Phase, State, item_count
 from nbdist.wire.messages import (
     AddItems,
     CancelJob,
@@ -41,6 +49,7 @@ def submit(state: State, owner: str, spec: SubmitJob, now: float) -> None:
     job.used_seconds = min((other.usage for other in state.active.values()), default=0.0)
     job.pending.add(0, job.available)
     state.jobs[job.id] = job
+    state.send(STORES, JobTaken(owner, spec))
     job.history.append(Event(now, "submitted", 0, job.available))
     if len(state.active) >= state.policy.max_jobs:
         end(state, job, "refused", now, reason=f"this hub has {len(state.active)} unfinished jobs already; cancel some")
@@ -61,7 +70,7 @@ def _check(spec: SubmitJob) -> int | None:
     if not spec.ranges:
         return spec.total
     try:
-        total = prod(len(range(*numbers)) for numbers in spec.ranges)
+        total = item_count(spec.ranges)
     except OverflowError:
         raise ProtocolError("a range with more than 2**62 items") from None
     if spec.total not in (None, total):
@@ -84,8 +93,8 @@ def blobs_ready(state: State, message: BlobsReady, now: float) -> None:
     if job is None or job.phase is not Phase.WAITING:
         return
     job.phase = Phase.RUNNING
-    if job.spec.each:
-        shares.add_targets(job, state.workers.values())
+    if job.spec.each and not job.targets:
+        shares.add_targets(state, job, state.workers.values())
     for worker in state.workers.values():
         shares.prepare(state, job, worker)
     if job.complete and job.alive:
@@ -106,6 +115,7 @@ def add_items(state: State, owner: str, message: AddItems, size: int) -> None:
         raise ProtocolError(f"more items than the {job.total} that the job has")
     job.blocks.add(message.start, stop, size)
     job.available = stop
+    state.send(STORES, ItemsTaken(job.id, message.start, stop, size))
     job.pending.add(message.start, stop)
     state.look_everywhere = True
 
@@ -118,6 +128,7 @@ def close_items(state: State, owner: str, message: CloseItems, now: float) -> No
     if message.total != job.available:
         raise ProtocolError(f"a job with {job.available} items is closed at {message.total}")
     job.total = message.total
+    state.send(STORES, ItemsClosed(job.id, message.total))
     if job.complete and job.phase is Phase.RUNNING:
         end(state, job, "done", now)
 
@@ -131,6 +142,7 @@ def cancel(state: State, job: JobRecord, reason: str, now: float) -> None:
     job.phase = Phase.STOPPING
     job.stop_reason = reason
     job.stop_by = now + state.policy.stop_seconds
+    state.send(STORES, JobStopping(job.id, reason))
     job.history.append(Event(now, "cancelled", 0, job.available, note=reason))
     for attempt in list(job.attempts.values()):
         attempts.cancel(state, attempt)
@@ -171,7 +183,8 @@ def end(
     shares.rate_workers(job)
     if job.owner in state.notebooks:
         state.send(job.owner, progress(state, job, now))
-    state.send(job.owner, _finished(job))  # also while its notebook is away: the hub keeps it, and lets go of items
+    state.send(STORES, JobEnded(_finished(job)))
+    state.send(job.owner, _finished(job))
     for attempt in list(job.attempts.values()):
         attempts.cancel(state, attempt)
     if not job.attempts:

@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 
 from nbdist.driver import Send
 from nbdist.errors import ProtocolError
-from nbdist.scheduler import attempts, balance, delivery, faults, history, jobs, members, shares
-from nbdist.scheduler.orders import BlobsReady, Disconnect, PeerClosed
+from nbdist.scheduler import attempts, balance, delivery, faults, history, jobs, members, restart, shares
+from nbdist.scheduler.orders import BlobsReady, Disconnect, KeptJob, PeerClosed, Restarted
 from nbdist.scheduler.placement import fill
 from nbdist.scheduler.policy import Policy
 from nbdist.scheduler.records import AttemptRecord, State, WorkerRecord
@@ -180,6 +180,8 @@ _FROM_HUB: dict[type[Message], FromHub] = {
     Hello: members.join,
     PeerClosed: lambda state, peer, message, now: members.leave(state, peer, message.reason or "disconnected", now),
     BlobsReady: lambda state, peer, message, now: jobs.blobs_ready(state, message, now),
+    KeptJob: lambda state, peer, message, now: restart.restore(state, message, now),
+    Restarted: lambda state, peer, message, now: restart.restarted(state, message, now),
 }
 
 
@@ -224,4 +226,5 @@ _TIMERS: dict[str, Callable[[State, float], None]] = {
     "orphans": members.cancel_orphans,
     "stopping": jobs.end_stopped,
     "balance": _look_again,
+    "settle": restart.settle,
 }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 
 from nbdist.errors import ProtocolError
-from nbdist.scheduler import attempts, delivery, faults, jobs, shares
-from nbdist.scheduler.orders import Disconnect
+from nbdist.scheduler import attempts, delivery, faults, jobs, restart, shares
+from nbdist.scheduler.orders import STORES, Disconnect, WorkerGone, WorkerHere
 from nbdist.scheduler.records import (
     AttemptRecord,
     Event,
@@ -24,7 +24,6 @@ from nbdist.wire.messages import (
     Heartbeat,
     HeldAttempt,
     Hello,
-    ItemFault,
     JobOptions,
     JobRefused,
     Leaving,
@@ -45,6 +44,7 @@ def join(state: State, peer: str, hello: Hello, now: float) -> None:
             leave(state, peer, "reconnected", now, blame=False)
         slots = [SlotRecord() for _ in range(hello.slots)]
         state.workers[peer] = WorkerRecord(peer, hello.name or peer, hello, slots, joined_at=now, heard_at=now)
+        state.send(STORES, WorkerHere(peer))
         state.wake("silence", now + state.policy.silence_seconds)
     elif hello.role == "notebook":
         state.notebooks.add(peer)
@@ -72,9 +72,10 @@ def facts(state: State, worker: WorkerRecord, message: WorkerFacts, now: float) 
         if slot.running is None:
             state.idle[worker.id, number] = None
             state.look[worker.id, number] = None
+    restart.heard_facts(state, worker.id)
     for job in list(state.active.values()):
         if job.spec.each and not job.targets and job.phase is Phase.RUNNING:
-            shares.add_targets(job, [worker])  # it has waited for the first machine
+            shares.add_targets(state, job, [worker])  # it has waited for the first machine
         shares.prepare(state, job, worker)
 
 
@@ -127,7 +128,7 @@ def refused(state: State, worker: WorkerRecord, message: JobRefused, now: float)
     job.history.append(Event(now, f"refused: {message.reason}", 0, 0, worker.name))
     job.changed_at = now
     state.wake("progress", now)
-    _fail_targets(state, job, worker, f"left out: {message.reason}", now)
+    delivery.fail_targets(state, job, worker.id, worker.name, f"left out: {message.reason}", now)
 
 
 def leaving(state: State, worker: WorkerRecord, message: Leaving, now: float) -> None:
@@ -166,12 +167,14 @@ def leave(state: State, peer: str, reason: str, now: float, *, blame: bool = Tru
         blame = False
     faults.lost_attempts(state, worker, reason, now, blame)
     del state.workers[peer]
+    state.send(STORES, WorkerGone(peer))
+    restart.heard_facts(state, peer)
     for job in list(state.active.values()):
         if peer in job.shares:
             shares.drop(job, worker)
             job.changed_at = now
             state.wake("progress", now)
-            _fail_targets(state, job, worker, f"the machine is gone: {reason}", now)
+            delivery.fail_targets(state, job, worker.id, worker.name, f"the machine is gone: {reason}", now)
 
 
 def _orphan_jobs(state: State, owner: str, now: float) -> None:
@@ -191,13 +194,6 @@ def cancel_orphans(state: State, now: float) -> None:
             jobs.cancel(state, job, "its notebook has not come back", now)
         else:
             state.wake("orphans", due)
-
-
-def _fail_targets(state: State, job: JobRecord, worker: WorkerRecord, reason: str, now: float) -> None:
-    """Items that were meant for this machine alone have no value."""
-    for target, item in list(job.targets.items()):
-        if target[0] == worker.id and job.alive:
-            delivery.fail_item(state, job, ItemFault(item, "lost", reason, worker.name, 1), now)
 
 
 def heard(state: State, worker: WorkerRecord, now: float) -> None:

@@ -7,17 +7,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nbdist.wire.messages import Message
+from nbdist.wire.messages import Acknowledge, GrantItems, JobFinished, Message, SubmitJob
 
 STORES = "stores"
-"""The peer that keeps payloads. It is sent:
+"""The peer that keeps payloads and the journal. What it is sent is what a scheduler that is started anew must know
+again (`kept.py`), in this order:
 
+- `JobTaken`, `TargetsSet`, `ItemsTaken`, `ItemsClosed`, `ItemTried`, `JobStopping`, `JobEnded`: how a job stands;
+- `WorkerHere`, `WorkerGone`: who will come back after a restart;
 - `Result`: keep the payload of the part that is being dealt with (or none, if the result has a `fault`), number it
   `seq`, and deliver it to the job's notebook as its credit allows;
 - `DropItems`: blocks of items that nobody needs any more may go;
 - `ForgetJob`: everything of the job may go;
 - `ReleaseJob`: everything of the job may go once its notebook has the results, or is gone.
 """
+
+AFTER_KEEPING = (Acknowledge, JobFinished, GrantItems)
+"""What peers are told only once everything that the stores were sent before is kept: they let go of their copies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,110 @@ class BlobsReady(Message):
     """Input: all blobs of the job are here."""
 
     job: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobTaken(Message):
+    """Output: the notebook `owner` has a new job here."""
+
+    owner: str
+    spec: SubmitJob
+
+
+@dataclass(frozen=True, slots=True)
+class TargetsSet(Message):
+    """Output: the items of a job for each machine or slot, in order, are meant for these."""
+
+    job: str
+    targets: tuple[tuple[str, int], ...]
+    """(worker's id, slot or -1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsTaken(Message):
+    """Output: a block of items has come."""
+
+    job: str
+    start: int
+    stop: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsClosed(Message):
+    """Output: the job has so many items."""
+
+    job: str
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItemTried(Message):
+    """Output: how often an item that is not done has crashed a slot, vanished with a worker and raised."""
+
+    job: str
+    item: int
+    crashes: int
+    losses: int
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobStopping(Message):
+    """Output: the job was cancelled, and ends as soon as nothing of it runs."""
+
+    job: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded(Message):
+    """Output: the job is over."""
+
+    finished: JobFinished
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerHere(Message):
+    """Output: a worker has joined."""
+
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerGone(Message):
+    """Output: a worker has left or was lost."""
+
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeptJob(Message):
+    """Input, before any other: a job as it stood when the hub ended."""
+
+    owner: str
+    spec: SubmitJob
+    total: int | None = None
+    available: int = 0
+    blocks: tuple[tuple[int, int, int], ...] = ()
+    """(start, stop, bytes) of those that are not finished."""
+    targets: tuple[tuple[str, int], ...] = ()
+    done: tuple[tuple[int, int], ...] = ()
+    seq: int = 0
+    failed_items: int = 0
+    first_failed: int | None = None
+    """An item that raised or has no value."""
+    stopped_at: int | None = None
+    tried: tuple[ItemTried, ...] = ()
+    stopping: JobStopping | None = None
+    finished: JobFinished | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted(Message):
+    """Input, after the last `KeptJob`: these workers were here when the hub ended, and will come back."""
+
+    workers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,9 @@ class Policy:
     silence_seconds: float = 8.0
     """A worker that says nothing for so long is lost (it sends a heartbeat every two seconds)."""
 
+    settle_seconds: float = 2.0
+    """After a restart, workers that were here have so long to come back before their work is given to others."""
+
     # slices
     slice_seconds: float = 0.5
     """No slice is meant to run longer, unless one item does."""

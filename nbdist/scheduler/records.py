@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from enum import Enum
-from math import inf
+from math import inf, prod
 from typing import NamedTuple, TypeAlias
 
 from nbdist.driver import Send
@@ -352,6 +352,11 @@ class AttemptRecord:
         return left if left > 0 else (self.left - 1) / speed
 
 
+def item_count(ranges: tuple[tuple[int, int, int], ...]) -> int:
+    """How many items a product of ranges has. Raises OverflowError for more than any computer could do."""
+    return prod(len(range(*numbers)) for numbers in ranges)
+
+
 class State:
     """Everything that the scheduler knows, and what it wants said."""
 
@@ -374,6 +379,8 @@ class State:
         self.look: dict[Place, None] = {}
         """Slots for which work is to be sought now."""
         self.look_everywhere = False
+        self.awaited: set[str] = set()
+        """After a restart: workers that have not said yet what they still work on; until then nothing is given out."""
         self.attempt_number = 0
         self.outbox: list[Send] = []
         self.timers: dict[str, float] = {}

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from math import inf
 
 from nbdist.scheduler.fit import unfit
+from nbdist.scheduler.orders import STORES, TargetsSet
 from nbdist.scheduler.policy import Policy
 from nbdist.scheduler.records import Event, JobRecord, Pace, Phase, Share, ShareState, State, WorkerRecord
 from nbdist.wire.messages import JobReady, PrepareJob
@@ -16,7 +17,7 @@ def may_run(job: JobRecord, worker: WorkerRecord) -> bool:
     return worker.stated and not worker.leaving and unfit(job.spec.machine, worker.hello.machine) is None
 
 
-def add_targets(job: JobRecord, workers: Iterable[WorkerRecord]) -> None:
+def add_targets(state: State, job: JobRecord, workers: Iterable[WorkerRecord]) -> None:
     """A job for each machine or slot gets one item for each of these that fits."""
     for worker in workers:
         if may_run(job, worker):
@@ -25,6 +26,7 @@ def add_targets(job: JobRecord, workers: Iterable[WorkerRecord]) -> None:
                 job.targets[worker.id, slot] = len(job.targets)
     if job.targets:
         job.total = job.available = len(job.targets)
+        state.send(STORES, TargetsSet(job.id, tuple(job.targets)))
         job.pending.add(0, job.available)
 
 

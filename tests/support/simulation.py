@@ -16,9 +16,11 @@ from itertools import accumulate, count
 
 from nbdist.driver import Send
 from nbdist.scheduler import invariants
+from nbdist.scheduler.kept import Kept
 from nbdist.scheduler.machine import Scheduler
-from nbdist.scheduler.orders import STORES, BlobsReady, Disconnect, DropItems, PeerClosed, ReleaseJob
+from nbdist.scheduler.orders import AFTER_KEEPING, STORES, BlobsReady, Disconnect, PeerClosed, Restarted
 from nbdist.scheduler.policy import Policy
+from nbdist.scheduler.records import Phase, State
 from nbdist.wire import frames
 from nbdist.wire import messages as m
 
@@ -78,6 +80,7 @@ class SimJob:
     finished: m.JobFinished | None = None
     finished_at: float = 0.0
     granted: int = 0
+    submitted: bool = False
 
 
 @dataclass
@@ -101,6 +104,15 @@ class World:
     ) -> None:
         self.random = random.Random(seed)
         self.scheduler = Scheduler(1, policy)
+        self.kept = Kept()
+        """The hub's journal."""
+        self.flush_seconds = 0.0
+        """How long it takes at most until something is in the journal."""
+        self._unkept: list[Send] = []
+        """What goes into the journal next, and what waits for that before it may leave the hub."""
+        self.hub_is_down = False
+        self.hub_starts = 1
+        self._policy = policy
         self.now = 0.0
         self.latency = latency
         self.codec = codec
@@ -144,6 +156,17 @@ class World:
         self._last[sender, receiver] = when
         return when
 
+    def close_all(self) -> None:
+        """The hub is gone: everybody hears of it."""
+        self.connected.clear()
+        for peer in list(self._connection):
+            del self._connection[peer]
+            worker = self.workers.get(peer)
+            if worker is None:
+                self._redial(peer)
+            else:
+                self.at(self._arrival("hub", peer), lambda worker=worker: worker.awake(worker.lost_hub))  # type: ignore[misc]
+
     def to_hub(self, peer: str, message: m.Message, size: int = 0) -> None:
         connection = self._connection.get(peer)
         if self.codec:
@@ -154,7 +177,12 @@ class World:
         if peer in self.connected and self._connection.get(peer) == connection:
             self.step(peer, message, size)
             if isinstance(message, m.SubmitJob) and message.job in self.jobs:
-                self.after(0.002, lambda: self.step(STORES, BlobsReady(message.job), 0))
+                start = self.hub_starts
+                self.after(0.002, lambda: self._blobs_came(message.job) if self.hub_starts == start else None)
+
+    def _blobs_came(self, job: str) -> None:
+        if not self.hub_is_down:
+            self.step(STORES, BlobsReady(job), 0)
 
     def connect(self, peer: str, hello: m.Hello) -> None:
         """A new connection; an older one of the same peer is dropped without a word."""
@@ -162,9 +190,14 @@ class World:
         connection = self._connection[peer]
 
         def arrive() -> None:
-            if self._connection.get(peer) == connection:
-                self.connected.add(peer)
-                self.step(peer, hello, 0)
+            if self._connection.get(peer) != connection:
+                return
+            if self.hub_is_down:
+                del self._connection[peer]
+                self.workers[peer].awake(self.workers[peer].lost_hub)
+                return
+            self.connected.add(peer)
+            self.step(peer, hello, 0)
 
         self.at(self._arrival(peer, "hub"), arrive)
 
@@ -178,11 +211,50 @@ class World:
         self.at(self._arrival(peer, "hub"), lambda: self._closed(peer))
 
     def _closed(self, peer: str) -> None:
-        if peer in self.connected and peer not in self._connection:
+        if peer in self.connected and peer not in self._connection and not self.hub_is_down:
             self.connected.discard(peer)
             self.step(peer, PeerClosed("connection closed"), 0)
 
     # --- the hub ---
+
+    def restart_hub(self, down_seconds: float) -> None:
+        """The hub is killed, and started again later. What was on its way into the journal is lost."""
+        if self.hub_is_down:
+            return
+        self.hub_is_down = True
+        self._unkept.clear()
+        self._tick_at = None
+        self.close_all()
+        self.after(down_seconds, self._start_hub)
+
+    def _start_hub(self) -> None:
+        self.hub_is_down = False
+        self.hub_starts += 1
+        before = self.scheduler.state
+        self.scheduler = Scheduler(self.hub_starts, self._policy)
+        for kept in self.kept.jobs():
+            self.step(STORES, kept, 0)
+        assert_same_jobs(self.kept, self.scheduler.state)
+        for kept in self.kept.jobs():
+            if kept.finished is None:
+                self.step(STORES, BlobsReady(kept.spec.job), 0)
+        self.step(STORES, Restarted(tuple(self.kept.workers)), 0)
+        self.kept.workers.clear()
+        assert before is not self.scheduler.state
+
+    def _redial(self, notebook: str) -> None:
+        """A notebook comes back as soon as the hub is there, and says again what may not have been heard."""
+
+        def dial() -> None:
+            if self.hub_is_down:
+                self.after(0.1, dial)
+                return
+            self.add_notebook(notebook)
+            for job in self.jobs.values():
+                if job.finished is None and job.submitted:
+                    self._submit(job, notebook)
+
+        self.after(self.random.uniform(0.01, 0.3), dial)
 
     def step(self, peer: str, message: m.Message, size: int) -> None:
         if self.record:
@@ -190,6 +262,8 @@ class World:
         self._deliver(self.scheduler.receive(peer, message, self.now, size))
 
     def _tick(self) -> None:
+        if self.hub_is_down:
+            return
         self._tick_at = None
         if self.record:
             self.inputs.append(self.now)
@@ -201,21 +275,44 @@ class World:
             invariants.check(self.scheduler.state)
         if self.record:
             self.outputs.append(sends)
-        for peer, message in sends:
-            if isinstance(message, Disconnect):
-                self.disconnected.append((peer, message))
-                self.connected.discard(peer)
-                self._to_worker_closed(peer)
-            elif peer == STORES:
-                self._store(message)
-            elif peer in self.workers:
-                self._to_worker(peer, message)
-            else:
-                self._to_notebook(message)
+        for send in sends:
+            self._keep(send) if send.peer == STORES or isinstance(send.message, AFTER_KEEPING) else self._send(*send)
+        if self._unkept and not self.flush_seconds:
+            self._flush()
         deadline = self.scheduler.deadline()
         if deadline is not None and (self._tick_at is None or deadline < self._tick_at):
             when = self._tick_at = max(deadline, self.now)
             self.at(when, lambda: self._tick() if self._tick_at == when else None)
+
+    def _keep(self, send: Send) -> None:
+        if not self._unkept and self.flush_seconds:
+            start = self.hub_starts
+            flush = lambda: self._flush() if start == self.hub_starts and not self.hub_is_down else None  # noqa: E731
+            self.after(self.random.uniform(0, self.flush_seconds), flush)
+        self._unkept.append(send)
+
+    def _flush(self) -> None:
+        """Everything is in the journal; then what waited for that goes out."""
+        sends, self._unkept = self._unkept, []
+        for peer, message in sends:
+            if peer == STORES:
+                self.kept.add(message)
+        for peer, message in sends:
+            self._send(peer, message)
+        if self.check_always:
+            assert_same_jobs(self.kept, self.scheduler.state)
+
+    def _send(self, peer: str, message: m.Message) -> None:
+        if isinstance(message, Disconnect):
+            self.disconnected.append((peer, message))
+            self.connected.discard(peer)
+            self._to_worker_closed(peer)
+        elif peer == STORES:
+            self._store(message)
+        elif peer in self.workers:
+            self._to_worker(peer, message)
+        else:
+            self._to_notebook(message)
 
     def _to_worker(self, peer: str, message: m.Message) -> None:
         connection = self._connection.get(peer)
@@ -255,8 +352,6 @@ class World:
                 job.got[item] = message.worker
             if message.fault is not None:
                 job.faults[message.fault.item] = message.fault
-        else:
-            assert isinstance(message, (DropItems, m.ForgetJob, ReleaseJob)), message
 
     def _to_notebook(self, message: m.Message) -> None:
         if isinstance(message, m.JobFinished):
@@ -276,6 +371,11 @@ class World:
 
     def submit(self, job: SimJob, notebook: str = "notebook") -> None:
         self.jobs[job.id] = job
+        job.submitted = True
+        if notebook in self._connection:
+            self._submit(job, notebook)
+
+    def _submit(self, job: SimJob, notebook: str) -> None:
         ranges = ((0, job.total, 1),) if job.arrives is None else ()
         self.to_hub(notebook, m.SubmitJob(job.id, job.id, machine(), job.options, ranges=ranges))
         if job.arrives is not None:
@@ -284,12 +384,18 @@ class World:
     def _send_items(self, job: SimJob, notebook: str) -> None:
         start = 0
         when = self.now + 0.003
+        connection = self._connection[notebook]
+
+        def send(message: m.Message, size: int) -> None:
+            if self._connection.get(notebook) == connection:
+                self.to_hub(notebook, message, size)
+
         for size in job.arrives or ():
             when += self.random.expovariate(50.0)
-            self.at(when, lambda s=start, c=size: self.to_hub(notebook, m.AddItems(job.id, s, c), 1000))  # type: ignore[misc]
+            self.at(when, lambda s=start, c=size: send(m.AddItems(job.id, s, c), 1000))  # type: ignore[misc]
             start += size
         assert start == job.total
-        self.at(when + 0.01, lambda: self.to_hub(notebook, m.CloseItems(job.id, job.total)))
+        self.at(when + 0.01, lambda: send(m.CloseItems(job.id, job.total), 0))
 
     def add_worker(self, name: str, slots: int, speed: float | Sequence[float]) -> SimWorker:
         """`speed`: of all its slots, or of each."""
@@ -306,6 +412,23 @@ class World:
         if job.finished.outcome == "done":
             assert len(job.got) == job.total == job.finished.total
             assert not job.got or (min(job.got) == 0 and max(job.got) == job.total - 1)
+
+
+def assert_same_jobs(kept: Kept, state: State) -> None:
+    """What a restart would find is what the scheduler knows."""
+    stored = {job.spec.job: job for job in kept.jobs()}
+    for job in state.jobs.values():
+        found = stored.pop(job.id, None)
+        if found is None:
+            continue  # forgotten by its notebook, or on its way into the journal
+        assert found.finished is not None or job.phase is not Phase.ENDED
+        assert (found.finished is not None) == (job.phase is Phase.ENDED)
+        assert (found.owner, found.seq, found.done) == (job.owner, job.seq, tuple(job.done))
+        if job.alive:
+            assert (found.total, found.available) == (job.total, job.available)
+            assert found.failed_items == job.failed_items
+            assert {tried.item: tried.crashes for tried in found.tried if tried.crashes} == job.crashes
+            assert {tried.item: tried.losses for tried in found.tried if tried.losses} == job.losses
 
 
 def machine(python: str = "3.11.7") -> m.Machine:
@@ -344,8 +467,8 @@ class SimWorker:
         held = []
         for slot, (running, waiting) in enumerate(zip(self.running, self.waiting, strict=True)):
             if running is not None:
-                start = min([p.start for p in self.kept if p.attempt == running.run.attempt] + [running.sent])
-                held.append(m.HeldAttempt(running.run.job, running.run.attempt, slot, start, running.stop, True))
+                run = running.run
+                held.append(m.HeldAttempt(run.job, run.attempt, slot, running.sent, running.stop, True))
             if waiting is not None:
                 held.append(m.HeldAttempt(waiting.job, waiting.attempt, slot, waiting.start, waiting.stop, False))
         self.say(m.WorkerFacts(tuple(held), tuple(sorted(self.prepared))))

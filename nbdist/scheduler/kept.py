@@ -1,0 +1,154 @@
+"""What outlives the hub: the scheduler's word to its stores, folded into how each job stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from nbdist.scheduler.intervals import Intervals
+from nbdist.scheduler.orders import (
+    DropItems,
+    ItemsClosed,
+    ItemsTaken,
+    ItemTried,
+    JobEnded,
+    JobStopping,
+    JobTaken,
+    KeptJob,
+    ReleaseJob,
+    TargetsSet,
+    WorkerGone,
+    WorkerHere,
+)
+from nbdist.scheduler.records import item_count
+from nbdist.wire.messages import ForgetJob, JobFinished, Message, Result
+
+
+@dataclass(slots=True)
+class _Job:
+    taken: JobTaken
+    total: int | None
+    available: int
+    blocks: dict[int, ItemsTaken] = field(default_factory=dict)
+    targets: tuple[tuple[str, int], ...] = ()
+    done: Intervals = field(default_factory=Intervals)
+    seq: int = 0
+    failed_items: int = 0
+    first_failed: int | None = None
+    stopped_at: int | None = None
+    tried: dict[int, ItemTried] = field(default_factory=dict)
+    stopping: JobStopping | None = None
+    finished: JobFinished | None = None
+
+
+class Kept:
+    """Everything that was kept so far. Pure: the journal feeds it after a restart, the simulation always."""
+
+    def __init__(self) -> None:
+        self.workers: dict[str, None] = {}
+        self._jobs: dict[str, _Job] = {}
+        self._apply: dict[type[Message], Callable[[Any], None]] = {
+            JobTaken: self._taken,
+            TargetsSet: self._targets,
+            ItemsTaken: self._items,
+            ItemsClosed: self._closed,
+            ItemTried: self._tried,
+            Result: self._result,
+            DropItems: self._dropped,
+            JobStopping: self._stopping,
+            JobEnded: self._ended,
+            ForgetJob: self._forgotten,
+            ReleaseJob: lambda message: None,
+            WorkerHere: lambda message: self.workers.setdefault(message.worker),
+            WorkerGone: lambda message: self.workers.pop(message.worker, None),
+        }
+
+    def add(self, message: Message) -> None:
+        """Takes the next thing that the stores were sent."""
+        self._apply[type(message)](message)
+
+    def jobs(self) -> list[KeptJob]:
+        """The jobs, oldest first."""
+        return [_as_message(job) for job in self._jobs.values()]
+
+    def _taken(self, message: JobTaken) -> None:
+        total = message.spec.total
+        if message.spec.ranges:
+            total = item_count(message.spec.ranges)
+        available = (total or 0) if message.spec.ranges else 0
+        self._jobs[message.spec.job] = _Job(message, total, available)
+
+    def _targets(self, message: TargetsSet) -> None:
+        job = self._jobs.get(message.job)
+        if job is not None:
+            job.targets = message.targets
+            job.total = job.available = len(message.targets)
+
+    def _items(self, message: ItemsTaken) -> None:
+        job = self._jobs.get(message.job)
+        if job is not None:
+            job.blocks[message.start] = message
+            job.available = message.stop
+
+    def _closed(self, message: ItemsClosed) -> None:
+        job = self._jobs.get(message.job)
+        if job is not None:
+            job.total = message.total
+
+    def _tried(self, message: ItemTried) -> None:
+        job = self._jobs.get(message.job)
+        if job is not None:
+            job.tried[message.item] = message
+
+    def _result(self, message: Result) -> None:
+        job = self._jobs.get(message.job)
+        if job is None:
+            return
+        job.done.add(message.start, message.stop)
+        job.seq = message.seq
+        failed = message.failed if message.fault is None else (message.fault.item,)
+        job.failed_items += len(failed)
+        if failed and job.first_failed is None:
+            job.first_failed = failed[0]
+        if message.stopped_at is not None:
+            job.stopped_at = message.stopped_at
+        for item in [item for item in job.tried if message.start <= item < message.stop]:
+            del job.tried[item]
+
+    def _dropped(self, message: DropItems) -> None:
+        job = self._jobs.get(message.job)
+        if job is not None:
+            job.blocks.pop(message.start, None)
+
+    def _stopping(self, message: JobStopping) -> None:
+        job = self._jobs.get(message.job)
+        if job is not None:
+            job.stopping = message
+
+    def _ended(self, message: JobEnded) -> None:
+        job = self._jobs.get(message.finished.job)
+        if job is not None:
+            job.finished = message.finished
+
+    def _forgotten(self, message: ForgetJob) -> None:
+        self._jobs.pop(message.job, None)
+
+
+def _as_message(job: _Job) -> KeptJob:
+    return KeptJob(
+        owner=job.taken.owner,
+        spec=job.taken.spec,
+        total=job.total,
+        available=job.available,
+        blocks=tuple((block.start, block.stop, block.size) for block in job.blocks.values()),
+        targets=job.targets,
+        done=tuple(job.done),
+        seq=job.seq,
+        failed_items=job.failed_items,
+        first_failed=job.first_failed,
+        stopped_at=job.stopped_at,
+        tried=tuple(job.tried.values()),
+        stopping=job.stopping,
+        finished=job.finished,
+    )
