@@ -91,11 +91,11 @@ class Blocks:
 
     def finish(self, start: int, stop: int) -> list[Block]:
         """Notes that `[start, stop)` is finished; gives the blocks that nobody needs any more."""
-        index = bisect_right(self._starts, start) - 1
+        index = max(0, bisect_right(self._starts, start) - 1)
         over = []
         while index < len(self._blocks) and self._starts[index] < stop:
             block = self._blocks[index]
-            block.unfinished -= min(stop, block.stop) - max(start, block.start)
+            block.unfinished -= max(0, min(stop, block.stop) - max(start, block.start))
             if block.unfinished == 0:
                 over.append(block)
                 del self._starts[index], self._blocks[index]

@@ -15,7 +15,7 @@ from nbdist.wire import messages as m
 
 SEEDS = range(1_000)
 SEEDS_A_TEST = 50
-REGRESSIONS = [283, 761]
+REGRESSIONS = [283, 727, 761]
 """Seeds that once found a bug."""
 
 
@@ -33,6 +33,9 @@ class Chaos:
         self.jobs = [self.make_job(number) for number in range(self.rng.choice([1, 1, 1, 2, 3]))]
         self.liars = seed % 7 == 0
         self.faults_left = self.rng.randint(0, 12)
+        self.hub_dies = self.rng.random() < 0.5
+        if self.hub_dies:
+            self.world.flush_seconds = self.rng.choice([0.0, 0.002, 0.1])
         self.next_worker = 100
 
     def add_worker(self, number: int) -> None:
@@ -89,6 +92,8 @@ class Chaos:
 
     def fault(self) -> None:
         rng = self.rng
+        if self.hub_dies and rng.random() < 0.3:
+            self.world.restart_hub(10 ** rng.uniform(-2, 1.3))
         alive = [w for w in self.world.workers.values() if not w.dead and w is not self.steady]
         if alive:
             worker = rng.choice(alive)
