@@ -17,6 +17,7 @@ from nbdist.scheduler.orders import (
     JobTaken,
     KeptJob,
     ReleaseJob,
+    ResultsDropped,
     TargetsSet,
     WorkerGone,
     WorkerHere,
@@ -55,6 +56,7 @@ class Kept:
             ItemsClosed: self._closed,
             ItemTried: self._tried,
             Result: self._result,
+            ResultsDropped: self._results_dropped,
             DropItems: self._dropped,
             JobStopping: self._stopping,
             JobEnded: self._ended,
@@ -115,6 +117,16 @@ class Kept:
             job.stopped_at = message.stopped_at
         for item in [item for item in job.tried if message.start <= item < message.stop]:
             del job.tried[item]
+
+    def _results_dropped(self, message: ResultsDropped) -> None:
+        job = self._jobs.get(message.job)
+        if job is None:
+            return
+        for start, stop in message.done:
+            job.done.add(start, stop)
+        job.seq = max(job.seq, message.seq)
+        job.failed_items += message.failed_items
+        job.first_failed = message.first_failed if job.first_failed is None else job.first_failed
 
     def _dropped(self, message: DropItems) -> None:
         job = self._jobs.get(message.job)

@@ -76,6 +76,17 @@ class ItemsClosed(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class ResultsDropped(Message):
+    """What the stores tell themselves: the oldest results, up to number `seq`, were consumed and are kept no more."""
+
+    job: str
+    seq: int
+    done: tuple[tuple[int, int], ...]
+    failed_items: int = 0
+    first_failed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ItemTried(Message):
     """Output: how often an item that is not done has crashed a slot, vanished with a worker and raised."""
 

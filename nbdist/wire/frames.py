@@ -16,10 +16,9 @@ import types
 import typing
 from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from nbdist.errors import FrameError
-from nbdist.wire import messages
 from nbdist.wire.messages import MESSAGES, Message
 
 MAX_HEADER_BYTES = 64 * 1024
@@ -32,6 +31,7 @@ MAX_INTEGER = 2**63
 
 Payload: TypeAlias = bytes | bytearray | memoryview
 Check: TypeAlias = Callable[[Any], Any]
+M = TypeVar("M", bound=Message)
 
 _LENGTH = struct.Struct(">I")
 _encode_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
@@ -74,6 +74,21 @@ def decode(frame: bytes | bytearray | memoryview) -> tuple[Message, memoryview]:
         return _decoder(cls)(header), view[4 + size :]
     except FrameError as error:
         raise FrameError(f"{name}: {error}") from None
+
+
+def to_json(message: Message) -> str:
+    """A message as text, without its name; of any size."""
+    return _encode_json(_encoder(type(message))(message))
+
+
+def from_json(kind: type[M], text: str) -> M:
+    """The message of this kind. Raises FrameError, and nothing else, on anything that is no such text."""
+    try:
+        data = _decode_json(text)
+    except (ValueError, RecursionError) as error:
+        raise FrameError(f"no JSON: {error}") from None
+    found: M = _decoder(kind)(data)
+    return found
 
 
 def _no_constant(text: str) -> float:
@@ -224,7 +239,7 @@ def _check_tuple(arguments: tuple[Any, ...]) -> Check:
 
 
 def _hints(cls: type) -> dict[str, Any]:
-    return typing.get_type_hints(cls, vars(messages))
+    return typing.get_type_hints(cls)
 
 
 _BY_NAME: dict[str, type[Message]] = {cls.__name__: cls for cls in MESSAGES}

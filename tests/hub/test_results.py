@@ -1,43 +1,51 @@
-"""Results wait for credit, spill when they are many, and come again after a reconnect."""
+"""Results wait for credit, are read from the log when they are many, and come again to who asks for them again."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nbdist.hub.resultlog import Spot
 from nbdist.hub.results import ENTRY_BYTES, JobResults
-from nbdist.hub.spool import SpoolFile
+from nbdist.wire.frames import Payload
 from nbdist.wire.messages import BlobRef, Result
 
 
-class MemorySpool:
+class MemoryLog:
+    """A log in memory; `full` makes it refuse."""
+
     def __init__(self) -> None:
-        self.data = b""
-        self.closed = False
+        self.records: list[tuple[Result, bytes]] = []
+        self.first = 0
+        self.full = False
+        self.reads = 0
 
-    def append(self, data: bytes) -> None:
-        self.data += data
+    @property
+    def beginning(self) -> Spot:
+        return Spot(0, self.first)
 
-    def read(self, offset: int, size: int) -> bytes:
-        return self.data[offset : offset + size]
+    @property
+    def end(self) -> Spot:
+        return Spot(0, len(self.records))
 
-    def clear(self) -> None:
-        self.data = b""
+    def append(self, message: Result, payload: Payload) -> None:
+        if self.full:
+            raise OSError("no space left on device")
+        self.records.append((message, bytes(payload)))
 
-    def close(self) -> None:
-        self.closed = True
+    def read(self, spot: Spot) -> tuple[Result, Payload, Spot]:
+        self.reads += 1
+        return *self.records[spot.offset], Spot(0, spot.offset + 1)
 
 
 def result(seq: int, blob: BlobRef | None = None) -> Result:
     return Result("j", seq, seq, seq + 1, "w", blob=blob)
 
 
-def make(memory_bytes: int = 1 << 20) -> tuple[JobResults, MemorySpool]:
-    spool = MemorySpool()
-    return JobResults(lambda: spool, memory_bytes), spool
+def make(memory_bytes: int = 1 << 20) -> tuple[JobResults, MemoryLog]:
+    log = MemoryLog()
+    return JobResults(log, memory_bytes), log
 
 
 def seqs(results: JobResults) -> list[int]:
@@ -63,26 +71,32 @@ def test_a_blob_counts_with_its_size() -> None:
     for seq in range(1, 4):
         results.add(result(seq, BlobRef("0" * 64, 9_000)), b"")
     assert seqs(results) == [1]
-    assert [message.seq for message in results.take(1, 10_000)] == [1]
+    results.take(1, 10_000)
     assert seqs(results) == [2]
-    assert [message.seq for message in results.close()] == [2, 3]
 
 
-def test_what_is_too_much_for_memory_is_spooled_and_comes_back() -> None:
-    results, spool = make(memory_bytes=2 * (ENTRY_BYTES + 10))
+def test_what_is_too_much_for_memory_comes_back_from_the_log() -> None:
+    results, log = make(memory_bytes=2 * (ENTRY_BYTES + 10))
     payloads = [bytes([seq]) * 10 for seq in range(6)]
     for seq, payload in enumerate(payloads, 1):
         results.add(result(seq), memoryview(payload))
-    assert [payload in spool.data for payload in payloads] == [False, False, True, True, True, True]
+    assert len(results._entries) == 2
     results.take(0, 3 * (ENTRY_BYTES + 10))
     assert seqs(results) == [1, 2, 3]
     results.add(result(7), b"late")
-    assert b"late" in spool.data, "behind those that are there already"
     results.take(3, 1 << 20)
     assert [bytes(payload) for _, payload in results.sendable()] == [*payloads[3:], b"late"]
-    assert spool.data == b""
-    results.close()
-    assert spool.closed
+    assert log.reads == 5
+
+
+def test_what_fits_in_memory_is_not_read() -> None:
+    results, log = make()
+    for seq in range(1, 100):
+        results.add(result(seq), b"x")
+        assert seqs(results) == [seq]
+        results.take(seq, 1 << 20)
+    assert log.reads == 0
+    assert len(log.records) == 99
 
 
 def test_after_a_reconnect_everything_unconsumed_comes_again() -> None:
@@ -91,92 +105,110 @@ def test_after_a_reconnect_everything_unconsumed_comes_again() -> None:
         results.add(result(seq), b"abc")
     assert seqs(results) == [1, 2, 3, 4, 5]
     results.take(2, 1 << 20)
-    results.rewind()
+    results.attach(3, 1 << 20)
+    assert seqs(results) == [4, 5]
+
+
+def test_a_new_notebook_gets_everything_from_the_beginning_and_then_what_comes() -> None:
+    results, _ = make(memory_bytes=2 * ENTRY_BYTES)
+    for seq in range(1, 6):
+        results.add(result(seq), b"")
+    assert seqs(results) == [1, 2, 3, 4, 5]
+    results.take(5, 1 << 20)
+    assert results.is_consumed
+    results.attach(0, 1 << 20)
+    assert not results.is_consumed
+    assert seqs(results) == [1, 2, 3, 4, 5]
+    results.add(result(6), b"")
+    assert seqs(results) == [6]
+
+
+def test_what_was_dropped_does_not_come_again() -> None:
+    results, log = make()
+    for seq in range(1, 6):
+        results.add(result(seq), b"")
+    assert len(seqs(results)) == 5
+    results.take(4, 1 << 20)
+    log.first = 2
+    results.dropped(2)
+    results.attach(0, 1 << 20)
     assert seqs(results) == [3, 4, 5]
 
 
-@given(st.lists(st.tuples(st.sampled_from(["add", "send", "take", "rewind"]), st.integers(0, 2_000)), max_size=60))
+def test_after_a_restart_the_notebook_gets_what_it_does_not_have() -> None:
+    results, log = make()
+    for seq in range(1, 6):
+        results.add(result(seq), b"")
+    again = JobResults(log)
+    again.restore(last=5, dropped=0)
+    again.attach(3, 1 << 20)
+    again.add(result(6), b"")
+    assert seqs(again) == [4, 5, 6]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["add", "send", "take", "attach", "full"]), st.integers(0, 2_000)), max_size=60)
+)
 def test_every_result_arrives_in_order_whatever_happens(steps: list[tuple[str, int]]) -> None:
-    results, spool = make(memory_bytes=3_000)
+    results, log = make(memory_bytes=3_000)
     added = consumed = 0
     received: dict[int, bytes] = {}
     next_seq = 1
     for step, size in steps:
         if step == "add":
             added += 1
-            results.add(result(added), added.to_bytes(2, "big") * size)
+            try:
+                results.add(result(added), added.to_bytes(2, "big") * size)
+            except OSError:
+                assert log.full
+        elif step == "full":
+            log.full = not log.full
+            if not log.full:
+                results.write_unlogged()
         elif step == "take":
             consumed = next_seq - 1
             results.take(consumed, size)
-        elif step == "rewind":
-            results.rewind()
+        elif step == "attach":
+            consumed = size % next_seq
+            results.attach(consumed, size)
             next_seq = consumed + 1
         for message, payload in results.sendable() if step == "send" else ():
-            assert message.seq == next_seq
+            assert message.seq == next_seq <= len(log.records), "it was not in the log"
             next_seq += 1
             received[message.seq] = bytes(payload)
-    results.rewind()
-    results.take(consumed, 1 << 40)
+    log.full = False
+    results.write_unlogged()
+    results.attach(consumed, 1 << 40)
     for message, payload in results.sendable():
         received[message.seq] = bytes(payload)
     assert sorted(received) == list(range(1, added + 1))
     assert all(data[:2] in (b"", seq.to_bytes(2, "big")) for seq, data in received.items())
     results.take(added, 0)
-    assert spool.data == b""
+    assert results.is_consumed
 
 
 def test_memory_does_not_grow_with_the_number_of_results() -> None:
-    results, spool = make(memory_bytes=5_000)
+    results, _ = make(memory_bytes=5_000)
     for seq in range(1, 1_001):
         results.add(result(seq), b"")
     assert len(results._entries) < 10
     assert not results.is_consumed
-    results.close()
-    assert spool.closed
 
 
-def test_the_spool_file_keeps_empties_and_goes(tmp_path: Path) -> None:
-    spool = SpoolFile(tmp_path)
-    spool.append(b"one")
-    spool.append(b"two!")
-    assert spool.read(3, 4) == b"two!"
-    assert spool.read(0, 3) == b"one"
-    spool.append(b"x")
-    spool.clear()
-    spool.append(b"y")
-    assert spool.read(0, 10) == b"y"
-    spool.close()
-    assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ValueError):
-        spool.read(0, 1)
-
-
-def test_closing_gives_blobs_back_without_reading_the_spool(monkeypatch: pytest.MonkeyPatch) -> None:
-    results, spool = make(memory_bytes=5_000)
-    refs = {seq: BlobRef(f"{seq:064x}", 9) for seq in (3, 50, 60)}
-    for seq in range(1, 101):
-        results.add(result(seq, refs.get(seq)), b"")
-    results.take(50, 1 << 20)
-    monkeypatch.setattr(spool, "read", lambda offset, size: pytest.fail("a long spool takes long to read"))
-    assert [message.seq for message in results.close() if message.blob is not None] == [60]
-    assert spool.closed
-
-
-def test_a_full_disk_loses_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    results, spool = make(memory_bytes=3 * (ENTRY_BYTES + 10))
-    for seq in range(1, 6):
-        results.add(result(seq), b"x" * 10)
-
-    def full(data: bytes) -> None:
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(spool, "append", full)
+def test_nothing_is_sent_that_a_full_disk_did_not_take() -> None:
+    results, log = make()
+    results.add(result(1), b"x")
+    log.full = True
     with pytest.raises(OSError, match="no space"):
-        results.add(result(6), b"x" * 10)
-    results.add(result(7), b"x" * 10)
-    assert seqs(results) == [1, 2, 3, 4, 5, 6, 7]
-    results.take(7, 1 << 20)
-    assert results.is_consumed
+        results.add(result(2), b"y")
+    results.add(result(3), b"z")
+    assert seqs(results) == [1]
+    with pytest.raises(OSError, match="no space"):
+        results.write_unlogged()
+    log.full = False
+    results.write_unlogged()
+    assert seqs(results) == [2, 3]
+    assert [bytes(payload) for _, payload in log.records] == [b"x", b"y", b"z"]
 
 
 @given(sizes=st.lists(st.integers(0, 40), max_size=30), window=st.integers(1, 20))

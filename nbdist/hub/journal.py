@@ -1,0 +1,172 @@
+"""What must outlive the hub beside results and blobs: an SQLite file of what the stores were told of jobs and workers.
+
+Records are collected, and written together by `flush`, once for each turn of the hub's loop: what peers are told
+because of them waits for that. Durable means that it survives the death of the process, not of the machine: SQLite is
+not asked to wait for the disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nbdist.errors import NbdistError
+from nbdist.scheduler import orders
+from nbdist.wire import frames
+from nbdist.wire.frames import Payload
+from nbdist.wire.messages import Message
+
+SCHEMA = 1
+"""Of the file; a newer one is not touched."""
+FILE = "journal.sqlite3"
+_KINDS: dict[str, type[Message]] = {
+    kind.__name__: kind
+    for kind in (
+        orders.JobTaken,
+        orders.TargetsSet,
+        orders.ItemsTaken,
+        orders.ItemsClosed,
+        orders.ItemTried,
+        orders.ResultsDropped,
+        orders.JobStopping,
+        orders.JobEnded,
+        orders.WorkerHere,
+    )
+}
+
+log = logging.getLogger("nbdist.hub")
+
+
+class JournalError(NbdistError):
+    """The journal cannot be written, or not be used at all."""
+
+
+class Entry(NamedTuple):
+    """One record."""
+
+    message: Message
+    payload: bytes
+    age_seconds: float
+    """How long ago it was made, by the clock on the wall."""
+
+
+class Journal:
+    """One file. Raises JournalError if it is of a newer version; a damaged one is set aside."""
+
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        self.path = folder / FILE
+        self._clock = clock
+        self._pending: list[tuple[str, tuple[Any, ...]]] = []
+        self._file = self._open_or_set_aside()
+
+    def keep(self, message: Message, payload: Payload = b"") -> None:
+        """Adds a record with the next `flush`."""
+        job, start = _place(message)
+        row = (job, type(message).__name__, start, self._clock(), frames.to_json(message), bytes(payload))
+        self._pending.append(("insert into records (job, kind, start, at, head, payload) values (?,?,?,?,?,?)", row))
+
+    def replace(self, message: Message) -> None:
+        """Like `keep`, instead of what was said of the same thing before."""
+        job, start = _place(message)
+        where = (job, type(message).__name__, start)
+        self._pending.append(("delete from records where job = ? and kind = ? and start = ?", where))
+        self.keep(message)
+
+    def drop(self, kind: type[Message], job: str, start: int = 0) -> None:
+        """Removes one record with the next `flush`."""
+        where = (job, kind.__name__, start)
+        self._pending.append(("delete from records where job = ? and kind = ? and start = ?", where))
+
+    def forget(self, job: str) -> None:
+        """Removes everything of a job with the next `flush`."""
+        self._pending.append(("delete from records where job = ?", (job,)))
+
+    def flush(self) -> None:
+        """Writes everything. Raises JournalError if that cannot be done; nothing is lost then, and it may be tried
+        again."""
+        if not self._pending:
+            return
+        try:
+            self._file.execute("begin")
+            for statement, values in self._pending:
+                self._file.execute(statement, values)
+            self._file.execute("commit")
+        except sqlite3.Error as error:
+            with contextlib.suppress(sqlite3.Error):
+                self._file.execute("rollback")
+            raise JournalError(f"{self.path} cannot be written: {error}") from error
+        self._pending.clear()
+
+    def entries(self) -> Iterator[Entry]:
+        """All records, oldest first. Those that cannot be read are left out, with a warning."""
+        now = self._clock()
+        rows = self._file.execute("select kind, at, head, payload, job from records order by number").fetchall()
+        for kind, at, head, payload, job in rows:
+            try:
+                message = frames.from_json(_KINDS[kind], head)
+            except (KeyError, NbdistError) as error:
+                log.warning("a record of job %s in %s cannot be read and is left out: %s", job, self.path, error)
+                continue
+            yield Entry(message, payload, max(0.0, now - at))
+
+    def close(self) -> None:
+        """Closes the file, after a last `flush`."""
+        with contextlib.suppress(JournalError):
+            self.flush()
+        self._file.close()
+
+    def _open_or_set_aside(self) -> sqlite3.Connection:
+        try:
+            return self._open()
+        except sqlite3.DatabaseError as error:
+            if "full" in str(error) or "unable to open" in str(error) or "I/O" in str(error):
+                raise JournalError(f"{self.path} cannot be opened: {error}") from error
+            aside = self.path.with_name(f"damaged-{int(self._clock())}-{FILE}")
+            for suffix in ("", "-wal", "-shm"):
+                with contextlib.suppress(OSError):
+                    self.path.with_name(FILE + suffix).rename(aside.with_name(aside.name + suffix))
+            log.warning("the journal of jobs is damaged (%s): it is kept as %s, and a new one is begun", error, aside)
+            return self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        file = sqlite3.connect(self.path, isolation_level=None)
+        try:
+            version: int = file.execute("pragma user_version").fetchone()[0]
+            if version > SCHEMA:
+                raise JournalError(
+                    f"{self.path} was written by a newer nbdist (its version is {version}, this one knows {SCHEMA}): "
+                    "upgrade nbdist here, or give this hub another directory (--state DIR)"
+                )
+            if file.execute("pragma quick_check(1)").fetchone()[0] != "ok":
+                raise sqlite3.DatabaseError("its pages contradict each other")
+            file.execute("pragma journal_mode = wal")
+            file.execute("pragma synchronous = off")
+            file.execute("pragma auto_vacuum = incremental")
+            file.execute(
+                "create table if not exists records (number integer primary key, job text not null, kind text not null,"
+                " start integer not null, at real not null, head text not null, payload blob not null)"
+            )
+            file.execute("create index if not exists by_job on records (job, kind, start)")
+            file.execute(f"pragma user_version = {SCHEMA}")
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+
+def _place(record: Any) -> tuple[str, int]:
+    """Under which job, and which number of its kind, a record is found."""
+    if isinstance(record, orders.JobTaken):
+        return record.spec.job, 0
+    if isinstance(record, orders.JobEnded):
+        return record.finished.job, 0
+    if isinstance(record, orders.WorkerHere):
+        return f"worker {record.worker}", 0
+    if isinstance(record, orders.ItemTried):
+        return record.job, record.item
+    return record.job, record.start if isinstance(record, orders.ItemsTaken) else 0
