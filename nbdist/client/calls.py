@@ -10,15 +10,14 @@ import operator
 import threading
 import time
 import types
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from nbdist.client.analysis.names import global_names
 from nbdist.client.failures import from_failure, from_fault
-from nbdist.client.feed import Chunker
+from nbdist.client.feed import Chunker, PackedChunk
 from nbdist.client.tasks import check_callable, pack, with_sources
 from nbdist.engines.base import Block, Buffer, Deliver, PackedTask, Run
 from nbdist.errors import JobCancelledError, JobError, JobRefusedError, NbdistError, PackingError
@@ -32,8 +31,6 @@ IDLE_SECONDS = 5.0
 """The job of a function that was not called for so long, and has no call under way, is closed."""
 MAX_OPEN = 16
 """So many functions have an open job; the one that was called longest ago makes room."""
-LARGE_BYTES = 256 * 1024
-"""A call whose packed arguments are larger is a job of its own: they travel as blobs."""
 
 
 class Opener(Protocol):
@@ -210,53 +207,41 @@ class Line:
     def _send(self, session: Session | None, calls: list[Call]) -> None:
         if session is None:
             return
-        chunks: list[tuple[int, bytes]] = []
+        chunks: list[tuple[int, Buffer]] = []
         packed: list[Call] = []
         size = 0
         while calls:
             count = min(self._chunker.items, len(calls))
             batch, calls = calls[:count], calls[count:]
-            made = self._pack(batch)
-            if made is None:
-                continue
-            chunks += made
-            packed += batch
-            size += sum(len(data) for _, data in made)
-            if size >= blocks.BLOCK_BYTES or not calls:
-                session.add(packed, Block(len(packed), blocks.join(chunks)))
-                chunks, packed, size = [], [], 0
+            for some, chunk in self._pack(batch):
+                if not chunk.entries:
+                    chunks.append((chunk.count, chunk.data))
+                    packed += some
+                    size += len(chunk.data)
+                if packed and (chunk.entries or size >= blocks.BLOCK_BYTES):
+                    session.add(packed, Block(len(packed), blocks.join(chunks)))
+                    chunks, packed, size = [], [], 0
+                if chunk.entries:
+                    session.add(some, chunk.as_block())
         if packed:
             session.add(packed, Block(len(packed), blocks.join(chunks)))
 
-    def _pack(self, batch: list[Call]) -> list[tuple[int, bytes]] | None:
-        """The chunks of these calls; None if they were dealt with otherwise."""
+    def _pack(self, batch: list[Call]) -> Iterator[tuple[list[Call], PackedChunk]]:
+        """The chunks of these calls, without those that cannot be packed: these know why."""
         try:
-            made = self._chunker.pack([call.item for call in batch], 0)
-            if max(len(data) for _, data in made) <= LARGE_BYTES:
-                return made
+            made = list(self._chunker.pack([call.item for call in batch], 0))
         except PackingError as error:
-            if len(batch) == 1 and not _is_large(error):
+            if len(batch) == 1:
                 batch[0].future.set_exception(_of_call(error))
-                return None
-        if len(batch) == 1:
-            self._send_alone(batch[0])
-            return None
-        self._chunker.items = 1
-        found = [(call, self._pack([call])) for call in batch]
-        kept = [(call, one) for call, one in found if one is not None]
-        batch[:] = [call for call, _ in kept]
-        return [chunk for _, one in kept for chunk in one] or None
-
-    def _send_alone(self, call: Call) -> None:
-        """A call with large arguments: they are captured values of a job of its own."""
-        inner = self._task.function
-        task = replace(self._task, function=partial(inner, *call.item))
-        try:
-            session = Session(task, pack(task), self._open)
-            session.add([Call((), call.future)], Block(1, blocks.join(self._chunker.pack([()], 0))))
-            session.close()
-        except NbdistError as error:
-            _fail([call], error)
+                return
+            self._chunker.items = 1
+            for call in batch:
+                yield from self._pack([call])
+            return
+        at = 0
+        for chunk in made:
+            yield batch[at : at + chunk.count], chunk
+            at += chunk.count
 
 
 class Session:
@@ -371,10 +356,6 @@ def _same(first: PackedTask, second: PackedTask) -> bool:
     if [blob.name for blob in first.blobs] != [blob.name for blob in second.blobs]:
         return False
     return b"".join(first.pieces) == b"".join(second.pieces)
-
-
-def _is_large(error: PackingError) -> bool:
-    return " MB packed, " in str(error)
 
 
 def _of_call(error: PackingError) -> PackingError:

@@ -153,7 +153,7 @@ def _as_message(job: _Job) -> KeptJob:
         spec=job.taken.spec,
         total=job.total,
         available=job.available,
-        blocks=tuple((block.start, block.stop, block.size) for block in job.blocks.values()),
+        blocks=tuple(job.blocks.values()),
         targets=job.targets,
         done=tuple(job.done),
         seq=job.seq,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nbdist.wire.messages import Acknowledge, GrantItems, JobFinished, Message, SubmitJob
+from nbdist.wire.messages import Acknowledge, BlobRef, GrantItems, JobFinished, Message, SubmitJob
 
 STORES = "stores"
 """The peer that keeps payloads and the journal. What it is sent is what a scheduler that is started anew must know
@@ -65,6 +65,8 @@ class ItemsTaken(Message):
     start: int
     stop: int
     size: int
+    blobs: tuple[BlobRef, ...] = ()
+    """What is large in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +136,8 @@ class KeptJob(Message):
     spec: SubmitJob
     total: int | None = None
     available: int = 0
-    blocks: tuple[tuple[int, int, int], ...] = ()
-    """(start, stop, bytes) of those that are not finished."""
+    blocks: tuple[ItemsTaken, ...] = ()
+    """Those that are not finished."""
     targets: tuple[tuple[str, int], ...] = ()
     done: tuple[tuple[int, int], ...] = ()
     seq: int = 0

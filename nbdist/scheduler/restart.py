@@ -36,8 +36,10 @@ def restore(state: State, kept: KeptJob, now: float) -> None:
     state.wake("notice", now + state.policy.notice_seconds)
     state.wake("orphans", now + state.policy.orphan_seconds)
     job.targets = {target: item for item, target in enumerate(kept.targets)}
-    for start, stop, size in kept.blocks:
-        job.blocks.add(start, stop, size)
+    for block in kept.blocks:
+        job.blocks.add(block.start, block.stop, block.size, block.blobs)
+        job.largest_block = max(job.largest_block, sum(ref.size for ref in block.blobs))
+    job.window_bytes = state.policy.max_window_bytes  # the notebook may have been granted so much
     for start, stop in job.done:
         job.blocks.finish(start, stop)
     for start, stop in job.done.gaps(0, job.available):

@@ -34,6 +34,9 @@ class Slice:
     stop: int
     reported: int
     """Items below this are in parts."""
+    has_blobs: bool = False
+    is_fetching: bool = False
+    """Its blobs are on their way: no slot has it yet."""
     is_cancelled: bool = False
     is_foreign: bool = False
     """It is another hub's, and nobody is told of it any more."""

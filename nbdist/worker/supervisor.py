@@ -27,6 +27,7 @@ from nbdist.wire.messages import (
     RenewSlots,
     RunningItem,
     RunSlice,
+    SliceBegun,
     SliceCut,
     SliceEnded,
     SlotCrashed,
@@ -143,7 +144,9 @@ class Supervisor:
             slices = [slot.running, *slot.waiting] if slot.running is not None else [*slot.waiting]
             known = [held for held in slices if held is not None and not held.is_foreign]
             for place, held in enumerate(known):
-                yield HeldAttempt(held.job, held.attempt, slot.number, held.reported, held.stop, place == 0)
+                yield HeldAttempt(
+                    held.job, held.attempt, slot.number, held.reported, held.stop, place == 0, held.is_fetching
+                )
 
     def _hub_lost(self, message: orders.HubLost) -> None:
         if self._is_connected or self._gone_at is None:
@@ -207,6 +210,9 @@ class Supervisor:
         held = Slice(message.job, message.attempt, slot.number, message.start, message.stop, message.start)
         self._held[message.attempt] = held
         slot.waiting.append(held)
+        if message.blobs:
+            held.has_blobs = held.is_fetching = True
+            self._say(LOCAL, orders.FetchItems(held.attempt, message.blobs))
         self._advance(slot)
 
     def _advance(self, slot: Slot) -> None:
@@ -216,7 +222,7 @@ class Supervisor:
         if slot.is_due_for_renewal:
             self._renew(slot)
             return
-        if not slot.waiting:
+        if not slot.waiting or slot.waiting[0].is_fetching:
             return
         held = slot.running = slot.waiting.popleft()
         slot.is_used = True
@@ -226,6 +232,31 @@ class Supervisor:
             self._say(peer, self._jobs.load_task(held.job))
         self._say(LOCAL, orders.BeginClaim(slot.number, held.attempt, held.start, held.stop))
         self._say(peer, RunSlice(held.job, held.attempt, slot.number, held.start, held.stop))
+        if held.has_blobs:
+            self._say(HUB, SliceBegun(held.attempt))
+
+    def _items_in_place(self, event: orders.ItemsInPlace) -> None:
+        held = self._held.get(event.attempt)
+        if held is not None:
+            held.is_fetching = False
+            self._advance(self.slots[held.slot])
+
+    def _items_not_in_place(self, event: orders.ItemsNotInPlace) -> None:
+        """Gives the slice back. Where it is for want of something here, this machine has no more part in the job."""
+        held = self._held.get(event.attempt)
+        if held is None:
+            return
+        slot = self.slots[held.slot]
+        slot.waiting.remove(held)
+        self._forget_slice(held)
+        if not self._is_connected:
+            return  # the hub will see that it is not held
+        if event.is_gone:
+            self._tell(self._outgoing.add(SlotCrashed(held.attempt, held.start, event.reason, kind="unfetched")))
+        else:
+            self._say(HUB, JobRefused(held.job, event.reason, event.todo))
+            self._end(held.attempt, event.reason)
+        self._advance(slot)
 
     def _trim(self, message: TrimSlice) -> None:
         held = self._held.get(message.attempt)
@@ -269,6 +300,12 @@ class Supervisor:
     def _forget_slice(self, held: Slice) -> None:
         del self._held[held.attempt]
         self._say(LOCAL, orders.DropItems(held.attempt))
+
+    def _let_go(self, held: Slice) -> None:
+        """Its slot is done with it, and had what came in its message."""
+        del self._held[held.attempt]
+        if held.has_blobs:
+            self._say(LOCAL, orders.DropItems(held.attempt))
 
     def _end(self, attempt: Attempt, reason: str) -> None:
         """Tells the hub that an attempt is over, behind the parts that it may still have to tell of."""
@@ -330,7 +367,7 @@ class Supervisor:
             self._say(HUB, message)
 
     def _slice_over(self, slot: Slot, held: Slice) -> None:
-        del self._held[held.attempt]
+        self._let_go(held)
         slot.running = None
         slot.kill_at = None
         self._advance(slot)
@@ -341,7 +378,7 @@ class Supervisor:
         was_up = slot.is_ready or slot.is_expected_to_end
         slot.reset()
         if held is not None:
-            del self._held[held.attempt]
+            self._let_go(held)
             self._tell_of_death(held, event)
         if self._has_quit:
             return
@@ -444,6 +481,8 @@ _EVENTS: dict[type[Message], Callable[[Supervisor, Any], None]] = {
     orders.JobInPlace: Supervisor._about_job,
     orders.JobNotInPlace: Supervisor._about_job,
     orders.ClaimCut: Supervisor._claim_cut,
+    orders.ItemsInPlace: Supervisor._items_in_place,
+    orders.ItemsNotInPlace: Supervisor._items_not_in_place,
     orders.BlobInPlace: Supervisor._blob_in_place,
     orders.BlobNotInPlace: Supervisor._blob_not_in_place,
     orders.UserLeaves: Supervisor._user_leaves,
