@@ -19,6 +19,7 @@ from nbdist import __version__
 from nbdist.errors import NbdistError
 from nbdist.hub import web
 from nbdist.hub.access import INVITE_SECONDS, Access
+from nbdist.hub.archive import Archive
 from nbdist.hub.blobdoor import PIECE_BYTES, BlobDoor
 from nbdist.hub.blobs import BlobStore
 from nbdist.hub.config import HubConfig, parse
@@ -30,7 +31,6 @@ from nbdist.hub.ports import Ports
 from nbdist.hub.requests import Requests
 from nbdist.hub.rooms import Rooms
 from nbdist.hub.saver import Saver
-from nbdist.hub.spool import SpoolFile
 from nbdist.hub.statedir import SharedFolder, StateBusyError, StateDir, sweep_shared_memory, write_private
 from nbdist.hub.stores import Stores
 from nbdist.hub.switchboard import Identity, SchedulingMachine, Switchboard
@@ -110,13 +110,13 @@ class Hub:
         access = Access(time.time, self._saver.changed)
         self.keys: Keys = open_access(state, access, embedded=config.embedded)
         self._saver.flush()  # what will be printed must be good after a crash
-        self._shared = _shared_folder(config)
+        self._shared = _shared_folder(config, state)
         self.blobs = BlobStore(self._shared.path if self._shared else config.blobs or state.path / "blob-store")
         identity = Identity(self.keys.hub, state.next_epoch(), __version__)
         self.board = Switchboard(
             identity,
             machine(identity.epoch),
-            Stores(self.blobs, lambda: SpoolFile(state.path)),
+            Stores(self.blobs, Archive(state.path)),
             clock=loop.time,
             call_at=lambda when, callback: loop.call_at(when, callback).cancel,
             call_soon=loop.call_soon,
@@ -128,7 +128,8 @@ class Hub:
         self._application = make_application(self.rooms)
 
     async def start(self) -> None:
-        """Opens the port and says so."""
+        """Takes up what an earlier hub has left here, opens the port and says so."""
+        self.board.restore()
         await self.ports.open(self._config.port, lan=self._config.lan)
         connect, invite = self.ports.address(self.keys.notebook).url, self.ports.address(self.keys.invite).url
         if self._config.ready_file is not None:
@@ -143,7 +144,7 @@ class Hub:
         self._changed()
 
     async def stop(self) -> None:
-        """Says good-bye, shuts the ports, and leaves nothing behind that a restart does not need."""
+        """Says good-bye, shuts the ports, and leaves nothing behind that the next hub here does not need."""
         self.ports.close()
         self.board.stop()
         await asyncio.sleep(0)  # the good-byes go out
@@ -151,7 +152,7 @@ class Hub:
         self.blobs.close()
         self._saver.flush()
         if self._shared is not None:
-            self._shared.close()
+            self._shared.close(keep=self.blobs.is_pinned)
         if self._config.ready_file is not None:
             self._config.ready_file.unlink(missing_ok=True)
 
@@ -174,13 +175,13 @@ class Hub:
             self._lifetime.idle(not used and not self.board.stores.unfinished())
 
 
-def _shared_folder(config: HubConfig) -> SharedFolder | None:
+def _shared_folder(config: HubConfig, state: StateDir) -> SharedFolder | None:
     """A folder in shared memory, if blobs have no place of their own and there is one."""
     if config.blobs is not None:
         return None
     try:
         sweep_shared_memory()
-        return SharedFolder()
+        return SharedFolder(state)
     except OSError:
         return None
 

@@ -57,7 +57,7 @@ class BlobStore:
             part.mkdir(mode=0o700, parents=True, exist_ok=True)
             make_private(part)
         write_private(folder / NONCE_FILE, self.nonce.encode())
-        self._clean()
+        self._find()
 
     def proves_local(self, nonce: str) -> bool:
         """Whether a peer has read the nonce."""
@@ -174,10 +174,15 @@ class BlobStore:
         os.replace(temporary, self._file(name))
         self._add(name, size)
 
+    @property
+    def is_pinned(self) -> bool:
+        """Whether anybody needs any of the blobs."""
+        return any(blob.pins for blob in self._blobs.values())
+
     def close(self) -> None:
-        """Removes all blobs."""
-        self._blobs.clear()
-        self._clean()
+        """Removes the blobs that nobody needs."""
+        for name in [name for name, blob in self._blobs.items() if not blob.pins]:
+            self._remove(name)
 
     def _add(self, name: str, size: int) -> None:
         self._blobs.setdefault(name, _Blob(size))
@@ -197,11 +202,14 @@ class BlobStore:
                 self._file(name).unlink(missing_ok=True)
                 self._late.discard(name)
 
-    def _clean(self) -> None:
-        for part in ("blobs", "incoming"):
-            for file in (self.folder / part).glob("*"):
-                with contextlib.suppress(OSError):
-                    file.unlink()
+    def _find(self) -> None:
+        """What an earlier hub has left: its blobs, which nobody needs yet, and what it had not got whole."""
+        for file in (self.folder / "incoming").iterdir():
+            with contextlib.suppress(OSError):
+                file.unlink()
+        for file in sorted((self.folder / "blobs").iterdir(), key=lambda file: file.stat().st_mtime):
+            if is_name(file.name):
+                self._blobs[file.name] = _Blob(file.stat().st_size)
 
     def _file(self, name: str) -> Path:
         return self.folder / "blobs" / name

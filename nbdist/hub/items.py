@@ -60,6 +60,14 @@ class JobItems:
         self.stop += count
         return True
 
+    def restore(self, start: int, stop: int, block: bytes, allowed_bytes: int) -> None:
+        """After a restart: the next block of those that had come; without its bytes if it is finished."""
+        self.stop = stop
+        self._allowed_bytes = allowed_bytes
+        if block:
+            self._blocks[start] = blocks.split(memoryview(block), start)
+            self._starts.append(start)
+
     def holds(self, start: int) -> bool:
         """Whether the block whose first item has this index is here and not finished."""
         return start in self._blocks

@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
 from dataclasses import dataclass, field
 
 from nbdist.hub.items import JobItems
-from nbdist.hub.results import JobResults, Spool
+from nbdist.hub.resultlog import ResultLog
+from nbdist.hub.results import JobResults
+from nbdist.scheduler.intervals import Intervals
+from nbdist.scheduler.orders import ResultsDropped
 from nbdist.wire.frames import Payload
-from nbdist.wire.messages import BlobRef, JobFinished, JobProgress, SubmitJob
+from nbdist.wire.messages import BlobRef, JobFinished, JobProgress, Result, SubmitJob
+
+
+@dataclass(slots=True)
+class Dropped:
+    """The oldest results, which were consumed and are kept no more."""
+
+    seq: int = 0
+    done: Intervals = field(default_factory=Intervals)
+    failed_items: int = 0
+    first_failed: int | None = None
+
+    def add(self, result: Result) -> None:
+        """One more of them."""
+        self.seq = result.seq
+        self.done.add(result.start, result.stop)
+        failed = result.failed if result.fault is None else (result.fault.item,)
+        self.failed_items += len(failed)
+        if failed and self.first_failed is None:
+            self.first_failed = failed[0]
+
+    def record(self, job: str) -> ResultsDropped:
+        """As the journal keeps it."""
+        return ResultsDropped(job, self.seq, tuple(self.done), self.failed_items, self.first_failed)
 
 
 @dataclass(slots=True)
@@ -24,6 +50,7 @@ class JobRecord:
     task: bytes
     """The packed task, unless it is a blob."""
     results: JobResults
+    log: ResultLog
     items: JobItems | None
     item_blobs: dict[int, set[str]] = field(default_factory=dict)
     """First item of a block -> the names of its blobs, which are held for it; some come before the block does."""
@@ -35,6 +62,10 @@ class JobRecord:
     """Peers that were told to prepare it: they may get its blobs."""
     progress: JobProgress | None = None
     finished: JobFinished | None = None
+    result_blobs: deque[Result] = field(default_factory=deque)
+    """Results in the log whose payload is a blob."""
+    dropped: Dropped = field(default_factory=lambda: Dropped())
+    """What the results come to that are not in the log any more."""
     is_released: bool = False
     """The scheduler has forgotten it; it is kept for what its notebook has not fetched yet."""
 
@@ -44,9 +75,7 @@ class JobRecord:
         return self.submit.blobs if self.submit.task is None else (self.submit.task, *self.submit.blobs)
 
 
-def new_record(
-    submit: SubmitJob, payload: Payload, peer: str, owner: str, make_spool: Callable[[], Spool]
-) -> JobRecord:
+def new_record(submit: SubmitJob, payload: Payload, peer: str, owner: str, log: ResultLog) -> JobRecord:
     """The record of a job that has just come."""
     counted = bool(submit.ranges) or bool(submit.each)
     return JobRecord(
@@ -55,6 +84,7 @@ def new_record(
         owner=owner,
         submit=submit,
         task=bytes(payload),
-        results=JobResults(make_spool),
+        results=JobResults(log),
+        log=log,
         items=None if counted else JobItems(),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -62,6 +63,7 @@ class Journal:
         self.path = folder / FILE
         self._clock = clock
         self._pending: list[tuple[str, tuple[Any, ...]]] = []
+        self.was_set_aside = False
         self._file = self._open_or_set_aside()
 
     def keep(self, message: Message, payload: Payload = b"") -> None:
@@ -77,10 +79,10 @@ class Journal:
         self._pending.append(("delete from records where job = ? and kind = ? and start = ?", where))
         self.keep(message)
 
-    def drop(self, kind: type[Message], job: str, start: int = 0) -> None:
-        """Removes one record with the next `flush`."""
+    def empty(self, kind: type[Message], job: str, start: int = 0) -> None:
+        """Removes the payload of one record with the next `flush`."""
         where = (job, kind.__name__, start)
-        self._pending.append(("delete from records where job = ? and kind = ? and start = ?", where))
+        self._pending.append(("update records set payload = x'' where job = ? and kind = ? and start = ?", where))
 
     def forget(self, job: str) -> None:
         """Removes everything of a job with the next `flush`."""
@@ -126,6 +128,7 @@ class Journal:
         except sqlite3.DatabaseError as error:
             if "full" in str(error) or "unable to open" in str(error) or "I/O" in str(error):
                 raise JournalError(f"{self.path} cannot be opened: {error}") from error
+            self.was_set_aside = True
             aside = self.path.with_name(f"damaged-{int(self._clock())}-{FILE}")
             for suffix in ("", "-wal", "-shm"):
                 with contextlib.suppress(OSError):
@@ -134,6 +137,7 @@ class Journal:
             return self._open()
 
     def _open(self) -> sqlite3.Connection:
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its other files the same mode
         file = sqlite3.connect(self.path, isolation_level=None)
         try:
             version: int = file.execute("pragma user_version").fetchone()[0]

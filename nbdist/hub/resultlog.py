@@ -45,6 +45,8 @@ class _Segment:
     size: int = 0
     last: int = 0
     """The number of its newest result."""
+    is_full: bool = False
+    """The next record goes into another file."""
 
 
 class ResultLog:
@@ -52,9 +54,12 @@ class ResultLog:
 
     def __init__(self, folder: Path, job: str, segment_bytes: int = SEGMENT_BYTES) -> None:
         self._folder = folder
-        self._name = hashlib.sha256(job.encode()).hexdigest()[:32]  # ids may differ in case only
+        self.name = hashlib.sha256(job.encode()).hexdigest()[:32]
+        """Of the files, but for their numbers. Ids of jobs may differ in case only."""
         self._segment_bytes = segment_bytes
         self._segments: list[_Segment] = []
+        self._next_number = 0
+        """Of the file that is made if there is none."""
         self._file: BinaryIO | None = None
 
     @property
@@ -65,22 +70,25 @@ class ResultLog:
     @property
     def end(self) -> Spot:
         """Where the next record will begin."""
-        return Spot(self._segments[-1].number, self._segments[-1].size) if self._segments else Spot(0, 0)
+        if not self._segments:
+            return Spot(self._next_number, 0)
+        last = self._segments[-1]
+        return Spot(last.number + 1, 0) if last.is_full else Spot(last.number, last.size)
 
     @property
     def beginning(self) -> Spot:
         """Where the oldest record begins."""
-        return Spot(self._segments[0].number, 0) if self._segments else Spot(0, 0)
+        return Spot(self._segments[0].number, 0) if self._segments else self.end
 
     def append(self, message: Result, payload: Payload) -> None:
         """Adds a record. Raises OSError, and has added nothing then."""
         frame = frames.encode(message, payload)
-        if not self._segments or self._segments[-1].size >= self._segment_bytes:
+        if not self._segments or self._segments[-1].is_full:
             self.close()
-            self._segments.append(_Segment(self.end.segment + 1 if self._segments else 0))
+            self._segments.append(_Segment(self.end.segment))
         segment = self._segments[-1]
         if self._file is None:
-            self._file = open(self._path(segment.number), "ab", buffering=0)  # noqa: SIM115 - closed by close()
+            self._file = open(self._path(segment.number), "ab", 0, opener=_private)  # noqa: SIM115 - closed by close()
         try:
             _write(self._file, _HEAD.pack(len(frame), zlib.crc32(frame)) + frame)
         except OSError:
@@ -89,6 +97,12 @@ class ResultLog:
             raise
         segment.size += _HEAD.size + len(frame)
         segment.last = message.seq
+        segment.is_full = segment.size >= self._segment_bytes
+
+    def seal(self) -> None:
+        """What comes from now on goes into another file, so that this one can be dropped."""
+        if self._segments:
+            self._segments[-1].is_full = True
 
     def read(self, spot: Spot) -> tuple[Result, memoryview, Spot]:
         """The record that begins there, and where the next one does. Raises FrameError if it is damaged."""
@@ -98,29 +112,35 @@ class ResultLog:
             segment, offset = self._segment(number + 1), 0
         with open(self._path(segment.number), "rb", buffering=0) as file:
             message, payload, size = _read(file, offset, segment.size)
-        return message, payload, Spot(segment.number, offset + size)
+        following = Spot(segment.number, offset + size)
+        if segment.is_full and following.offset >= segment.size:
+            following = Spot(segment.number + 1, 0)
+        return message, payload, following
 
     def oldest(self, seq: int) -> list[Result]:
-        """The results of the oldest file, if all of them have numbers up to `seq` and it is not the newest too."""
-        if len(self._segments) < 2 or self._segments[0].last > seq:
+        """The results of the oldest file, if it is full and all of them have numbers up to `seq`."""
+        if not self._segments or not self._segments[0].is_full or self._segments[0].last > seq:
             return []
-        first, following = self.beginning, Spot(self._segments[1].number, 0)
+        first, size = self.beginning, self._segments[0].size
         found = []
-        while first < following and first.offset < self._segments[0].size:
+        while first.segment == self._segments[0].number and first.offset < size:
             message, _, first = self.read(first)
             found.append(message)
         return found
 
     def drop_oldest(self) -> None:
         """Removes the oldest file."""
+        if len(self._segments) == 1:
+            self.close()
+            self._next_number = self._segments[0].number + 1
         self._path(self._segments.pop(0).number).unlink(missing_ok=True)
 
     def recover(self) -> Iterator[Result]:
         """Finds what was kept: the results in order, after those that were dropped. To be exhausted before anything
         else is done."""
-        numbers = sorted(int(path.name.rpartition("-")[2]) for path in self._folder.glob(f"{self._name}-*"))
+        numbers = sorted(int(path.name.rpartition("-")[2]) for path in self._folder.glob(f"{self.name}-*"))
         for place, number in enumerate(numbers):
-            segment = _Segment(number)
+            segment = _Segment(number, is_full=place < len(numbers) - 1)
             self._segments.append(segment)
             yield from self._recover(segment, is_newest=place == len(numbers) - 1)
 
@@ -160,10 +180,14 @@ class ResultLog:
         return next(segment for segment in self._segments if segment.number == number)
 
     def _path(self, number: int) -> Path:
-        return self._folder / f"{self._name}-{number}"
+        return self._folder / f"{self.name}-{number}"
 
 
 _CUT_OFF = "the record is cut off"
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _write(file: BinaryIO, data: bytes) -> None:

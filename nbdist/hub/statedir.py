@@ -23,6 +23,10 @@ EPOCH_FILE = "epoch.json"
 SHARED_MEMORY = Path("/dev/shm")
 SHARED_MEMORY_MIN_FREE_BYTES = 1024**3
 SHARED_PREFIX = "nbdist-hub-"
+SHARED_FILE = "shared-memory.json"
+"""In the state directory: where its folder in shared memory is."""
+OWNER_FILE = "state-directory"
+"""In that folder: whose it is."""
 SHARED_MIN_AGE_SECONDS = 60.0
 """A younger folder may not be locked yet by the hub that makes it."""
 
@@ -103,19 +107,51 @@ def make_private(path: Path) -> None:
 
 
 class SharedFolder:
-    """A folder in shared memory for one run of a hub, locked while that lives. Raises OSError if there is no room."""
+    """A folder in shared memory that belongs to a state directory, locked while a hub lives.
 
-    def __init__(self) -> None:
+    A hub that is started again finds the folder of the one before. Raises OSError if there is no room.
+    """
+
+    def __init__(self, state: StateDir) -> None:
+        self._state = state
+        known = state.read(SHARED_FILE).get("folder")
+        if isinstance(known, str) and _is_ours(Path(known), state.path):
+            self.path = Path(known)
+            self._lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+            _lock(self._lock)
+            return
         if not SHARED_MEMORY.is_dir() or shutil.disk_usage(SHARED_MEMORY).free < SHARED_MEMORY_MIN_FREE_BYTES:
             raise OSError("no shared memory to keep blobs in")
         self.path = Path(tempfile.mkdtemp(prefix=SHARED_PREFIX, dir=SHARED_MEMORY))
         self._lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
         _lock(self._lock)
+        write_private(self.path / OWNER_FILE, str(state.path.resolve()).encode())
+        state.write(SHARED_FILE, {"folder": str(self.path)})
 
-    def close(self) -> None:
-        """Removes the folder."""
-        shutil.rmtree(self.path, ignore_errors=True)
+    def close(self, *, keep: bool) -> None:
+        """Lets go of the folder, and removes it unless the next hub needs what is in it."""
+        if not keep:
+            shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
+
+
+def _is_ours(folder: Path, state: Path) -> bool:
+    """Whether the folder belongs to this state directory; nobody else could have made it so."""
+    try:
+        owner = (folder / OWNER_FILE).read_text()
+        return folder.stat().st_uid == os.getuid() and owner == str(state.resolve())
+    except OSError:
+        return False
+
+
+def _is_awaited(folder: Path) -> bool:
+    """Whether there is a state directory whose next hub will look for this folder."""
+    try:
+        state = Path((folder / OWNER_FILE).read_text())
+        known = json.loads((state / SHARED_FILE).read_text()).get("folder")
+    except (OSError, ValueError, AttributeError):
+        return False
+    return bool(known == str(folder))
 
 
 def sweep_shared_memory() -> None:
@@ -124,6 +160,8 @@ def sweep_shared_memory() -> None:
         with contextlib.suppress(OSError):
             facts = folder.stat()
             if facts.st_uid != os.getuid() or time.time() - facts.st_ctime < SHARED_MIN_AGE_SECONDS:
+                continue
+            if _is_awaited(folder):
                 continue
             handle = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
             try:

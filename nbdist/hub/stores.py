@@ -1,26 +1,46 @@
 """What the scheduler never sees: the payloads of jobs, on their way in and on their way out.
 
-Memory only, and the files of blobs and spools; no sockets.
+Memory and files (`archive.py`, `blobs.py`); no sockets. What the scheduler says to `STORES` comes here and goes into the
+archive; nothing that a peer lets go of its own copy for may be sent before `flush`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from itertools import zip_longest
 
 from nbdist.errors import BlobError, ProtocolError
 from nbdist.hub.access import Grant
+from nbdist.hub.archive import Archive, FoundJob
 from nbdist.hub.blobs import BlobStore
-from nbdist.hub.jobs import JobRecord, new_record
+from nbdist.hub.jobs import Dropped, JobRecord, new_record
 from nbdist.hub.refusal import not_yours
-from nbdist.hub.results import Spool
+from nbdist.scheduler.intervals import Intervals
+from nbdist.scheduler.orders import DropItems, JobEnded, JobTaken, KeptJob
+from nbdist.scheduler.policy import Policy
 from nbdist.wire.blobs import holder_of_items, is_name
 from nbdist.wire.blocks import MAX_ITEM_BLOBS
 from nbdist.wire.frames import Payload
-from nbdist.wire.messages import AddItems, AttachJob, BlobRef, PrepareJob, Result, RunSlice, SubmitJob, TakeResults
+from nbdist.wire.messages import (
+    AddItems,
+    AttachJob,
+    BlobRef,
+    Message,
+    PrepareJob,
+    Result,
+    RunSlice,
+    SubmitJob,
+    TakeResults,
+)
 
+KEPT_RESULTS_BYTES = 64 * 1024**2
+"""Of the results of one job that its notebook has, the newest are kept, and it can have them again."""
+KEPT_BLOB_BYTES = 256 * 1024**2
+"""… and of all their large results together, which often lie in memory."""
+MAX_WINDOW_BYTES = Policy().max_window_bytes
+"""The notebook of a job that is taken up may have been granted so much."""
 MAX_JOBS = 10_000
 """Jobs whose results a notebook may still want."""
 _JOB_ID = re.compile(r"[A-Za-z0-9_.:-]{1,100}", re.ASCII)
@@ -31,10 +51,15 @@ _HOLDER = re.compile(r"(.*?)(?:([@#])(\d+))?", re.ASCII | re.DOTALL)
 class Stores:
     """The jobs of one hub."""
 
-    def __init__(self, blobs: BlobStore, make_spool: Callable[[], Spool]) -> None:
+    def __init__(self, blobs: BlobStore, archive: Archive) -> None:
         self.blobs = blobs
-        self._make_spool = make_spool
+        self.is_full = False
+        """The disk takes nothing more at present."""
+        self._archive = archive
         self._jobs: dict[str, JobRecord] = {}
+        self._result_blob_bytes = 0
+        self._unlogged: set[str] = set()
+        """Jobs with results that the disk did not take."""
 
     def get(self, job: str) -> JobRecord | None:
         """What is kept of a job."""
@@ -60,9 +85,11 @@ class Stores:
             return record
         if not _JOB_ID.fullmatch(message.job):
             raise ProtocolError("a job's id has 1 to 100 letters, digits and _.:-")
+        if self.is_full:
+            raise ProtocolError("the hub's disk is full, it takes no jobs until there is room again")
         if len(self._jobs) >= MAX_JOBS:
             raise ProtocolError(f"the hub keeps {MAX_JOBS} jobs, its bound: forget some (pool.clear())")
-        record = new_record(message, payload, peer, grant.id, self._make_spool)
+        record = new_record(message, payload, peer, grant.id, self._archive.log(message.job))
         if not all(is_name(ref.name) for ref in record.blobs):
             raise ProtocolError("a blob's name has 64 hex digits")
         self._jobs[message.job] = record
@@ -130,6 +157,59 @@ class Stores:
             return None
         return record, int(start)
 
+    # --- what outlives the hub --------------------------------------------------------------------------------------
+
+    def keep(self, message: Message, payload: Payload) -> None:
+        """Takes what the scheduler says of a job or a worker into the archive, with the next `flush`."""
+        self._archive.keep(message, self._jobs.get(getattr(message, "job", "")), payload)
+
+    def keep_job(self, message: JobTaken) -> None:
+        """Takes a new job into the archive."""
+        self._archive.keep(message, self._jobs.get(message.spec.job), b"")
+
+    def flush(self) -> None:
+        """Everything that was taken until now outlives the process. Raises JournalError or OSError if the disk does not
+        take it; nothing is lost then, and it may be tried again."""
+        for job in list(self._unlogged):
+            record = self._jobs.get(job)
+            if record is not None:
+                record.results.write_unlogged()
+            self._unlogged.discard(job)
+        self._archive.flush()
+
+    def restore(self) -> tuple[list[JobRecord], list[KeptJob], list[str]]:
+        """Takes up the jobs of an earlier hub; gives them, as they stood, and the workers that it had."""
+        found, workers = self._archive.load()
+        records = [self._restore(one) for one in found]
+        self.blobs.shrink()
+        return records, [one.kept for one in found], workers
+
+    def _restore(self, one: FoundJob) -> JobRecord:
+        kept = one.kept
+        record = new_record(kept.spec, one.task, kept.owner, one.grant, one.log)
+        self._jobs[record.job] = record
+        record.attached, record.finished = False, kept.finished
+        if one.dropped is not None:
+            gone = one.dropped
+            record.dropped = Dropped(gone.seq, Intervals(gone.done), gone.failed_items, gone.first_failed)
+        record.results.restore(kept.seq, record.dropped.seq)
+        for result in one.results:
+            if result.blob is not None and self.blobs.has(result.blob.name):
+                self._hold_result(record, result, result.blob)
+        if record.finished is None:
+            record.missing = set(self.blobs.missing(record.blobs))
+            for name in {ref.name for ref in record.blobs} - record.missing:
+                self.blobs.pin(name, record.job, keep=True)
+            self._restore_items(record, one)
+        return record
+
+    def _restore_items(self, record: JobRecord, one: FoundJob) -> None:
+        for block, payload in one.blocks if record.items is not None else ():
+            is_done = not one.kept.available or block not in one.kept.blocks
+            record.items.restore(block.start, block.stop, b"" if is_done else payload, MAX_WINDOW_BYTES)  # type: ignore[union-attr]
+            for ref in () if is_done else block.blobs:
+                self.hold_for_items(record, block.start, ref.name)
+
     # --- out --------------------------------------------------------------------------------------------------------
 
     def for_prepare(self, peer: str, message: PrepareJob) -> Payload:
@@ -148,60 +228,93 @@ class Stores:
         return items.cut(message.start, message.stop)
 
     def keep_result(self, message: Result, payload: Payload) -> JobRecord | None:
-        """Keeps a result until the notebook has dealt with it; None if the job was forgotten."""
+        """Keeps a result; None if the job was forgotten."""
         record = self._jobs.get(message.job)
         if record is None:
             return None
         if message.blob is not None:
-            self.blobs.pin(message.blob.name, _holder(message), keep=False)
-        record.results.add(message, payload)
+            self._hold_result(record, message, message.blob)
+        try:
+            record.results.add(message, payload)
+        except OSError:
+            self._unlogged.add(message.job)  # `flush` tries again, and says what is wrong
         return record
 
-    def take(self, record: JobRecord, message: TakeResults | AttachJob) -> None:
+    def take(self, record: JobRecord, message: TakeResults) -> None:
         """The notebook has dealt with results, and gives credit for more."""
-        for result in record.results.take(message.seq, message.window_bytes):
-            self._let_go(result)
+        record.results.take(message.seq, message.window_bytes)
+        if record.log.size > KEPT_RESULTS_BYTES:
+            self._drop_consumed(record)
+        if self._result_blob_bytes > KEPT_BLOB_BYTES:
+            for one in [one for one in self._jobs.values() if one.result_blobs]:
+                one.log.seal()
+                self._drop_consumed(one)
         if record.is_released and record.results.is_consumed:
             self.forget(record.job)
 
-    def drop_items(self, job: str, start: int) -> None:
-        """Forgets the block of items that begins with this one."""
-        record = self._jobs.get(job)
-        if record is not None and record.items is not None:
-            record.items.drop(start)
-            self._let_go_of_items(record, start)
+    def attach(self, record: JobRecord, message: AttachJob, peer: str) -> None:
+        """A notebook takes the job's results from now on."""
+        record.peer, record.attached = peer, True
+        record.results.attach(message.seq, message.window_bytes)
 
-    def clear_items(self, record: JobRecord) -> None:
-        """The job has ended: its items are not needed any more."""
+    def _drop_consumed(self, record: JobRecord) -> None:
+        """Removes the oldest results from the disk, as far as the notebook has them."""
+        while gone := record.log.oldest(record.results.consumed):
+            for result in gone:
+                record.dropped.add(result)
+            record.results.dropped(record.dropped.seq)
+            self._archive.keep(record.dropped.record(record.job), record, b"")
+            self._archive.flush()
+            record.log.drop_oldest()
+            while record.result_blobs and record.result_blobs[0].seq <= record.dropped.seq:
+                self._let_go(record.result_blobs.popleft())
+            if self._result_blob_bytes <= KEPT_BLOB_BYTES and record.log.size <= KEPT_RESULTS_BYTES:
+                return
+
+    def drop_items(self, message: DropItems) -> None:
+        """Forgets a block of items."""
+        record = self._jobs.get(message.job)
+        if record is not None and record.items is not None:
+            record.items.drop(message.start)
+            self._let_go_of_items(record, message.start)
+            self._archive.keep(message, record, b"")
+
+    def keep_end(self, record: JobRecord, message: JobEnded) -> None:
+        """The job has ended: what went into it is not needed any more."""
+        record.finished = message.finished
+        self._archive.keep(message, record, b"")
+        record.log.close()
+        self._clear_items(record)
+        for ref in record.blobs:
+            self.blobs.unpin(ref.name, record.job)
+
+    def _clear_items(self, record: JobRecord) -> None:
         if record.items is not None:
             record.items.clear()
         for start in list(record.item_blobs):
             self._let_go_of_items(record, start)
 
     def release(self, job: str) -> None:
-        """Forgets a job as soon as its notebook has all results, or is gone (`peer_gone`)."""
+        """Forgets a job as soon as its notebook has all results."""
         record = self._jobs.get(job)
         if record is None:
             return
         record.is_released = True
-        if record.results.is_consumed or not record.attached:
+        if record.results.is_consumed:
             self.forget(job)
-
-    def peer_gone(self, peer: str) -> None:
-        """Forgets the released jobs of a notebook that has closed its connection."""
-        for record in [record for record in self.of_peer(peer) if record.is_released]:
-            self.forget(record.job)
 
     def forget(self, job: str) -> None:
         """Forgets a job with all that is kept for it."""
         record = self._jobs.pop(job, None)
         if record is None:
             return
-        for result in record.results.close():
+        record.results.close()
+        for result in record.result_blobs:
             self._let_go(result)
         for ref in record.blobs:
             self.blobs.unpin(ref.name, job)
-        self.clear_items(record)
+        self._clear_items(record)
+        self._archive.forget(job, record.log)
 
     def may_get(self, grant: Grant, name: str) -> bool:
         """Whether this credential may read a blob: a name is no credential.
@@ -227,9 +340,10 @@ class Stores:
         return (record for record in self._jobs.values() if record.peer == peer)
 
     def close(self) -> None:
-        """Forgets everything."""
-        for job in list(self._jobs):
-            self.forget(job)
+        """Closes the files; the next hub here takes up what is in them."""
+        for record in self._jobs.values():
+            record.log.close()
+        self._archive.close()
 
     def _known(self, job: str) -> JobRecord:
         record = self._jobs.get(job)
@@ -241,9 +355,15 @@ class Stores:
         for name in record.item_blobs.pop(start, ()):
             self.blobs.unpin(name, holder_of_items(record.job, start))
 
+    def _hold_result(self, record: JobRecord, result: Result, blob: BlobRef) -> None:
+        self.blobs.pin(blob.name, _holder(result), keep=False)
+        record.result_blobs.append(result)
+        self._result_blob_bytes += blob.size
+
     def _let_go(self, result: Result) -> None:
         if result.blob is not None:
             self.blobs.unpin(result.blob.name, _holder(result))
+            self._result_blob_bytes -= result.blob.size
 
 
 def _readers(record: JobRecord, kind: str, number: str) -> Collection[str]:

@@ -29,6 +29,9 @@ from nbdist.wire.messages import Message
 
 log = logging.getLogger("nbdist.hub")
 
+FULL_RETRY_SECONDS = 1.0
+"""How often a full disk is tried again."""
+
 ALLOWED: dict[m.Role, frozenset[type[Message]]] = {
     "notebook": frozenset(
         {m.ProveLocal, m.SubmitJob, m.AddItems, m.CloseItems, m.CancelJob, m.TakeResults, m.AttachJob, m.ForgetJob}
@@ -88,6 +91,12 @@ class Switchboard:
         self._machine = machine
         self._clock = clock
         self._call_soon = call_soon
+        self._call_at = call_at
+        self._held: list[tuple[str, Message]] = []
+        """What may go out only once everything until now is kept."""
+        self._due: dict[str, JobRecord] = {}
+        """Jobs that may have results to send, likewise."""
+        self._turn_ends = False
         self._driver = Driver(machine, clock=clock, send=self._send, call_at=call_at)
         self._inputs: dict[type[Message], Callable[[Peer, Any, Payload], None]] = {
             m.ProveLocal: self._prove_local,
@@ -112,6 +121,73 @@ class Switchboard:
             m.Answer: _answer,
             Disconnect: lambda peer, message: peer.link.refuse(_refused(message)),
         }
+
+    # --- keeping ----------------------------------------------------------------------------------------------------
+
+    def restore(self) -> None:
+        """Takes up the jobs of the hub that ran here before."""
+        records, jobs, workers = self.stores.restore()
+        for kept in jobs:
+            self._driver.receive(orders.STORES, kept)
+        for record in records:
+            if record.finished is None and not record.missing:
+                self._driver.receive(orders.STORES, BlobsReady(record.job))
+        self._driver.receive(orders.STORES, orders.Restarted(tuple(workers)))
+
+    def _at_end_of_turn(self) -> None:
+        """Everything that is dealt with before the loop waits again is kept at once, and then spoken of."""
+        if not self._turn_ends:
+            self._turn_ends = True
+            self._call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        try:
+            self.stores.flush()
+        except (NbdistError, OSError) as error:
+            self._say_full(str(error))
+            self._call_at(self._clock() + FULL_RETRY_SECONDS, self._end_turn)
+            return
+        self._turn_ends = False
+        if self.stores.is_full:
+            self._say_room()
+        due, self._due = self._due, {}
+        for record in due.values():
+            self._send_results(record)
+        held, self._held = self._held, []
+        for to, message in held:
+            peer = self.peers.get(to)
+            if peer is not None:
+                self._outputs.get(type(message), _pass_on)(peer, message)
+
+    def _send_results(self, record: JobRecord) -> None:
+        peer = self._notebook(record)
+        if peer is None:
+            return
+        try:
+            for result, payload in record.results.sendable():
+                peer.link.send(result, payload)
+        except (NbdistError, OSError) as error:
+            self._cannot_send(peer.id, m.CancelJob(record.job, ""), error)
+
+    def _say_full(self, reason: str) -> None:
+        if self.stores.is_full:
+            return
+        self.stores.is_full = True
+        log.error("%s; jobs wait until there is room", reason)
+        self._driver.receive(orders.STORES, orders.StoresFull(True))
+        self._notify_all(f"the hub cannot keep results: {reason}; make room there, your job waits and loses nothing")
+
+    def _say_room(self) -> None:
+        self.stores.is_full = False
+        log.error("there is room again: jobs go on")
+        self._driver.receive(orders.STORES, orders.StoresFull(False))
+        self._notify_all("the hub has room again: your job goes on")
+
+    def _notify_all(self, text: str) -> None:
+        for peer in list(self.peers):
+            for record in self.stores.of_peer(peer.id):
+                if record.attached and record.finished is None:
+                    peer.link.send(m.Notice(record.job, "warning", text))
 
     # --- peers ------------------------------------------------------------------------------------------------------
 
@@ -164,12 +240,12 @@ class Switchboard:
     def stop(self) -> None:
         """Says good-bye to everybody and stops the timer."""
         self._driver.stop()
+        self._end_turn()
         for peer in list(self.peers):
             peer.link.refuse(m.Refused("stopped", "the hub was stopped", "start it again: nbdist hub"))
 
     def _gone(self, peer: Peer, reason: str) -> None:
         self._detach(peer)
-        self.stores.peer_gone(peer.id)
         if peer.role != "viewer":
             self._driver.receive(peer.id, PeerClosed(reason))
 
@@ -195,7 +271,7 @@ class Switchboard:
         check_size(payload)
         record = self.stores.submit(peer.id, peer.grant, message, payload)
         record.attached = True
-        peer.link.send(m.NeedBlobs(record.job, tuple(sorted(record.missing))))
+        self._hold(peer.id, m.NeedBlobs(record.job, tuple(sorted(record.missing))))
         self._driver.receive(peer.id, message, payload)
         if not record.missing:
             self._driver.receive(peer.id, BlobsReady(record.job))
@@ -227,6 +303,7 @@ class Switchboard:
         if self.stores.owned(message.job, peer.id, peer.grant) is not None:
             self._driver.receive(peer.id, message)
             self.stores.forget(message.job)  # the scheduler may have forgotten it before
+            self._at_end_of_turn()
             self.changed()
 
     def _take_results(self, peer: Peer, message: m.TakeResults, payload: Payload) -> None:
@@ -241,15 +318,13 @@ class Switchboard:
             reason = "the hub does not know this job: it was started anew, or the job was forgotten"
             peer.link.send(m.JobFinished(message.job, "cancelled", message.seq, None, reason))
             return
-        record.peer, record.attached = peer.id, True
-        self.stores.take(record, message)
-        record.results.rewind()
+        self.stores.attach(record, message, peer.id)
         if record.missing:
             self._ask_for_blobs(peer, record)
         if record.progress is not None:
             peer.link.send_if_room(record.progress)
         if record.finished is not None:
-            peer.link.send(record.finished)
+            self._hold(peer.id, record.finished)
         else:
             self._driver.receive(peer.id, record.submit)  # it may have ended while the notebook was away
         self._deliver(record)
@@ -290,7 +365,9 @@ class Switchboard:
         try:
             if to == orders.STORES:
                 self._store(message, payload)
-            elif isinstance(message, (m.JobProgress, m.JobFinished, m.Notice)):
+            elif isinstance(message, orders.AFTER_KEEPING):
+                self._hold(to, message)
+            elif isinstance(message, (m.JobProgress, m.Notice)):
                 self._tell_notebook(message)
             else:
                 peer = self.peers.get(to)
@@ -299,21 +376,38 @@ class Switchboard:
         except (NbdistError, OSError) as error:
             self._cannot_send(to, message, error)
 
+    def _hold(self, to: str, message: Message) -> None:
+        self._held.append((to, message))
+        self._at_end_of_turn()
+
     def _store(self, message: Message, payload: Payload) -> None:
+        self._at_end_of_turn()
         if isinstance(message, m.Result):
             kept = b"" if message.fault is not None or message.blob is not None else payload
             record = self.stores.keep_result(message, kept)
             if record is not None:
                 self._deliver(record)
         elif isinstance(message, DropItems):
-            self.stores.drop_items(message.job, message.start)
+            self.stores.drop_items(message)
         elif isinstance(message, orders.ReleaseJob):
             self.stores.release(message.job)
         elif isinstance(message, m.ForgetJob):
             self.stores.forget(message.job)
             self.changed()
+        elif isinstance(message, orders.JobTaken):
+            self.stores.keep_job(message)
+        elif isinstance(message, orders.JobEnded):
+            self._job_ended(message)
+        else:
+            self.stores.keep(message, payload)
 
-    def _tell_notebook(self, message: m.JobProgress | m.JobFinished | m.Notice) -> None:
+    def _job_ended(self, message: orders.JobEnded) -> None:
+        record = self.stores.get(message.finished.job)
+        if record is not None:
+            self.stores.keep_end(record, message)
+            self.changed()
+
+    def _tell_notebook(self, message: m.JobProgress | m.Notice) -> None:
         record = self.stores.get(message.job)
         if record is None:
             return
@@ -323,10 +417,6 @@ class Switchboard:
             if peer is not None:
                 peer.link.send_if_room(message)
             return
-        if isinstance(message, m.JobFinished):
-            record.finished = message
-            self.stores.clear_items(record)
-            self.changed()
         if peer is not None:
             peer.link.send(message)
 
@@ -337,10 +427,8 @@ class Switchboard:
         peer.link.send(message)
 
     def _deliver(self, record: JobRecord) -> None:
-        peer = self._notebook(record)
-        if peer is not None:
-            for message, payload in record.results.sendable():
-                peer.link.send(message, payload)
+        self._due[record.job] = record
+        self._at_end_of_turn()
 
     def _notebook(self, record: JobRecord) -> Peer | None:
         return self.peers.get(record.peer) if record.attached else None

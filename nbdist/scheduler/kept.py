@@ -153,7 +153,7 @@ def _as_message(job: _Job) -> KeptJob:
         spec=job.taken.spec,
         total=job.total,
         available=job.available,
-        blocks=tuple(job.blocks.values()),
+        blocks=tuple(block for block in job.blocks.values() if not job.done.covers(block.start, block.stop)),
         targets=job.targets,
         done=tuple(job.done),
         seq=job.seq,

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from nbdist.driver import Send
 from nbdist.errors import ProtocolError
 from nbdist.scheduler import attempts, balance, delivery, faults, history, jobs, members, restart, shares
-from nbdist.scheduler.orders import BlobsReady, Disconnect, KeptJob, PeerClosed, Restarted
+from nbdist.scheduler.orders import BlobsReady, Disconnect, KeptJob, PeerClosed, Restarted, StoresFull
 from nbdist.scheduler.placement import fill
 from nbdist.scheduler.policy import Policy
 from nbdist.scheduler.records import AttemptRecord, State, WorkerRecord
@@ -192,6 +192,7 @@ _FROM_HUB: dict[type[Message], FromHub] = {
     BlobsReady: lambda state, peer, message, now: jobs.blobs_ready(state, message, now),
     KeptJob: lambda state, peer, message, now: restart.restore(state, message, now),
     Restarted: lambda state, peer, message, now: restart.restarted(state, message, now),
+    StoresFull: lambda state, peer, message, now: restart.stores_full(state, message),
 }
 
 

@@ -46,6 +46,8 @@ class JobTaken(Message):
 
     owner: str
     spec: SubmitJob
+    grant: str = ""
+    """The id of its credential, which only the stores know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,13 @@ class Restarted(Message):
     """Input, after the last `KeptJob`: these workers were here when the hub ended, and will come back."""
 
     workers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoresFull(Message):
+    """Input: nothing can be kept at present, or it can again. Nothing new is begun meanwhile."""
+
+    is_full: bool
 
 
 @dataclass(frozen=True, slots=True)

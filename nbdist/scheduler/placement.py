@@ -11,7 +11,7 @@ from nbdist.scheduler.slicing import next_slice
 
 def fill(state: State, now: float) -> None:
     """Finds work for the slots whose situation has changed; idle slots first, then those where nothing waits."""
-    if state.awaited:
+    if state.awaited or state.stores_full:
         return
     if state.look_everywhere:
         state.look_everywhere = False

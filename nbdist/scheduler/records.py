@@ -414,6 +414,7 @@ class State:
         self.look: dict[Place, None] = {}
         """Slots for which work is to be sought now."""
         self.look_everywhere = False
+        self.stores_full = False
         self.awaited: set[str] = set()
         """After a restart: workers that have not said yet what they still work on; until then nothing is given out."""
         self.attempt_number = 0

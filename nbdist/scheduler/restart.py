@@ -1,4 +1,4 @@
-"""A hub that is started anew takes up its jobs where they stood."""
+"""A hub that is started anew takes up its jobs where they stood; one whose disk is full begins nothing new."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import deque
 
 from nbdist.scheduler import delivery, jobs
 from nbdist.scheduler.intervals import Intervals
-from nbdist.scheduler.orders import KeptJob, Restarted
+from nbdist.scheduler.orders import KeptJob, Restarted, StoresFull
 from nbdist.scheduler.records import Event, JobRecord, Phase, State
 
 
@@ -76,6 +76,12 @@ def restarted(state: State, message: Restarted, now: float) -> None:
     if state.active and message.workers:
         state.awaited = set(message.workers)
         state.wake("settle", now + state.policy.settle_seconds)
+
+
+def stores_full(state: State, message: StoresFull) -> None:
+    """Running slices go on, and wait with their results; nothing new is begun until these can be kept."""
+    state.stores_full = message.is_full
+    state.look_everywhere = True
 
 
 def heard_facts(state: State, worker: str) -> None:

@@ -15,8 +15,10 @@ import pytest
 from nbdist.hub import blobs as blobs_module
 from nbdist.wire.blobs import blob_name
 from nbdist.wire.messages import (
+    AttachJob,
     BlobPlaced,
     BlobRef,
+    ForgetJob,
     JobFinished,
     JobOptions,
     JobReady,
@@ -168,6 +170,9 @@ def test_a_large_result_is_a_blob_until_the_notebook_has_it(with_hub: WithHub) -
             assert (await hub.request("GET", f"/blobs/{name}", key))[0] == 403
             assert (await hub.request("GET", f"/blobs/{name}", hub.hub.keys.notebook))[1] == LARGE
             await notebook.send(TakeResults("j1", 1, 1 << 20))
+            await notebook.send(AttachJob("j1", 0, 1 << 20))
+            assert (await notebook.until(Result))[0] == result, "it is kept: a notebook may want it again"
+            await notebook.send(ForgetJob("j1"))
             await notebook.send(SubmitJob("j2", "j2", MACHINE, JobOptions(), ranges=((0, 1, 1),)))
             await notebook.until(NeedBlobs)
             assert not hub.hub.blobs.has(name)

@@ -95,11 +95,17 @@ def test_the_nonce_is_the_only_proof(store: BlobStore) -> None:
     assert not store.proves_local("\udcff")
 
 
-def test_files_of_an_earlier_hub_are_swept(tmp_path: Path) -> None:
+def test_blobs_of_an_earlier_hub_are_found_and_those_that_nobody_needs_go(tmp_path: Path) -> None:
     store = BlobStore(tmp_path)
     put(store, b"old")
-    assert not BlobStore(tmp_path).has(blob_name([b"old"]))
-    assert list((tmp_path / "blobs").iterdir()) == []
+    put(store, b"needed")
+    (tmp_path / "incoming" / "half").write_bytes(b"ne")
+    again = BlobStore(tmp_path)
+    assert list((tmp_path / "incoming").iterdir()) == []
+    again.pin(blob_name([b"needed"]), "job", keep=True)
+    assert again.is_pinned
+    again.close()
+    assert [file.name for file in (tmp_path / "blobs").iterdir()] == [blob_name([b"needed"])]
 
 
 def test_a_blob_for_which_there_is_no_room_is_refused(store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -57,29 +58,62 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_shared_folder_is_private_and_goes(shared: Path) -> None:
-    folder = SharedFolder()
+def test_a_shared_folder_is_private_and_goes(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = SharedFolder(StateDir(tmp_path_factory.mktemp("state")))
     assert folder.path.parent == shared
     assert folder.path.stat().st_mode & 0o777 == 0o700
-    folder.close()
+    folder.close(keep=False)
     assert list(shared.iterdir()) == []
 
 
-def test_without_enough_shared_memory_there_is_no_folder(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_hub_on_a_state_directory_finds_its_shared_folder(
+    shared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    state = StateDir(tmp_path_factory.mktemp("state"))
+    folder = SharedFolder(state)
+    (folder.path / "blob").write_bytes(b"x")
+    os.close(folder._lock)
+    sweep_shared_memory()
+    again = SharedFolder(state)
+    assert again.path == folder.path
+    assert (again.path / "blob").read_bytes() == b"x"
+    again.close(keep=True)
+    other = SharedFolder(StateDir(tmp_path_factory.mktemp("other")))
+    assert other.path != folder.path
+    other.close(keep=False)
+
+
+def test_a_folder_that_somebody_else_names_is_not_taken(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    state = StateDir(tmp_path_factory.mktemp("state"))
+    strange = shared / "strange"
+    strange.mkdir()
+    state.write(statedir.SHARED_FILE, {"folder": str(strange)})
+    folder = SharedFolder(state)
+    assert folder.path != strange
+    folder.close(keep=False)
+
+
+def test_without_enough_shared_memory_there_is_no_folder(
+    shared: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     monkeypatch.setattr(statedir.shutil, "disk_usage", lambda path: SimpleNamespace(free=2**20))
     with pytest.raises(OSError):
-        SharedFolder()
+        SharedFolder(StateDir(tmp_path_factory.mktemp("state")))
     assert list(shared.iterdir()) == []
 
 
-def test_only_folders_of_hubs_that_are_gone_are_swept(shared: Path) -> None:
-    living, dead = SharedFolder(), SharedFolder()
+def test_only_folders_of_hubs_that_are_gone_for_good_are_swept(
+    shared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    state, gone = tmp_path_factory.mktemp("state"), tmp_path_factory.mktemp("gone")
+    living, dead = SharedFolder(StateDir(state)), SharedFolder(StateDir(gone))
     os.close(dead._lock)  # as the end of its process does
+    shutil.rmtree(gone)
     (shared / "nbdist-hub-elsewhere").mkdir()
     (shared / "another").mkdir()
     sweep_shared_memory()
     assert sorted(path.name for path in shared.iterdir()) == sorted(["another", living.path.name])
-    living.close()
+    living.close(keep=False)
 
 
 def test_a_young_folder_is_left_alone(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:

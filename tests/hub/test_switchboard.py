@@ -12,12 +12,23 @@ from nbdist.driver import Send
 from nbdist.errors import ProtocolError
 from nbdist.hub import bounds
 from nbdist.hub.access import Grant
+from nbdist.hub.archive import Archive
 from nbdist.hub.blobs import BlobStore
 from nbdist.hub.peers import Peer
 from nbdist.hub.refusal import RefusalError
+from nbdist.hub.resultlog import ResultLog
 from nbdist.hub.stores import Stores
 from nbdist.hub.switchboard import ALLOWED, Identity, Switchboard
-from nbdist.scheduler.orders import STORES, BlobsReady, Disconnect, DropItems, PeerClosed, ReleaseJob
+from nbdist.scheduler.orders import (
+    STORES,
+    BlobsReady,
+    Disconnect,
+    DropItems,
+    JobEnded,
+    PeerClosed,
+    ReleaseJob,
+    StoresFull,
+)
 from nbdist.wire import blocks, frames
 from nbdist.wire import messages as m
 from nbdist.wire.messages import Message
@@ -76,18 +87,27 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.script = Script()
         self.later: list[Callable[[], None]] = []
+        self.timers: list[Callable[[], None]] = []
         self.blobs = BlobStore(folder)
-        self.stores = Stores(self.blobs, make_spool=lambda: pytest.fail("nothing here needs a spool"))
+        self.stores = Stores(self.blobs, Archive(folder))
         self.board = Switchboard(
             Identity("hub", 3, VERSION),
             self.script,
             self.stores,
             clock=lambda: 0.0,
-            call_at=lambda when, callback: lambda: None,
+            call_at=self._call_at,
             call_soon=self.later.append,
         )
         self.notebook, self.n = self.join("notebook", "n1")
         self.worker, self.w = self.join("worker", "w1")
+
+    def _call_at(self, when: float, callback: Callable[[], None]) -> Callable[[], None]:
+        self.timers.append(callback)
+        return lambda: None
+
+    def end_turn(self) -> None:
+        while self.later:
+            self.later.pop(0)()
 
     def join(self, role: Any, peer: str, **wire: Any) -> tuple[Peer, Wire]:
         link = Wire(**wire)
@@ -97,6 +117,7 @@ class World:
     def says(self, peer: Peer, message: Message, payload: bytes = b"", then: list[Send] | None = None) -> None:
         self.script.answers = then or []
         self.board.receive(peer, message, payload)
+        self.end_turn()
 
     def submit(self, job: str = "j", payload: bytes = b"task", **fields: Any) -> None:
         self.says(self.notebook, m.SubmitJob(job, job, MACHINE, m.JobOptions(), **fields), payload)
@@ -274,7 +295,7 @@ def test_the_last_state_comes_again_after_a_reconnect(world: World) -> None:
     world.submit()
     progress = m.JobProgress("j", 1.0, 10, 3, 0, 0, 1, 2.0)
     finished = m.JobFinished("j", "done", 0, 10)
-    world.says(world.worker, m.Heartbeat(), then=[Send("n1", progress), Send("n1", finished)])
+    world.says(world.worker, m.Heartbeat(), then=[Send("n1", progress), Send(STORES, JobEnded(finished))])
     world.notebook, link = world.join("notebook", "n1")
     assert world.n.sent[-1][0].code == "replaced"  # type: ignore[attr-defined]
     world.says(world.notebook, m.AttachJob("j", 0, 1000))
@@ -324,24 +345,32 @@ def test_an_answer_in_lines_is_json_too(world: World) -> None:
     assert [payload for _, payload in world.n.of(m.Answer)] == [b'["laptop", "desk"]', b""]
 
 
-def test_a_result_that_the_disk_does_not_take_ends_its_job_and_loses_nothing(world: World) -> None:
-    def no_spool() -> Any:
+def test_a_full_disk_holds_up_everything_that_depends_on_it_and_loses_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.submit(ranges=((0, 3, 1),))
+    part(1, b"one", world)
+
+    def full(log: ResultLog, message: m.Result, payload: Any) -> None:
         raise OSError("no space left on device")
 
-    world.stores._make_spool = no_spool
-    world.submit(ranges=((0, 3, 1),))
-    world.says(world.notebook, m.TakeResults("j", 0, 10))
-    big = b"x" * bounds.MAX_PAYLOAD_BYTES
-    for seq in range(1, 60):
-        part(seq, big, world)
-        if world.later:
-            break
-    world.later.pop()()
-    assert isinstance(cancel := world.script.inputs[-1][1], m.CancelJob)
-    assert "no space left" in cancel.reason
-    for number in range(1, seq + 1):
-        world.says(world.notebook, m.TakeResults("j", number, 10))
-    assert [message.seq for message, _ in world.n.of(m.Result)] == list(range(1, seq + 1))
+    with monkeypatch.context() as patch:
+        patch.setattr(ResultLog, "append", full)
+        part(2, b"two", world)
+        world.says(world.worker, m.Heartbeat(), then=[Send("w1", m.Acknowledge((((1, 1), 2),)))])
+        assert (STORES, StoresFull(True)) in world.script.inputs
+        assert "no space left" in world.n.of(m.Notice)[0][0].text
+        with pytest.raises(ProtocolError, match="disk is full"):
+            world.submit("another", ranges=((0, 3, 1),))
+        world.timers.pop()()
+    assert [payload for _, payload in world.n.of(m.Result)] == [b"one"]
+    assert world.w.of(m.Acknowledge) == []
+    world.timers.pop()()
+    world.end_turn()
+    assert (STORES, StoresFull(False)) in world.script.inputs
+    assert [payload for _, payload in world.n.of(m.Result)] == [b"one", b"two"]
+    assert len(world.w.of(m.Acknowledge)) == 1
+    assert len(world.n.of(m.Notice)) == 2
 
 
 def test_a_job_that_the_scheduler_forgets_stays_until_its_notebook_has_the_results(world: World) -> None:
@@ -353,9 +382,11 @@ def test_a_job_that_the_scheduler_forgets_stays_until_its_notebook_has_the_resul
     assert world.stores.get("j") is None
 
 
-def test_a_job_that_the_scheduler_forgets_goes_with_its_notebook(world: World) -> None:
+def test_what_a_notebook_that_is_away_has_not_consumed_stays(world: World) -> None:
     world.submit(ranges=((0, 3, 1),))
     part(1, b"one", world)
     world.says(world.worker, m.Heartbeat(), then=[Send(STORES, ReleaseJob("j"))])
     world.board.closed(world.notebook)
-    assert world.stores.get("j") is None
+    world.notebook, link = world.join("notebook", "n1")
+    world.says(world.notebook, m.AttachJob("j", 0, 1000))
+    assert [payload for _, payload in link.of(m.Result)] == [b"one"]

@@ -1,0 +1,145 @@
+"""What of the stores outlives the hub: the journal of jobs, and the logs of their results, in one directory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from nbdist.hub.jobs import JobRecord
+from nbdist.hub.journal import Journal, JournalError
+from nbdist.hub.resultlog import ResultLog
+from nbdist.hub.statedir import make_private
+from nbdist.scheduler import orders
+from nbdist.scheduler.kept import Kept
+from nbdist.scheduler.orders import DropItems, ItemsTaken, JobEnded, JobTaken, KeptJob, ResultsDropped
+from nbdist.wire.frames import Payload
+from nbdist.wire.messages import Message, Result
+
+RESULTS_FOLDER = "results"
+KEEP_SECONDS = 24 * 3600.0
+"""A job that has ended is kept for so long."""
+
+_REPLACED = (orders.ItemTried, ResultsDropped)
+_PLAIN = (orders.TargetsSet, orders.ItemsClosed, orders.JobStopping, JobEnded, orders.WorkerHere)
+
+
+@dataclass(slots=True)
+class FoundJob:
+    """A job of an earlier hub."""
+
+    kept: KeptJob
+    grant: str
+    task: bytes
+    log: ResultLog
+    blocks: list[tuple[ItemsTaken, bytes]] = field(default_factory=list)
+    """Those that came, in order; a finished one without its bytes."""
+    results: list[Result] = field(default_factory=list)
+    """Those among the results in the log whose payload is a blob."""
+    dropped: ResultsDropped | None = None
+
+
+class Archive:
+    """The files. Raises JournalError if they are of a newer version of nbdist."""
+
+    def __init__(self, folder: Path, keep_seconds: float = KEEP_SECONDS) -> None:
+        self._results = folder / RESULTS_FOLDER
+        self._results.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._results)
+        self._journal = Journal(folder)
+        self._keep_seconds = keep_seconds
+        self._afterwards: list[Callable[[], None]] = []
+        """Files that go once the journal says that nobody needs them."""
+
+    def log(self, job: str) -> ResultLog:
+        """The log of a new job's results."""
+        return ResultLog(self._results, job)
+
+    def load(self) -> tuple[list[FoundJob], list[str]]:
+        """The jobs that were here, oldest first, and the workers; called once, before anything else."""
+        kept, found = Kept(), dict[str, FoundJob]()
+        for message, payload, age_seconds in self._journal.entries():
+            kept.add(message)
+            if isinstance(message, JobTaken):
+                job = message.spec.job
+                found[job] = FoundJob(KeptJob("", message.spec), message.grant, payload, self.log(job))
+            elif isinstance(message, ItemsTaken) and message.job in found:
+                found[message.job].blocks.append((message, payload))
+            elif isinstance(message, ResultsDropped) and message.job in found:
+                found[message.job].dropped = message
+            elif isinstance(message, JobEnded) and age_seconds > self._keep_seconds:
+                self._forget(found.pop(message.finished.job, None), message.finished.job)
+        for job, one in found.items():
+            self._load_results(kept, one, job)
+        for record in kept.jobs():
+            if record.spec.job in found:
+                found[record.spec.job].kept = record
+        self._remove_strangers(found)
+        for worker in kept.workers:
+            self._journal.forget(f"worker {worker}")
+        return list(found.values()), list(kept.workers)
+
+    def keep(self, message: Message, record: JobRecord | None, payload: Payload) -> None:
+        """Takes something that the scheduler has told the stores; results are kept by their logs."""
+        if isinstance(message, orders.WorkerGone):
+            self._journal.forget(f"worker {message.worker}")
+        elif isinstance(message, orders.WorkerHere):
+            self._journal.replace(message)
+        elif record is None:
+            return  # the job was forgotten
+        elif isinstance(message, JobTaken):
+            self._journal.keep(replace(message, grant=record.owner), record.task)
+        elif isinstance(message, ItemsTaken):
+            self._journal.keep(message, payload)
+        elif isinstance(message, DropItems):
+            self._journal.empty(ItemsTaken, message.job, message.start)
+        elif isinstance(message, _REPLACED):
+            self._journal.replace(message)
+        elif isinstance(message, _PLAIN):
+            self._journal.keep(message)
+
+    def forget(self, job: str, log: ResultLog) -> None:
+        """Nothing of the job is needed any more."""
+        self._journal.forget(job)
+        log.close()
+        self._afterwards.append(log.remove)
+
+    def after_flush(self, action: Callable[[], None]) -> None:
+        """Calls back once everything until now is in the journal."""
+        self._afterwards.append(action)
+
+    def flush(self) -> None:
+        """Writes the journal. Raises JournalError if that cannot be done now; nothing is lost then."""
+        self._journal.flush()
+        while self._afterwards:
+            self._afterwards.pop(0)()
+
+    def close(self) -> None:
+        """Closes the files."""
+        self._journal.close()
+
+    def _load_results(self, kept: Kept, one: FoundJob, job: str) -> None:
+        dropped = 0 if one.dropped is None else one.dropped.seq
+        for result in one.log.recover():
+            if result.seq <= dropped:
+                continue
+            kept.add(result)
+            if result.blob is not None:
+                one.results.append(result)
+
+    def _forget(self, one: FoundJob | None, job: str) -> None:
+        if one is not None:
+            list(one.log.recover())
+            self.forget(job, one.log)
+
+    def _remove_strangers(self, found: dict[str, FoundJob]) -> None:
+        """Files whose job the journal has forgotten: the hub was killed before it had removed them."""
+        if self._journal.was_set_aside:
+            return  # they may be all that there is of a job
+        known = {one.log.name for one in found.values()}
+        for path in self._results.iterdir():
+            if not path.name.startswith("damaged-") and path.name.rpartition("-")[0] not in known:
+                path.unlink(missing_ok=True)
+
+
+__all__ = ["KEEP_SECONDS", "Archive", "FoundJob", "JournalError"]
