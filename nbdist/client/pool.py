@@ -25,7 +25,7 @@ from nbdist.client.job import Job
 from nbdist.client.large import with_large_items
 from nbdist.client.options import Reduction, make_options
 from nbdist.client.tasks import Stage, check_callable, name_of_function, packer
-from nbdist.engines.base import Block, Engine, JobSpec
+from nbdist.engines.base import Block, Deliver, Engine, JobSpec, PackedTask, Run
 from nbdist.errors import NbdistError
 from nbdist.execution.task import Task
 from nbdist.wire.messages import Each
@@ -80,7 +80,7 @@ class Pool:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._calls = Calls(self._open_calls)
+        self._calls = Calls(partial(_open_calls, engine))
         self._recent: deque[Inbox] = deque()
         self.is_closed = False
 
@@ -223,7 +223,7 @@ class Pool:
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future[Any]:
         """Calls the function once, and gives the Future of its value at once. Many small calls travel together."""
         self._check_open()
-        return self._calls.submit(function, arguments, keywords)
+        return self._calls.submit(function, arguments, keywords, keeper=self)
 
     # --- the pool ---------------------------------------------------------------------------------------------------
 
@@ -285,7 +285,7 @@ class Pool:
         """Cancels this notebook's jobs, forgets their results and gives every slot a fresh process."""
         self._check_open()
         self._calls.close()
-        self._calls = Calls(self._open_calls)
+        self._calls = Calls(partial(_open_calls, self._engine))
         self._recent.clear()
         self._engine.clear()
 
@@ -320,20 +320,6 @@ class Pool:
             self._recent.popleft().release()
         last_job = job
         return job
-
-    def _open_calls(self, task: Task, packed: Callable[[], Any], deliver: Any) -> Any:
-        """Opens a job whose items are the calls of one function."""
-        options = make_options(reduce=False, filters=False, stop_when=False, on_error="keep", speculate=False)
-        spec = JobSpec(
-            job=new_id(),
-            name=_job_name(None, task),
-            options=options,
-            task=task,
-            packed=packed,
-            is_open=True,
-            modules=required(task.function),
-        )
-        return self._engine.submit(spec, deliver)
 
 
 def new_id() -> str:
@@ -377,3 +363,18 @@ def _telling(blocks: Iterator[Block], inbox: Inbox) -> Iterator[Block]:
     except BaseException as error:
         inbox.fail_input(error)
         raise
+
+
+def _open_calls(engine: Engine, task: Task, packed: Callable[[], PackedTask], deliver: Deliver) -> Run:
+    """Opens a job whose items are the calls of one function."""
+    options = make_options(reduce=False, filters=False, stop_when=False, on_error="keep", speculate=False)
+    spec = JobSpec(
+        job=new_id(),
+        name=_job_name(None, task),
+        options=options,
+        task=task,
+        packed=packed,
+        is_open=True,
+        modules=required(task.function),
+    )
+    return engine.submit(spec, deliver)
