@@ -114,8 +114,8 @@ class Burst:
         self._lock = lock
         self._chunker = Chunker()
         self._waiting: list[Call] = []
-        self._futures: dict[int, Future[Any]] = {}
-        self._keeper: object = None
+        self._futures: dict[int, tuple[Future[Any], object]] = {}
+        """Of each call that is under way: its future, and its keeper."""
         self._next = 0
         self._run: Run | None = None
         self._has_begun = self._is_closed = self._has_left = False
@@ -195,10 +195,9 @@ class Burst:
         assert self._run is not None
         first = self._next
         self._next += len(calls)
-        self._keeper = calls[-1].keeper
         for index, call in enumerate(calls, first):
             if call.future.set_running_or_notify_cancel():  # one that was cancelled meanwhile runs, for nobody
-                self._futures[index] = call.future
+                self._futures[index] = (call.future, call.keeper)
         try:
             self._run.add([call.item for call in calls], lambda: block)
         except NbdistError as error:
@@ -264,10 +263,8 @@ class Burst:
                 self._fail(failure.index, from_failure(failure, None, message.worker).error)
 
     def _pop(self, index: int) -> Future[Any] | None:
-        future = self._futures.pop(index, None)
-        if not self._futures:
-            self._keeper = None
-        return future
+        found = self._futures.pop(index, None)
+        return None if found is None else found[0]
 
     def _fail(self, index: int, error: BaseException) -> None:
         future = self._pop(index)

@@ -12,6 +12,7 @@ from nbdist.client.inbox import MAX_WAITING_OUTPUT_BYTES, sweep
 from nbdist.client.items import RangeItems
 from nbdist.client.job import Job
 from nbdist.client.options import Reduction, make_options
+from nbdist.client.parts import job_name
 from nbdist.engines.base import Block, JobSpec, PackedTask
 from nbdist.errors import JobCancelledError, JobRefusedError, NbdistError, PackingError, WorkerCrashedError
 from nbdist.execution.run import Run as FinishedRun
@@ -272,3 +273,10 @@ def test_a_job_whose_results_cannot_be_used_is_ended() -> None:
     world.deliver(Result("j", 1, 0, 5, "m"), b"garbage")
     assert world.job.outcome is None
     assert "PackingError" in world.run.cancelled
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [(None, "abs"), ("a\ud800b", "a?b"), (5, "5"), ("x" * 500, "x" * 100), ("", "abs")]
+)
+def test_a_job_is_called_by_text_that_can_be_sent(name: object, text: str) -> None:
+    assert job_name(name, Task(abs)) == text
