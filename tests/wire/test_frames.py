@@ -164,8 +164,3 @@ def test_bounds_hold_in_both_directions() -> None:
 def test_not_a_number_cannot_be_sent() -> None:
     with pytest.raises(ValueError):
         frames.encode(messages.TrimSlice((1, 1), math.nan))
-
-
-def test_lone_surrogates_do_not_break_the_codec() -> None:
-    message = messages.JobReady("a file's name: \udcff")
-    assert frames.decode(frames.encode(message))[0] == message
