@@ -58,23 +58,26 @@ class Dialer:
         """The hub that was reached last."""
 
     async def dial(self) -> tuple[ClientConnection, Welcome]:
-        """One attempt, at each of the hub's hosts. Raises ConnectionFailedError, AccessError and Refusal."""
+        """One attempt, at each of the hub's hosts. Raises ConnectionFailedError, AccessError and Refusal: what the hub
+        itself said if it could be reached at all."""
         address = self._address()
         if address is None:
             raise ConnectionFailedError("the hub is not there yet")
-        problem = ConnectionFailedError(f"no answer at {address.shown}")
+        problems: list[tuple[int, Exception]] = []
         for one in address.hosts():
             try:
                 return await self._dial(one)
             except Refusal as refusal:
                 if refusal.refused.code == "access":
                     self._keys.pop(one.key, None)  # the hub may have lost or revoked it; the invite may still be good
-                raise
+                problems.append((0, refusal))
+            except AccessError as error:
+                problems.append((1, error))
             except FingerprintError as error:
-                problem = ConnectionFailedError(str(error))
+                problems.append((2, ConnectionFailedError(f"{one.shown}: {error.args[-1]}")))
             except (OSError, TimeoutError, WebSocketException, http.client.HTTPException) as error:
-                problem = ConnectionFailedError(f"no answer at {one.shown}: {error}")
-        raise problem
+                problems.append((3, ConnectionFailedError(f"no answer at {one.shown}: {error}")))
+        raise min(problems, key=lambda found: found[0])[1]
 
     def pause(self, failing_seconds: float) -> float:
         """How long to wait before the next attempt, when all have failed for so long."""
