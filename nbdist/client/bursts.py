@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from nbdist.client.failures import from_failure, from_fault
 from nbdist.client.feed import Chunker
-from nbdist.client.tasks import pack
+from nbdist.client.tasks import name_of_function, pack
 from nbdist.engines.base import Block, Buffer, Deliver, PackedTask, Run
 from nbdist.errors import JobCancelledError, JobError, JobRefusedError, NbdistError, PackingError
 from nbdist.execution.task import Task
@@ -108,6 +108,8 @@ class Burst:
         self.is_over = False
         """It takes no more calls."""
         self._task = task
+        function = getattr(task.function, "func", task.function)  # of a call with large arguments
+        self._what = f"a call of {name_of_function(getattr(function, 'function', function))}"
         self._packed = packed
         self._open = opener
         self._gate = gate
@@ -245,7 +247,7 @@ class Burst:
 
     def _result(self, message: Result, payload: Buffer) -> None:
         if message.fault is not None:
-            self._fail(message.start, from_fault(message.fault, None).error)
+            self._fail(message.start, from_fault(message.fault, None, self._what).error)
             return
         try:
             runs = unpack_part(payload)
@@ -260,7 +262,7 @@ class Burst:
                 if future is not None:
                     future.set_result(value)
             for failure in run.failures:
-                self._fail(failure.index, from_failure(failure, None, message.worker).error)
+                self._fail(failure.index, from_failure(failure, None, message.worker, self._what).error)
 
     def _pop(self, index: int) -> Future[Any] | None:
         found = self._futures.pop(index, None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbdist.client.assembly import FoldAssembly, ListAssembly, Piece, Segment, place
-from nbdist.client.failures import ItemFailure, from_failure, from_fault
+from nbdist.client.failures import ItemFailure, add_note, from_failure, from_fault
 from nbdist.client.items import Items
 from nbdist.client.options import Reduction
 from nbdist.client.progress import ProgressTracker
@@ -163,7 +163,7 @@ class JobState:
         try:
             taken = assembly.add(Piece(start, stop, values, kept, worker, seconds))
         except Exception as error:  # noqa: BLE001 - the user's reduce function may raise anything
-            self.error = self.error or error
+            self._fold_failed(error)
             return
         except BaseException:  # an interrupt: whether the values are in by now, and whole, nobody knows
             self.error = self.error or JobCancelledError("putting the results together was interrupted")
@@ -192,7 +192,11 @@ class JobState:
         try:
             assembly.close()
         except Exception as error:  # noqa: BLE001 - the user's reduce function may raise anything
-            self.error = self.error or error
+            self._fold_failed(error)
+
+    def _fold_failed(self, error: Exception) -> None:
+        add_note(error, "raised by the job's reduce function, which makes one value of two")
+        self.error = self.error or error
 
     def _text(self, message: Output, payload: Buffer) -> None:
         text = bytes(payload).decode("utf-8", "replace")
