@@ -6,11 +6,11 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hubs import WithHub, job
 
 from nbdist.hub import blobs as blobs_module
 from nbdist.wire.blobs import blob_name
@@ -18,9 +18,7 @@ from nbdist.wire.messages import (
     BlobPlaced,
     BlobRef,
     JobFinished,
-    JobOptions,
     JobReady,
-    Machine,
     NeedBlobs,
     Part,
     PrepareJob,
@@ -28,14 +26,11 @@ from nbdist.wire.messages import (
     Refused,
     Result,
     RunSlice,
-    SubmitJob,
     TakeResults,
     Welcome,
 )
 
 pytestmark = pytest.mark.real
-MACHINE = Machine("host", "linux", "x86_64", "3.11.7", "cpython", "0.1.0")
-WithHub = Callable[..., None]
 LARGE = os.urandom(3_500_000)
 SMALL = b"a small value"
 
@@ -46,7 +41,7 @@ def test_a_blob_goes_in_and_comes_out(with_hub: WithHub, data: bytes) -> None:
         key, name = hub.hub.keys.notebook, blob_name([data])
         async with hub.client("notebook", "n1") as notebook:
             task = BlobRef(name, len(data))
-            await notebook.send(SubmitJob("j1", "j1", MACHINE, JobOptions(), task=task, ranges=((0, 1, 1),)))
+            await notebook.send(job("j1", task=task, ranges=((0, 1, 1),)))
             assert (await notebook.until(NeedBlobs))[0].names == (name,)
             status, answer, _ = await hub.request("PUT", f"/blobs/{name}", key, data)
             assert (status, json.loads(answer)) == (201, {"size": len(data)})
@@ -140,7 +135,7 @@ def test_a_name_is_no_credential(with_hub: WithHub) -> None:
             stranger_key = hub.worker_key("w2")
             await hub.request("PUT", path, hub.hub.keys.notebook, SMALL)
             assert (await hub.request("GET", path, hub.hub.keys.notebook))[0] == 403
-            await notebook.send(SubmitJob("j1", "j1", MACHINE, JobOptions(), task=task, ranges=((0, 1, 1),)))
+            await notebook.send(job("j1", task=task, ranges=((0, 1, 1),)))
             prepare, _ = await worker.until(PrepareJob)
             assert prepare.task == task
             assert (await hub.request("GET", path, worker_key))[:2] == (200, SMALL)
@@ -155,7 +150,7 @@ def test_a_large_result_is_a_blob_until_the_notebook_has_it(with_hub: WithHub) -
         name = blob_name([LARGE])
         async with hub.client("notebook", "n1") as notebook, hub.worker("w1") as worker:
             key = hub.worker_key("w1")
-            await notebook.send(SubmitJob("j1", "j1", MACHINE, JobOptions(), ranges=((0, 1, 1),)))
+            await notebook.send(job("j1", ranges=((0, 1, 1),)))
             await worker.until(PrepareJob)
             await worker.send(JobReady("j1"))
             order, _ = await worker.until(RunSlice)
@@ -168,7 +163,7 @@ def test_a_large_result_is_a_blob_until_the_notebook_has_it(with_hub: WithHub) -
             assert (await hub.request("GET", f"/blobs/{name}", key))[0] == 403
             assert (await hub.request("GET", f"/blobs/{name}", hub.hub.keys.notebook))[1] == LARGE
             await notebook.send(TakeResults("j1", 1, 1 << 20))
-            await notebook.send(SubmitJob("j2", "j2", MACHINE, JobOptions(), ranges=((0, 1, 1),)))
+            await notebook.send(job("j2", ranges=((0, 1, 1),)))
             await notebook.until(NeedBlobs)
             assert not hub.hub.blobs.has(name)
 
@@ -183,7 +178,7 @@ def test_a_local_peer_places_blobs_itself(with_hub: WithHub) -> None:
             folder = private_folder(welcome)
             task = BlobRef(blob_name([SMALL]), len(SMALL))
             await notebook.send(ProveLocal((folder / "nonce").read_text()))
-            await notebook.send(SubmitJob("j1", "j1", MACHINE, JobOptions(), task=task, ranges=((0, 1, 1),)))
+            await notebook.send(job("j1", task=task, ranges=((0, 1, 1),)))
             assert (await notebook.until(NeedBlobs))[0].names == (task.name,)
             (folder / "incoming" / "x").write_bytes(SMALL)
             (folder / "incoming" / "x").rename(folder / "blobs" / task.name)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hubs import WithHub
 
 from nbdist.wire.messages import JobOptions, Machine, NeedBlobs, SubmitJob
 
 pytestmark = pytest.mark.real
-WithHub = Callable[..., None]
 
 
 def test_an_invite_is_traded_for_a_credential_of_the_workers_own(with_hub: WithHub) -> None:
