@@ -360,5 +360,8 @@ def _same(first: PackedTask, second: PackedTask) -> bool:
 
 def _of_call(error: PackingError) -> PackingError:
     return PackingError(
-        str(error).replace("item 0", "the arguments of the call").replace("element 0 of ", "argument 0 of ")
+        str(error)
+        .replace("item 0 has", "item 0 have")
+        .replace("item 0", "the arguments of the call")
+        .replace("element 0 of ", "argument 0 of ")
     )

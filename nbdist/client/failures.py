@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 
-from nbdist.errors import BlobError, ItemTimeoutError, RemoteTraceback, ResultError, WorkerCrashedError, WorkerLostError
+from nbdist.errors import ItemError, ItemTimeoutError, RemoteTraceback, ResultError, WorkerCrashedError, WorkerLostError
 from nbdist.packing import Failure
 from nbdist.wire.messages import FaultKind, ItemFault
 
@@ -17,7 +17,7 @@ _FAULTS: dict[FaultKind, type[Exception]] = {
     "lost": WorkerLostError,
     "timeout": ItemTimeoutError,
     "unsent": ResultError,
-    "unfetched": BlobError,
+    "unfetched": ItemError,
 }
 
 

@@ -150,6 +150,11 @@ class BlobStore:
                 self._remove(name)
             self.shrink()
 
+    def drop_idle(self, name: str) -> None:
+        """Removes a blob unless somebody needs it."""
+        if name in self._blobs and not self._blobs[name].pins:
+            self._remove(name)
+
     def holders(self, name: str) -> Iterable[str]:
         """Who needs the blob."""
         blob = self._blobs.get(name)

@@ -233,8 +233,8 @@ class AddItems(Message):
     blobs: tuple[BlobRef, ...] = ()
     """What is too large for the block, which refers to it by name (at most `blocks.MAX_ITEM_BLOBS`)."""
     files: tuple[str, ...] = ()
-    """From a peer that proved to be local: the name of the file in `folder/incoming` of each of `blobs`. Others have put
-    these before, for this job and `start` (`blobs.HOLDER_HEADER`)."""
+    """From a peer that proved to be local: the name of the file in `folder/incoming` of each of `blobs`. Others have
+    put these before, for this job and `start` (`blobs.HOLDER_HEADER`)."""
 
 
 @dataclass(frozen=True, slots=True)
