@@ -12,6 +12,7 @@
     ├── CellError               a cell's head, body or options break a rule
     ├── PackingError            a value cannot travel
     ├── BlobError               bytes that do not match their name, or are gone
+    │   └── NoRoomError         a disk has no room for them
     ├── JobError                a job ended without its results
     │   ├── JobCancelledError
     │   └── JobRefusedError     no machine of the pool can run it
@@ -75,6 +76,10 @@ class PackingError(NbdistError):
 
 class BlobError(NbdistError):
     """A blob's bytes do not match its name, or the blob is gone."""
+
+
+class NoRoomError(BlobError):
+    """There is no room for a blob on a disk; there may be once others are not needed any more."""
 
 
 class JobError(NbdistError):

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
-from functools import cache, partial
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from nbdist.client.failures import from_failure, from_fault
-from nbdist.client.feed import Chunker
-from nbdist.client.tasks import name_of_function, pack
+from nbdist.client.feed import Chunker, PackedChunk
+from nbdist.client.tasks import name_of_function
 from nbdist.engines.base import Block, Buffer, Deliver, PackedTask, Run
 from nbdist.errors import JobCancelledError, JobError, JobRefusedError, NbdistError, PackingError
 from nbdist.execution.task import Task
@@ -22,8 +21,6 @@ from nbdist.wire.messages import JobFinished, Message, Result
 
 MAX_UNFINISHED = 200
 """So many jobs of one pool's calls may be unfinished at once; a hub takes 1,000 of all its notebooks."""
-LARGE_BYTES = 256 * 1024
-"""A call whose packed arguments are larger is a job of its own: they travel as blobs."""
 
 
 class Opener(Protocol):
@@ -108,8 +105,7 @@ class Burst:
         self.is_over = False
         """It takes no more calls."""
         self._task = task
-        function = getattr(task.function, "func", task.function)  # of a call with large arguments
-        self._what = f"a call of {name_of_function(getattr(function, 'function', function))}"
+        self._what = f"a call of {name_of_function(getattr(task.function, 'function', task.function))}"
         self._packed = packed
         self._open = opener
         self._gate = gate
@@ -175,21 +171,22 @@ class Burst:
 
     def _send(self, calls: list[Call]) -> None:
         calls = _alive(calls)
-        chunks: list[tuple[int, bytes]] = []
+        chunks: list[tuple[int, Buffer]] = []
         packed: list[Call] = []
         size = 0
         while calls:
             count = min(self._chunker.items, len(calls))
             batch, calls = calls[:count], calls[count:]
-            made = self._pack(batch)
-            if made is None:
-                continue
-            chunks += made
-            packed += batch
-            size += sum(len(data) for _, data in made)
-            if size >= blocks.BLOCK_BYTES or not calls:
-                self._add(packed, Block(len(packed), blocks.join(chunks)))
-                chunks, packed, size = [], [], 0
+            for some, chunk in self._pack(batch):
+                if not chunk.entries:
+                    chunks.append((chunk.count, chunk.data))
+                    packed += some
+                    size += len(chunk.data)
+                if packed and (chunk.entries or size >= blocks.BLOCK_BYTES):
+                    self._add(packed, Block(len(packed), blocks.join(chunks)))
+                    chunks, packed, size = [], [], 0
+                if chunk.entries:
+                    self._add(some, chunk.as_block())
         if packed:
             self._add(packed, Block(len(packed), blocks.join(chunks)))
 
@@ -207,32 +204,22 @@ class Burst:
             for index in range(first, self._next):
                 self._fail(index, error)
 
-    def _pack(self, batch: list[Call]) -> list[tuple[int, bytes]] | None:
-        """The chunks of these calls; None if they were dealt with otherwise."""
+    def _pack(self, batch: list[Call]) -> Iterator[tuple[list[Call], PackedChunk]]:
+        """The chunks of these calls, without those that cannot be packed: these know why."""
         try:
-            made = self._chunker.pack([call.item for call in batch], 0)
-            if max(len(data) for _, data in made) <= LARGE_BYTES:
-                return made
+            made = list(self._chunker.pack([call.item for call in batch], 0))
         except PackingError as error:
-            if len(batch) == 1 and not _is_large(error):
+            if len(batch) == 1:
                 _refuse(batch, _of_call(error))
-                return None
-        if len(batch) == 1:
-            self._send_alone(batch[0])
-            return None
-        self._chunker.items = 1
-        found = [(call, self._pack([call])) for call in batch]
-        kept = [(call, one) for call, one in found if one is not None]
-        batch[:] = [call for call, _ in kept]
-        return [chunk for _, one in kept for chunk in one] or None
-
-    def _send_alone(self, call: Call) -> None:
-        """A call with large arguments: they are captured values of a job of its own."""
-        task = replace(self._task, function=partial(self._task.function, *call.item))
-        alone = Burst(task, cache(lambda: pack(task)), self._open, self._gate, self._lock)
-        alone.add([Call((), call.future, call.keeper)])
-        alone.close()
-        self._gate.enter(alone)
+                return
+            self._chunker.items = 1
+            for call in batch:
+                yield from self._pack([call])
+            return
+        at = 0
+        for chunk in made:
+            yield batch[at : at + chunk.count], chunk
+            at += chunk.count
 
     # --- what comes back --------------------------------------------------------------------------------------------
 
@@ -307,13 +294,12 @@ def _refuse(calls: list[Call], error: Exception) -> None:
             call.future.set_exception(error)
 
 
-def _is_large(error: PackingError) -> bool:
-    return " MB packed, " in str(error)
-
-
 def _of_call(error: NbdistError) -> NbdistError:
     if not isinstance(error, PackingError):
         return error
     return PackingError(
-        str(error).replace("item 0", "the arguments of the call").replace("element 0 of ", "argument 0 of ")
+        str(error)
+        .replace("item 0 has", "item 0 have")
+        .replace("item 0", "the arguments of the call")
+        .replace("element 0 of ", "argument 0 of ")
     )

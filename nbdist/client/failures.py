@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 
-from nbdist.errors import ItemTimeoutError, RemoteTraceback, ResultError, WorkerCrashedError, WorkerLostError
+from nbdist.errors import ItemError, ItemTimeoutError, RemoteTraceback, ResultError, WorkerCrashedError, WorkerLostError
 from nbdist.packing import Failure
 from nbdist.wire.messages import FaultKind, ItemFault
 
@@ -17,6 +17,7 @@ _FAULTS: dict[FaultKind, type[Exception]] = {
     "lost": WorkerLostError,
     "timeout": ItemTimeoutError,
     "unsent": ResultError,
+    "unfetched": ItemError,
 }
 
 
@@ -54,6 +55,7 @@ def from_fault(fault: ItemFault, item: object, what: str | None = None) -> ItemF
         "crashed": f"ended the process that ran it on {fault.worker} ({fault.reason})",
         "lost": f"was lost with the machines that ran it, {fault.worker} the last ({fault.reason})",
         "timeout": f"took longer than its time limit on {fault.worker} ({fault.reason})",
+        "unfetched": f"could not be brought to the machine that was to run it, {fault.worker} ({fault.reason})",
         "unsent": f"has a value that could not be brought to the hub from {fault.worker} ({fault.reason})",
     }[fault.kind]
     text = f"{what or f'item {fault.item}{shown(item)}'} {fate}, given up {tries}"

@@ -8,21 +8,29 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from nbdist.client.items import Items
-from nbdist.engines.base import Block
+from nbdist.client.weights import size_of
+from nbdist.engines.base import Block, Buffer
 from nbdist.errors import PackingError
-from nbdist.packing import pack_chunk
+from nbdist.packing import item_chunk, pack_chunk, pack_item
 from nbdist.wire import blocks
-from nbdist.wire.frames import MAX_FRAME_BYTES
 
 READ_AHEAD_ITEMS = 4_096
 """A reader is at most so many items ahead of what was packed."""
-MAX_ITEM_BYTES = MAX_FRAME_BYTES - 64 * 1024
-"""A packed item must fit a frame, with its header."""
+READ_AHEAD_BYTES = 16 * 1024 * 1024
+"""… and has read so many bytes ahead, or one item."""
+HEAVY_BYTES = 4 * 1024
+"""Smaller items are not counted for that …"""
+WEIGH_ALL = 64
+"""… and after so many of them in a row only each `WEIGH_SOME`th item is weighed, which takes as long as packing it."""
+WEIGH_SOME = 16
+MAX_ITEM_BYTES = 4 * 1024**3
+"""A packed item. Each process that it passes through needs the address space for it, and a disk the room."""
 
 
 def feed(items: Items) -> Iterator[Block]:
@@ -40,6 +48,28 @@ def feed(items: Items) -> Iterator[Block]:
         reader.stop()
 
 
+@dataclass(frozen=True, slots=True)
+class PackedChunk:
+    """Some consecutive items, packed."""
+
+    count: int
+    data: Buffer = b""
+    entries: Sequence[Buffer] = ()
+    """Instead of `data`: of one item, of which some are so large that they travel as blobs."""
+
+    def as_block(self) -> Block:
+        """The block of one large item."""
+        entries = self.entries
+        large = [memoryview(entry) for entry in entries if _is_large(entry)]
+
+        def finish(names: Sequence[str]) -> bytes:
+            given = iter(names)
+            named = [next(given) if _is_large(entry) else None for entry in entries]
+            return blocks.join([(1, item_chunk(entries, named))])
+
+        return Block(1, large=large, finish=finish)
+
+
 class Chunker:
     """Packs items as chunks of about `CHUNK_BYTES`, of which it learns the right number of items."""
 
@@ -47,50 +77,78 @@ class Chunker:
         self.items = 1
         """How many items the next chunk should have."""
 
-    def pack(self, items: list[Any], first: int) -> list[tuple[int, bytes]]:
+    def pack(self, items: Sequence[Any], first: int) -> Iterator[PackedChunk]:
         """The chunks of these items, of which the first has index `first`. Raises PackingError."""
-        data = pack_chunk(items, first)
-        count, size = len(items), len(data)
-        if count > 1 and size > 2 * blocks.CHUNK_BYTES:
-            self.items = max(1, count * blocks.CHUNK_BYTES // size)
-            middle = count // 2
-            return [*self.pack(items[:middle], first), *self.pack(items[middle:], first + middle)]
+        count = len(items)
+        if count < 2:
+            yield from (self._pack_one(item, first) for item in items)
+            return
+        # what a few do not show costs a copy of the item at worst, and not even that if it is an array
+        looks_large = any(size_of(items[at]) >= blocks.LARGE_BYTES for at in (0, count // 2, -1))
+        data = None if looks_large else pack_chunk(items, first)
+        if data is not None and len(data) <= 2 * blocks.CHUNK_BYTES:
+            self._learn(count, len(data))
+            yield PackedChunk(count, data)
+            return
+        if data is not None:
+            self.items = max(1, count * blocks.CHUNK_BYTES // len(data))
+            del data
+        middle = count // 2
+        yield from self.pack(items[:middle], first)
+        yield from self.pack(items[middle:], first + middle)
+
+    def _pack_one(self, item: Any, index: int) -> PackedChunk:
+        entries = pack_item(item, index)
+        size = sum(memoryview(entry).nbytes for entry in entries)
         if size > MAX_ITEM_BYTES:
-            raise too_large(first, size)
+            raise too_large(index, size)
+        self._learn(1, size)
+        if len(entries) == 1 and not _is_large(entries[0]):
+            return PackedChunk(1, entries[0])
+        return PackedChunk(1, entries=entries)
+
+    def _learn(self, count: int, size: int) -> None:
         fitting = count * blocks.CHUNK_BYTES // size
         self.items = max(1, min(blocks.CHUNK_ITEMS, fitting, self.items * 8))
-        return [(count, data)]
 
 
 def too_large(index: int, size: int) -> PackingError:
-    """The error for an item that fits no frame."""
+    """The error for an item that is too large to be sent."""
     return PackingError(
         f"item {index} has {size / 1e6:.1f} MB packed, more than {MAX_ITEM_BYTES / 1e6:.1f} MB: let the function "
-        "load it, or capture the data in the function and map over its indices"
+        "load it from where it lies, or cut it into several items"
     )
+
+
+def _is_large(entry: Buffer) -> bool:
+    return memoryview(entry).nbytes >= blocks.LARGE_BYTES
 
 
 def _blocks(source: _Batches | _Reader) -> Iterator[Block]:
     chunker = Chunker()
     first = 0
     while True:
-        chunks: list[tuple[int, bytes]] = []
+        chunks: list[tuple[int, Buffer]] = []
         size = count = 0
         while size < blocks.BLOCK_BYTES:
             batch = source.take(chunker.items, wait=not chunks)
             if not batch:
                 break
-            for number, data in chunker.pack(batch, first + count):
-                if chunks and size + len(data) > MAX_ITEM_BYTES:
+            for chunk in chunker.pack(batch, first + count):
+                if not chunk.entries:
+                    chunks.append((chunk.count, chunk.data))
+                    count += chunk.count
+                    size += len(chunk.data)
+                    continue
+                if chunks:
                     yield Block(count, blocks.join(chunks))
-                    first, count, size, chunks = first + count, 0, 0, []
-                chunks.append((number, data))
-                count += number
-                size += len(data)
-        if not chunks:
+                yield chunk.as_block()
+                first, count, size, chunks = first + count + 1, 0, 0, []
+        if not chunks and not batch:
             return
-        yield Block(count, blocks.join(chunks))
-        first += count
+        if chunks:
+            yield Block(count, blocks.join(chunks))
+            first += count
 
 
 class _Batches:
@@ -110,6 +168,11 @@ class _Reader:
     def __init__(self, source: Iterator[Any]) -> None:
         self._source = source
         self._items: deque[Any] = deque()
+        self._heavy: deque[tuple[int, int]] = deque()
+        """Of items in `_items` that are large: the number and the size of each."""
+        self._taken = 0
+        self._read_bytes = self._taken_bytes = 0
+        """Of large items: each is written by one thread."""
         self._changed = threading.Condition()
         self._consumer_waits = False
         self._ended = self._stopped = False
@@ -124,7 +187,7 @@ class _Reader:
                 return []
             self._wait()
         batch = [items.popleft() for _ in range(min(count, len(items)))]
-        if len(items) < READ_AHEAD_ITEMS // 2 <= len(items) + len(batch):
+        if self._weigh(len(batch)) or len(items) < READ_AHEAD_ITEMS // 2 <= len(items) + len(batch):
             with self._changed:
                 self._changed.notify_all()
         if not batch and self._error is not None:
@@ -137,6 +200,17 @@ class _Reader:
         with self._changed:
             self._changed.notify_all()
 
+    def _weigh(self, count: int) -> bool:
+        """So many items were taken; whether large ones are among them."""
+        self._taken += count
+        before = self._taken_bytes
+        while self._heavy and self._heavy[0][0] < self._taken:
+            self._taken_bytes += self._heavy.popleft()[1]
+        return self._taken_bytes > before
+
+    def _may_go_on(self) -> bool:
+        return len(self._items) < READ_AHEAD_ITEMS // 2 and self._read_bytes - self._taken_bytes < READ_AHEAD_BYTES
+
     def _wait(self) -> None:
         with self._changed:
             self._consumer_waits = True
@@ -146,16 +220,26 @@ class _Reader:
     def _read(self) -> None:
         items = self._items
         try:
-            for item in self._source:
+            weigh_from, weigh_all_to = 0, WEIGH_ALL
+            for number, item in enumerate(self._source):
+                is_full = len(items) >= READ_AHEAD_ITEMS - 1
+                if number >= weigh_from:
+                    if (size := size_of(item)) >= HEAVY_BYTES:
+                        self._heavy.append((number, size))
+                        self._read_bytes += size
+                        weigh_all_to = number + WEIGH_ALL
+                        is_full = is_full or self._read_bytes - self._taken_bytes >= READ_AHEAD_BYTES
+                    weigh_from = number + (1 if number < weigh_all_to else WEIGH_SOME)
                 items.append(item)
+                del item  # it may be large
                 if self._stopped:
                     return
                 if self._consumer_waits:
                     with self._changed:
                         self._changed.notify_all()
-                if len(items) >= READ_AHEAD_ITEMS:
+                if is_full:
                     with self._changed:
-                        self._changed.wait_for(lambda: len(items) < READ_AHEAD_ITEMS // 2 or self._stopped)
+                        self._changed.wait_for(lambda: self._stopped or self._may_go_on())
         except BaseException as error:  # noqa: BLE001 - handed to whoever takes the items
             self._error = error
         finally:

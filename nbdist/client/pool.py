@@ -18,12 +18,11 @@ from nbdist.client import leftovers, tables
 from nbdist.client.analysis.modules import required
 from nbdist.client.feed import feed
 from nbdist.client.inbox import Inbox, sweep
-from nbdist.client.items import Items, NoItems, RangeItems, SequenceItems, items_of
+from nbdist.client.items import Items, NoItems, RangeItems, items_of
 from nbdist.client.job import Job
-from nbdist.client.large import with_large_items
 from nbdist.client.options import Reduction, make_options
 from nbdist.client.parts import Parts, job_name, new_id
-from nbdist.client.tasks import Stage, check_callable, name_of_function, packer
+from nbdist.client.tasks import check_callable, name_of_function, packer
 from nbdist.engines.base import Block, Engine, JobSpec
 from nbdist.errors import NbdistError
 from nbdist.execution.task import Task
@@ -316,7 +315,7 @@ class Pool:
         sweep()
         job = Job(spec, items, reduction, loop_names=loop_names)
         if not spec.each:
-            spec = _with_items(spec, items, job.inbox, self._engine.stage)
+            spec = _with_items(spec, items, job.inbox)
         job.inbox.run = self._engine.submit(spec, job.inbox.deliver)
         job.inbox.keeper = self
         self._recent.append(job.inbox)
@@ -338,14 +337,11 @@ def _items(
     return items_of([iterable], star=False, total=total)
 
 
-def _with_items(spec: JobSpec, items: Items, inbox: Inbox, stage: Stage) -> JobSpec:
+def _with_items(spec: JobSpec, items: Items, inbox: Inbox) -> JobSpec:
     """The job with its items in the forms that engines take: as they are, and as numbers or blocks."""
     spec = replace(spec, items=items.read(), context={"fail_input": inbox.fail_input})
     if spec.ranges:
         return spec
-    indexed = with_large_items(spec.task, items) if isinstance(items, SequenceItems) else None
-    if indexed is not None:
-        return replace(spec, ranges=((0, items.total or 0, 1),), packed=packer(indexed, stage))
     return replace(spec, blocks=_telling(feed(items), inbox))
 
 

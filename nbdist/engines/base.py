@@ -42,10 +42,19 @@ class PackedBlob:
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutive items, packed as a block of the wire (`wire.blocks`)."""
+    """Consecutive items, packed as a block of the wire (`wire.blocks`); or one that is too large for that."""
 
     count: int
-    data: bytes
+    data: bytes = b""
+    large: Sequence[Buffer] = ()
+    """Bytes that travel as blobs: the item's own memory, so that a change changes it until it is sent."""
+    finish: Callable[[Sequence[str]], bytes] | None = None
+    """With `large`: makes `data` from the names of those blobs."""
+
+    @property
+    def size(self) -> int:
+        """What it counts against the window (as in `hub.items`)."""
+        return sum(memoryview(buffer).nbytes for buffer in self.large) or len(self.data)
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ class JobSpec:
     """Items that are no numbers, packed; produced lazily, read by one thread of the engine's, as credit allows."""
     items: Iterator[Any] | None = None
     """All items as they are, for engines that run in this process. An engine reads these, or `ranges` or `blocks`, but
-    not both. (With items too large for a message, `ranges` are indices, and what `packed` gives takes these.)"""
+    not both."""
     is_open: bool = False
     """Items come by `Run.add`, until `Run.close_items`; `blocks` and `items` are None."""
     each: Each = ""

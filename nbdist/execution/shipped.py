@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,18 +15,3 @@ class WithKeywords:
 
     def __call__(self, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> Any:
         return self.function(*arguments, **keywords)
-
-
-@dataclass(frozen=True, slots=True)
-class WithItems:
-    """Calls a function with the item of an index: of items so large that they travel as captured values."""
-
-    function: Callable[..., Any]
-    sequences: Sequence[Sequence[Any]]
-    are_zipped: bool
-    """An item is a tuple with an element of each sequence; else there is one sequence."""
-    star: bool
-
-    def __call__(self, index: int) -> Any:
-        item = tuple(sequence[index] for sequence in self.sequences) if self.are_zipped else self.sequences[0][index]
-        return self.function(*item) if self.star else self.function(item)

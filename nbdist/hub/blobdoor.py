@@ -7,9 +7,11 @@ import asyncio
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, stream_request_body
 
-from nbdist.errors import BlobError
+from nbdist.errors import BlobError, NoRoomError
+from nbdist.hub.access import Grant
 from nbdist.hub.blobs import MAX_BLOB_BYTES, Incoming
 from nbdist.hub.web import Door
+from nbdist.wire.blobs import HOLDER_HEADER
 
 PIECE_BYTES = 256 * 1024
 """Larger pieces do not go faster and make control messages wait."""
@@ -28,14 +30,20 @@ class BlobDoor(Door):
         self._batch_bytes = 0
         self._writing: asyncio.Future[None] | None = None
         self._error: BlobError | None = None
+        self._holder = self.request.headers.get(HOLDER_HEADER, "")
+        self._grant: Grant | None = None
         await super().prepare()
         if not self._finished and self.request.method == "PUT":
             self._begin()
 
     def _begin(self) -> None:
-        if self.grant("notebook", "worker") is None:
+        self._grant = self.grant("notebook", "worker")
+        if self._grant is None:
             return
         name = self.path_args[0]
+        if not self._hold(name) and self._holder:
+            self.refuse(409, "the job of this blob has ended, or is another's")
+            return
         length = self.request.headers.get("Content-Length", "")
         assert self.request.connection is not None
         self.request.connection.set_max_body_size(MAX_BLOB_BYTES)  # type: ignore[attr-defined]
@@ -44,7 +52,7 @@ class BlobDoor(Door):
         try:
             self._incoming = self.rooms.blobs.incoming(name, int(length) if length.isdecimal() else None)
         except BlobError as error:
-            self.refuse(422, str(error))
+            self.refuse(_status(error), str(error))
 
     async def data_received(self, chunk: bytes) -> None:
         """Some bytes of the blob."""
@@ -58,7 +66,7 @@ class BlobDoor(Door):
     async def put(self, name: str) -> None:
         """All bytes are here."""
         if self._incoming is None:
-            self.write({"size": self.rooms.blobs.size(name)})
+            self._answer_known(name)
             return
         try:
             if self._writing is not None:
@@ -70,11 +78,37 @@ class BlobDoor(Door):
                 raise self._error
             size = self._incoming.finish()
         except BlobError as error:
-            self.refuse(422, str(error))
+            self.refuse(_status(error), str(error))
             return
+        if self._holder and not self._hold(name):
+            self.rooms.blobs.drop_idle(name)  # the job of these items has ended meanwhile
         self.rooms.board.blob_came(name)
         self.set_status(201)
         self.write({"size": size})
+
+    async def head(self, name: str) -> None:
+        """Holds a blob that is here for a block of items: who has sent it before need not send it again."""
+        self._grant = self.grant("notebook")
+        if self._grant is None:
+            return
+        if not self.rooms.board.stores.may_get(self._grant, name) or not self._hold(name):
+            raise HTTPError(404, reason="no such blob is here")
+
+    def _hold(self, name: str) -> bool:
+        """Keeps the blob, if it is here, for the block of items that it was sent for. False: there is no such job."""
+        if not self._holder or self._grant is None:
+            return False
+        found = self.rooms.board.stores.for_items(self._grant, self._holder)
+        if found is not None:
+            self.rooms.board.stores.hold_for_items(*found, name)
+        return found is not None
+
+    def _answer_known(self, name: str) -> None:
+        """The blob was here when its bytes began to come."""
+        if self.rooms.blobs.has(name):
+            self.write({"size": self.rooms.blobs.size(name)})
+        else:
+            self.refuse(503, "this blob was here and has been removed meanwhile: send it again")
 
     async def get(self, name: str) -> None:
         """Sends a blob to whom its job allows it."""
@@ -128,3 +162,8 @@ class BlobDoor(Door):
                 await asyncio.shield(self._writing)
             except BlobError as error:
                 self._error = error
+
+
+def _status(error: BlobError) -> int:
+    """507: there may be room later."""
+    return 507 if isinstance(error, NoRoomError) else 422

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import hmac
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterable
@@ -20,12 +21,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from nbdist.errors import BlobError
+from nbdist.errors import BlobError, NoRoomError
 from nbdist.hub.statedir import make_private, write_private
 from nbdist.wire.blobs import BlobHasher, is_name
 from nbdist.wire.messages import BlobRef
 
 NONCE_FILE = "nonce"
+_FILE = re.compile(r"[0-9a-f]{32}", re.ASCII)
 MAX_BLOB_BYTES = 64 * 1024**3
 CACHE_BYTES = 4 * 1024**3
 """Blobs that no job needs may take so much, and at most a quarter of what is free; the oldest go first."""
@@ -98,6 +100,27 @@ class BlobStore:
             raise BlobError(f"blob {ref.name[:16]} has {size} bytes, {ref.size} were announced")
         self._add(ref.name, size)
 
+    def adopt(self, ref: BlobRef, file: str) -> None:
+        """Takes a blob that a local peer has put into `incoming` under this name. Raises BlobError if it is not there.
+
+        Only here is it given its own name: a blob of the same name may be removed at any time.
+        """
+        if not _FILE.fullmatch(file) or not is_name(ref.name):
+            raise BlobError(f"{file[:80]!r} or {ref.name[:80]!r} is no name of a file or blob")
+        path = self.folder / "incoming" / file
+        try:
+            size = path.stat().st_size
+        except OSError:
+            raise BlobError(f"blob {ref.name[:16]} was said to be in the hub's folder and is not there") from None
+        if size != ref.size:
+            raise BlobError(f"blob {ref.name[:16]} has {size} bytes, {ref.size} were announced")
+        self.complete(ref.name, path, size)
+
+    def discard(self, file: str) -> None:
+        """Removes a file that a local peer has put into `incoming` for a job that has ended."""
+        if _FILE.fullmatch(file):
+            (self.folder / "incoming" / file).unlink(missing_ok=True)
+
     def incoming(self, name: str, size: int | None) -> Incoming:
         """A file that takes the bytes of a blob as they come. Raises BlobError for a bad name, or without room."""
         if not is_name(name):
@@ -106,7 +129,7 @@ class BlobStore:
             raise BlobError(f"a blob may have {MAX_BLOB_BYTES} bytes, this one has {size}")
         free = shutil.disk_usage(self.folder).free - RESERVE_BYTES
         if size is not None and size > free:
-            raise BlobError(f"the hub has room for {max(free, 0)} bytes more, this blob has {size}: make room there")
+            raise NoRoomError(f"the hub has room for {max(free, 0)} bytes more, this blob has {size}: make room there")
         return Incoming(self, name, self.folder / "incoming" / secrets.token_hex(16))
 
     def pin(self, name: str, holder: str, *, keep: bool) -> None:
@@ -126,6 +149,11 @@ class BlobStore:
             if not blob.keep:
                 self._remove(name)
             self.shrink()
+
+    def drop_idle(self, name: str) -> None:
+        """Removes a blob unless somebody needs it."""
+        if name in self._blobs and not self._blobs[name].pins:
+            self._remove(name)
 
     def holders(self, name: str) -> Iterable[str]:
         """Who needs the blob."""
@@ -207,7 +235,7 @@ class Incoming:
             while view:
                 view = view[self._file.write(view) :]
         except OSError as error:
-            raise BlobError(f"the hub cannot keep this blob: {error}") from error
+            raise NoRoomError(f"the hub cannot keep this blob: {error}") from error
 
     def finish(self) -> int:
         """Takes the blob in; gives its size. Raises BlobError if its bytes do not match its name."""

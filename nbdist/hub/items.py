@@ -1,5 +1,7 @@
 """The items of jobs whose items are no numbers: blocks in memory, cut for slices, dropped when finished. Pure.
 
+What is too large for a block lies in blobs, which `stores.py` holds for as long as the block is here.
+
 Memory is bounded by credit: a notebook may have so many bytes of blocks here as it was granted, and is granted more as
 items are finished.
 """
@@ -8,11 +10,13 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from nbdist.errors import ProtocolError
 from nbdist.wire import blocks
 from nbdist.wire.blocks import ITEMS_WINDOW_BYTES, Chunk
+from nbdist.wire.frames import Payload
+from nbdist.wire.messages import BlobRef
 
 _FIRST = struct.Struct(">Q")
 
@@ -27,10 +31,14 @@ class JobItems:
         """Index of a block's first item -> its chunks."""
         self._starts: list[int] = []
         """The keys of `_blocks`, in order."""
+        self.readers: dict[int, set[str]] = {}
+        """Index of a block's first item -> the workers that were given some of it: they may get its blobs."""
         self._allowed_bytes = ITEMS_WINDOW_BYTES
 
-    def add(self, start: int, count: int, block: memoryview) -> bool:
+    def add(self, start: int, count: int, block: memoryview, blobs: Sequence[BlobRef] = ()) -> bool:
         """Takes the next items; False: they were here already (sent again after a reconnect).
+
+        More than was granted may come if nothing else is here, so that an item can be larger than the window.
 
         Raises ProtocolError if they leave a gap, are not as many as was said or are more than was granted, and its
         child FrameError if the block is malformed.
@@ -43,9 +51,10 @@ class JobItems:
         found = sum(chunk.count for chunk in chunks)
         if found != count:
             raise ProtocolError(f"a block holds {found} items and is said to hold {count}")
-        if len(block) > self._allowed_bytes:
+        size = size_of(block, blobs)
+        if size > self._allowed_bytes and self._blocks:
             raise ProtocolError("more items were sent than the hub had granted room for")
-        self._allowed_bytes -= len(block)
+        self._allowed_bytes -= size
         self._blocks[start] = chunks
         self._starts.append(start)
         self.stop += count
@@ -54,6 +63,10 @@ class JobItems:
     def holds(self, start: int) -> bool:
         """Whether the block whose first item has this index is here and not finished."""
         return start in self._blocks
+
+    def is_past(self, start: int) -> bool:
+        """Whether the block whose first item has this index was here and is finished."""
+        return start < self.stop and start not in self._blocks
 
     def grant(self, more_bytes: int) -> None:
         """The notebook may send so many bytes more."""
@@ -67,20 +80,34 @@ class JobItems:
             raise ProtocolError(f"items {start} to {stop} are not here")
         return _FIRST.pack(found[0].start) + blocks.join((chunk.count, chunk.data) for chunk in found)
 
+    def note_reader(self, start: int, stop: int, worker: str) -> None:
+        """The worker is given items `[start, stop)`."""
+        for block in self._touched(start, stop):
+            self.readers.setdefault(block, set()).add(worker)
+
     def drop(self, start: int) -> None:
         """Forgets the block whose first item has this index: all its items are finished."""
+        self.readers.pop(start, None)
         if self._blocks.pop(start, None) is not None:
             del self._starts[bisect_left(self._starts, start)]
 
     def clear(self) -> None:
         """Forgets all blocks: the job has ended."""
+        self.readers.clear()
         self._blocks.clear()
         self._starts.clear()
 
     def _covering(self, start: int, stop: int) -> Iterator[Chunk]:
-        first = max(0, bisect_right(self._starts, start) - 1)
-        last = bisect_left(self._starts, stop)
-        for block in self._starts[first:last]:
+        for block in self._touched(start, stop):
             for chunk in self._blocks[block]:
                 if chunk.start < stop and chunk.stop > start:
                     yield chunk
+
+    def _touched(self, start: int, stop: int) -> list[int]:
+        first = max(0, bisect_right(self._starts, start) - 1)
+        return self._starts[first : bisect_left(self._starts, stop)]
+
+
+def size_of(block: Payload, blobs: Sequence[BlobRef]) -> int:
+    """What a block counts against the window: its blobs, beside which the rest is small, or itself."""
+    return sum(ref.size for ref in blobs) or len(block)

@@ -25,6 +25,8 @@ class JobRecord:
     """The packed task, unless it is a blob."""
     results: JobResults
     items: JobItems | None
+    item_blobs: dict[int, set[str]] = field(default_factory=dict)
+    """First item of a block -> the names of its blobs, which are held for it; some come before the block does."""
     missing: set[str] = field(default_factory=set)
     """Blobs that must come before it can start."""
     attached: bool = True

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from itertools import zip_longest
 
 from nbdist.errors import BlobError, ProtocolError
 from nbdist.hub.access import Grant
@@ -15,13 +16,16 @@ from nbdist.hub.blobs import BlobStore
 from nbdist.hub.jobs import JobRecord, new_record
 from nbdist.hub.refusal import not_yours
 from nbdist.hub.results import Spool
-from nbdist.wire.blobs import is_name
+from nbdist.wire.blobs import holder_of_items, is_name
+from nbdist.wire.blocks import MAX_ITEM_BLOBS
 from nbdist.wire.frames import Payload
-from nbdist.wire.messages import AddItems, AttachJob, PrepareJob, Result, RunSlice, SubmitJob, TakeResults
+from nbdist.wire.messages import AddItems, AttachJob, BlobRef, PrepareJob, Result, RunSlice, SubmitJob, TakeResults
 
 MAX_JOBS = 10_000
 """Jobs whose results a notebook may still want."""
 _JOB_ID = re.compile(r"[A-Za-z0-9_.:-]{1,100}", re.ASCII)
+_HOLDER = re.compile(r"(.*?)(?:([@#])(\d+))?", re.ASCII | re.DOTALL)
+"""Who holds a blob: a job, a block of its items (@) or a result (#)."""
 
 
 class Stores:
@@ -88,11 +92,43 @@ class Stores:
                     ready.append(record)
         return ready
 
-    def add_items(self, record: JobRecord, message: AddItems, payload: Payload) -> bool:
-        """Takes items; False: they were here already. Raises ProtocolError."""
+    def add_items(self, record: JobRecord, message: AddItems, payload: Payload, *, is_local: bool = False) -> bool:
+        """Takes items; False: they were here already. `is_local`: the notebook has proved to be on this machine.
+
+        Raises ProtocolError, and BlobError if a blob of theirs is not here.
+        """
         if record.items is None:
             raise ProtocolError("the job has ranges and takes no items")
-        return record.items.add(message.start, message.count, memoryview(payload))
+        if len(message.blobs) > MAX_ITEM_BLOBS or not all(is_name(ref.name) for ref in message.blobs):
+            raise ProtocolError(f"a block of items has at most {MAX_ITEM_BLOBS} blobs, with names of 64 hex digits")
+        if not record.items.add(message.start, message.count, memoryview(payload), message.blobs):
+            return False
+        for ref, file in zip_longest(message.blobs, message.files[: len(message.blobs)], fillvalue=""):
+            assert isinstance(ref, BlobRef)
+            if file and is_local:
+                self.blobs.adopt(ref, str(file))
+            if not self.hold_for_items(record, message.start, ref.name):
+                raise BlobError(f"blob {ref.name[:16]} of item {message.start} did not come before the item")
+        return True
+
+    def hold_for_items(self, record: JobRecord, start: int, name: str) -> bool:
+        """Keeps a blob for the block of items from `start` on until this is finished; False: there is no such blob."""
+        if not self.blobs.has(name):
+            return False
+        self.blobs.pin(name, holder_of_items(record.job, start), keep=False)
+        if record.finished is not None or record.items is None or record.items.is_past(start):
+            self.blobs.unpin(name, holder_of_items(record.job, start))
+            return True
+        record.item_blobs.setdefault(start, set()).add(name)
+        return True
+
+    def for_items(self, grant: Grant, holder: str) -> tuple[JobRecord, int] | None:
+        """The job and the item of a `HOLDER_HEADER`, if the job is this notebook's and goes on."""
+        job, _, start = holder.rpartition("@")
+        record = self._jobs.get(job)
+        if record is None or record.owner != grant.id or record.finished is not None or not start.isdecimal():
+            return None
+        return record, int(start)
 
     # --- out --------------------------------------------------------------------------------------------------------
 
@@ -102,10 +138,14 @@ class Stores:
         record.workers.add(peer)
         return record.task
 
-    def for_slice(self, message: RunSlice) -> Payload:
-        """The payload of `RunSlice`."""
+    def for_slice(self, peer: str, message: RunSlice) -> Payload:
+        """The payload of `RunSlice`; from now on this worker may get the blobs that it names."""
         items = self._known(message.job).items
-        return b"" if items is None else items.cut(message.start, message.stop)
+        if items is None:
+            return b""
+        if message.blobs:
+            items.note_reader(message.start, message.stop, peer)
+        return items.cut(message.start, message.stop)
 
     def keep_result(self, message: Result, payload: Payload) -> JobRecord | None:
         """Keeps a result until the notebook has dealt with it; None if the job was forgotten."""
@@ -129,6 +169,14 @@ class Stores:
         record = self._jobs.get(job)
         if record is not None and record.items is not None:
             record.items.drop(start)
+            self._let_go_of_items(record, start)
+
+    def clear_items(self, record: JobRecord) -> None:
+        """The job has ended: its items are not needed any more."""
+        if record.items is not None:
+            record.items.clear()
+        for start in list(record.item_blobs):
+            self._let_go_of_items(record, start)
 
     def release(self, job: str) -> None:
         """Forgets a job as soon as its notebook has all results, or is gone (`peer_gone`)."""
@@ -153,20 +201,24 @@ class Stores:
             self._let_go(result)
         for ref in record.blobs:
             self.blobs.unpin(ref.name, job)
+        self.clear_items(record)
 
     def may_get(self, grant: Grant, name: str) -> bool:
         """Whether this credential may read a blob: a name is no credential.
 
-        A notebook may read the blobs of its own jobs, a worker those of jobs that it was told to prepare.
+        A notebook may read the blobs of its own jobs, a worker those of jobs that it was told to prepare and of items
+        that it was given.
         """
         for holder in self.blobs.holders(name):
-            job, _, seq = holder.partition("#")
+            found = _HOLDER.fullmatch(holder)
+            assert found is not None
+            job, kind, number = found.groups("")
             record = self._jobs.get(job)
             if record is None:
                 continue
             if grant.role == "notebook" and record.owner == grant.id:
                 return True
-            if grant.role == "worker" and not seq and grant.peer in record.workers:
+            if grant.role == "worker" and grant.peer in _readers(record, kind, number):
                 return True
         return False
 
@@ -185,9 +237,20 @@ class Stores:
             raise ProtocolError(f"job {job[:64]!r} is not known here")
         return record
 
+    def _let_go_of_items(self, record: JobRecord, start: int) -> None:
+        for name in record.item_blobs.pop(start, ()):
+            self.blobs.unpin(name, holder_of_items(record.job, start))
+
     def _let_go(self, result: Result) -> None:
         if result.blob is not None:
             self.blobs.unpin(result.blob.name, _holder(result))
+
+
+def _readers(record: JobRecord, kind: str, number: str) -> Collection[str]:
+    """The workers that may read what is held for the job (no kind), for its items (@) or for its results (#)."""
+    if not kind:
+        return record.workers
+    return record.items.readers.get(int(number), ()) if kind == "@" and record.items is not None else ()
 
 
 def _holder(result: Result) -> str:

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, get_args
 
 from nbdist.driver import Driver, PureMachine
-from nbdist.errors import NbdistError, ProtocolError
+from nbdist.errors import BlobError, NbdistError, ProtocolError
 from nbdist.hub import refusal
 from nbdist.hub.access import Grant
 from nbdist.hub.bounds import MAX_OUTPUT_BYTES, check_size, fit_frame
+from nbdist.hub.items import size_of
 from nbdist.hub.jobs import JobRecord
 from nbdist.hub.peers import Link, Peer, Peers
 from nbdist.hub.stores import Stores
@@ -35,7 +36,7 @@ ALLOWED: dict[m.Role, frozenset[type[Message]]] = {
     ),
     "worker": frozenset(
         {m.ProveLocal, m.BlobPlaced, m.WorkerFacts, m.Heartbeat, m.JobReady, m.JobRefused, m.Part, m.SliceCut}
-        | {m.SliceEnded, m.SlotCrashed, m.Leaving, m.Output}
+        | {m.SliceBegun, m.SliceEnded, m.SlotCrashed, m.Leaving, m.Output}
     ),
     "viewer": frozenset({m.DescribePool, m.ExplainItem}),
 }
@@ -106,7 +107,7 @@ class Switchboard:
         }
         self._outputs: dict[type[Message], Callable[[Peer, Any], None]] = {
             m.PrepareJob: lambda peer, message: peer.link.send(message, stores.for_prepare(peer.id, message)),
-            m.RunSlice: lambda peer, message: peer.link.send(message, stores.for_slice(message)),
+            m.RunSlice: lambda peer, message: peer.link.send(message, stores.for_slice(peer.id, message)),
             m.GrantItems: self._grant_items,
             m.Answer: _answer,
             Disconnect: lambda peer, message: peer.link.refuse(_refused(message)),
@@ -203,12 +204,20 @@ class Switchboard:
     def _add_items(self, peer: Peer, message: m.AddItems, payload: Payload) -> None:
         record = self.stores.owned(message.job, peer.id, peer.grant)
         if record is None or record.finished is not None:
+            for file in message.files if peer.is_local else ():
+                self.stores.blobs.discard(file)
             return
-        if self.stores.add_items(record, message, payload):
+        try:
+            is_new = self.stores.add_items(record, message, payload, is_local=peer.is_local)
+        except BlobError as error:
+            order = m.CancelJob(record.job, f"the data of item {message.start} is not at the hub: {error}")
+            self._driver.receive(peer.id, order)
+            return
+        if is_new:
             self._driver.receive(peer.id, message, payload)
-        elif record.items is not None and not record.items.holds(message.start):
+        elif record.items is not None and record.items.is_past(message.start):
             # it is finished, and was sent again because the word of that was lost with a connection
-            self._grant_items(peer, m.GrantItems(message.job, len(payload)))
+            self._grant_items(peer, m.GrantItems(message.job, size_of(payload, message.blobs)))
 
     def _close_items(self, peer: Peer, message: m.CloseItems, payload: Payload) -> None:
         if self.stores.owned(message.job, peer.id, peer.grant) is not None:
@@ -316,8 +325,7 @@ class Switchboard:
             return
         if isinstance(message, m.JobFinished):
             record.finished = message
-            if record.items is not None:
-                record.items.clear()
+            self.stores.clear_items(record)
             self.changed()
         if peer is not None:
             peer.link.send(message)
@@ -325,7 +333,7 @@ class Switchboard:
     def _grant_items(self, peer: Peer, message: m.GrantItems) -> None:
         record = self.stores.get(message.job)
         if record is not None and record.items is not None:
-            record.items.grant(message.more_bytes)
+            record.items.grant(message.more_bytes + message.wider_bytes)
         peer.link.send(message)
 
     def _deliver(self, record: JobRecord) -> None:

@@ -22,7 +22,7 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 ALIGN_BYTES = 16
 """Enough for every number that NumPy knows; what larger buffers gain from more, their own blobs give them."""
 
-_MAGIC = b"nbd\x01"
+MAGIC = b"nbd\x01"
 _COUNT = struct.Struct(">4sI")
 _SIZE_BYTES = 8
 _NAME_BYTES = 32
@@ -38,12 +38,12 @@ def assemble(entries: Sequence[Buffer], names: Sequence[str | None] = ()) -> lis
     `names[i]`, where given, says that entry i is the blob of that name (64 hex digits) and is left out.
     """
     if len(entries) == 1 and not names:
-        return [_ONLY_PICKLE.pack(_MAGIC, 1, len(entries[0])), entries[0]]
+        return [_ONLY_PICKLE.pack(MAGIC, 1, len(entries[0])), entries[0]]
     named = [*names, *[None] * (len(entries) - len(names))]
     sizes = [len(entry) | (_IS_BLOB if name is not None else 0) for entry, name in zip(entries, named, strict=True)]
     head = b"".join(
         [
-            _COUNT.pack(_MAGIC, len(entries)),
+            _COUNT.pack(MAGIC, len(entries)),
             struct.pack(f">{len(sizes)}Q", *sizes),
             *[bytes.fromhex(name) for name in named if name is not None],
         ]
@@ -70,7 +70,7 @@ def parse(data: Buffer, open_blob: Callable[[str], Buffer] | None = None) -> lis
     if len(view) < _COUNT.size:
         raise PackingError("packed bytes are cut short")
     magic, count = _COUNT.unpack_from(view)
-    if magic != _MAGIC:
+    if magic != MAGIC:
         raise PackingError("these bytes were not packed by nbdist, or by another version of it")
     names_at = _COUNT.size + count * _SIZE_BYTES
     if count < 1 or names_at > len(view):

@@ -14,6 +14,10 @@ from nbdist.packing import culprit
 from nbdist.packing.container import Buffer, assemble
 
 PROTOCOL = 5
+LARGE_BYTES = 256 * 1024
+"""Buffers of an item that have this size, or more, are left out of its pickle; as `wire.blocks.LARGE_BYTES`."""
+MAX_ITEM_BUFFERS = 60
+"""… and at most so many of them: a block of the wire names so many blobs. The others are copied into the pickle."""
 _MAIN = b"__main__"
 OnBuffer = Callable[[pickle.PickleBuffer], Any]
 
@@ -25,17 +29,31 @@ def encode(value: Any) -> list[Buffer]:
     PackingError, which names what cannot be packed.
     """
     buffers: list[pickle.PickleBuffer] = []
-    data = dumps(value, buffers.append)
+    data = dumps(value, buffers)
     if not buffers:
         return assemble([data])
     return assemble([data, *[buffer.raw() for buffer in buffers]])
 
 
-def pack_chunk(items: Sequence[Any], first: int = 0) -> bytes:
-    """Packs consecutive items, of which the first has index `first`. Raises PackingError, which names the item."""
+def pack_chunk(items: Sequence[Any], first: int = 0) -> bytes | None:
+    """Packs consecutive items, of which the first has index `first`.
+
+    None: one of them has a buffer of `LARGE_BYTES` or more, which was not copied: it should be packed alone. Raises
+    PackingError, which names the item.
+    """
     items = items if isinstance(items, list) else list(items)
+    large: list[pickle.PickleBuffer] = []
+
+    def on_buffer(buffer: pickle.PickleBuffer) -> bool:
+        """Whether it goes into the pickle."""
+        is_small = buffer.raw().nbytes < LARGE_BYTES
+        if not is_small:
+            large.append(buffer)
+        return is_small
+
     try:
-        return _dumps(items, None)
+        data = _dumps(items, on_buffer)
+        return None if large else data
     except Exception as error:
         for index, item in enumerate(items, first):
             problem = culprit.find(item, f"item {index}")
@@ -44,10 +62,36 @@ def pack_chunk(items: Sequence[Any], first: int = 0) -> bytes:
         raise PackingError(f"items {first} to {first + len(items) - 1} cannot be packed: {error}") from error
 
 
-def dumps(value: Any, on_buffer: OnBuffer | None = None, *, name: str = "the value") -> bytes:
-    """The pickle of a value; out-of-band buffers go to `on_buffer`. Raises PackingError, which names it by `name`."""
+def pack_item(item: Any, index: int = 0) -> list[Buffer]:
+    """Packs one item as the entries of a container: its pickle, and the buffers of `LARGE_BYTES` or more, not copied.
+
+    Raises PackingError, which names the item.
+    """
+    buffers: list[pickle.PickleBuffer] = []
+
+    def on_buffer(buffer: pickle.PickleBuffer) -> bool:
+        """Whether it goes into the pickle."""
+        is_small = buffer.raw().nbytes < LARGE_BYTES or len(buffers) >= MAX_ITEM_BUFFERS
+        if not is_small:
+            buffers.append(buffer)
+        return is_small
+
     try:
-        return _dumps(value, on_buffer)
+        data = _dumps([item], on_buffer, buffers.clear)
+    except Exception as error:
+        raise PackingError(culprit.find(item, f"item {index}") or f"item {index} cannot be packed: {error}") from error
+    return [data, *[buffer.raw() for buffer in buffers]]
+
+
+def item_chunk(entries: Sequence[Buffer], names: Sequence[str | None]) -> bytes:
+    """The chunk of one packed item; `names[i]` is that of the blob which entry i travels as, or None."""
+    return b"".join(assemble(entries, names))
+
+
+def dumps(value: Any, buffers: list[pickle.PickleBuffer] | None = None, *, name: str = "the value") -> bytes:
+    """The pickle of a value; out-of-band buffers go to `buffers`. Raises PackingError, which names it by `name`."""
+    try:
+        return _dumps(value, None) if buffers is None else _dumps(value, buffers.append, buffers.clear)
     except Exception as error:
         raise PackingError(culprit.find(value, name) or f"{name} cannot be packed: {error}") from error
 
@@ -59,16 +103,17 @@ def by_value(value: Any, on_buffer: OnBuffer | None = None) -> bytes:
     return file.getvalue()
 
 
-def _dumps(value: Any, on_buffer: OnBuffer | None) -> bytes:
-    """Plain pickle, unless it fails or refers to `__main__`, which is another module at the other end."""
-    taken: list[pickle.PickleBuffer] = []
+def _dumps(value: Any, on_buffer: OnBuffer | None, again: Callable[[], None] = lambda: None) -> bytes:
+    """Plain pickle, unless it fails or refers to `__main__`, which is another module at the other end.
+
+    `again` is called when all buffers are about to come a second time.
+    """
     try:
-        data = pickle.dumps(value, PROTOCOL, buffer_callback=None if on_buffer is None else taken.append)
+        data = pickle.dumps(value, PROTOCOL, buffer_callback=on_buffer)
     except Exception:  # noqa: BLE001 - pickling runs user code, which may raise anything
+        again()
         return by_value(value, on_buffer)
     if _MAIN in data or cloudpickle.list_registry_pickle_by_value():
+        again()
         return by_value(value, on_buffer)
-    for buffer in taken:
-        assert on_buffer is not None
-        on_buffer(buffer)
     return data

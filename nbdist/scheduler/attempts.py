@@ -18,6 +18,7 @@ def begin(
 ) -> AttemptRecord:
     """Gives `[start, stop)` to a slot, to run or to wait there."""
     speed = job.shares[worker.id].speed
+    blobs = job.blocks.blobs(start, stop) if job.blocks else ()
     attempt = AttemptRecord(
         key=state.next_attempt(),
         job=job,
@@ -29,12 +30,13 @@ def begin(
         reported=start,
         reported_at=now,
         item=start,
+        fetching=bool(blobs),
     )
     enter(state, attempt)
     job.pending.remove(start, stop)
     job.begun = True
     job.history.append(Event(now, kind, start, stop, worker.name, slot))
-    state.send(worker.id, RunSlice(job.id, attempt.key, slot, start, stop))
+    state.send(worker.id, RunSlice(job.id, attempt.key, slot, start, stop, blobs))
     return attempt
 
 
@@ -54,6 +56,13 @@ def enter(state: State, attempt: AttemptRecord) -> None:
     else:
         slot.waiting = attempt
         state.thin.pop(place, None)
+
+
+def begun(attempt: AttemptRecord, now: float) -> None:
+    """Its blobs have come and its slot has begun it."""
+    if attempt.fetching:
+        attempt.fetching = False
+        attempt.reported_at = now
 
 
 def end(state: State, attempt: AttemptRecord, now: float) -> None:

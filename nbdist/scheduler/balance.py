@@ -151,11 +151,11 @@ def _copy(state: State, job: JobRecord, live: list[AttemptRecord], helpers: list
     for attempt in stuck:
         if not free:
             return
-        if now - attempt.reported_at < policy.copy_seconds:
+        silent = now - attempt.worker.heard_at
+        if now - attempt.reported_at < policy.copy_seconds or (attempt.fetching and silent < policy.suspect_seconds):
             continue
         elsewhere = free[0][0] != attempt.worker.id
         faster = _mean_speed(job, free[0]) >= policy.copy_speedup * _mean_speed(job, attempt.place) > 0
-        silent = now - attempt.worker.heard_at
         if faster or (elsewhere and silent >= policy.suspect_seconds):
             _begin_copy(state, attempt, free.pop(0), now)
 

@@ -185,9 +185,9 @@ def _free_blocks(state: State, job: JobRecord, start: int, stop: int) -> None:
 
 def grant_items(state: State, job: JobRecord) -> None:
     """Tells the notebook how many bytes of items it may send beyond those that it was allowed before."""
-    if job.freed_bytes and job.owner in state.notebooks:
-        state.send(job.owner, GrantItems(job.id, job.freed_bytes))
-        job.freed_bytes = 0
+    if (job.freed_bytes or job.wider_bytes) and job.owner in state.notebooks:
+        state.send(job.owner, GrantItems(job.id, job.freed_bytes, job.wider_bytes))
+        job.freed_bytes = job.wider_bytes = 0
 
 
 def fail_item(state: State, job: JobRecord, fault: ItemFault, now: float) -> None:
@@ -207,6 +207,7 @@ def fail_item(state: State, job: JobRecord, fault: ItemFault, now: float) -> Non
 
 def _measure(state: State, attempt: AttemptRecord, part: Part, now: float) -> None:
     """What the part says about where its attempt is and about the worker's speed."""
+    attempt.fetching = False
     attempt.item = max(attempt.item, part.stop)
     attempt.reported_at = now
     share = attempt.job.shares.get(attempt.worker.id)

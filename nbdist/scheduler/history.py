@@ -158,5 +158,7 @@ def _item_state(state: State, job: JobRecord, item: int, now: float) -> str:
             where = f"{attempt.worker.name}, slot {attempt.slot}"
             if not attempt.running:
                 return f"waiting at {where}"
+            if attempt.fetching:
+                return f"its data is on its way to {where}, since {now - attempt.reported_at:.1f} s"
             return f"with {where}, at item {attempt.item}, {now - attempt.reported_at:.1f} s after its last report"
     return "between two machines"

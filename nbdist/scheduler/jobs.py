@@ -104,8 +104,11 @@ def add_items(state: State, owner: str, message: AddItems, size: int) -> None:
         raise ProtocolError(f"items [{message.start}, {stop}) for a job that has {job.available}")
     if stop > (stop if job.total is None else job.total):
         raise ProtocolError(f"more items than the {job.total} that the job has")
-    job.blocks.add(message.start, stop, size)
+    job.blocks.add(message.start, stop, size, message.blobs)
     job.available = stop
+    if message.blobs:
+        job.largest_block = max(job.largest_block, sum(ref.size for ref in message.blobs))
+        shares.widen_window(state, job)
     job.pending.add(message.start, stop)
     state.look_everywhere = True
 

@@ -29,6 +29,7 @@ from nbdist.wire.messages import (
     Notice,
     Part,
     RenewSlots,
+    SliceBegun,
     SliceCut,
     SliceEnded,
     SlotCrashed,
@@ -113,7 +114,9 @@ class Scheduler:
 # --- what workers say -------------------------------------------------------------------------------------------------
 
 
-def _own_attempt(state: State, worker: WorkerRecord, message: SliceCut | SliceEnded) -> AttemptRecord | None:
+def _own_attempt(
+    state: State, worker: WorkerRecord, message: SliceBegun | SliceCut | SliceEnded
+) -> AttemptRecord | None:
     """The worker's live attempt; None if it is over already. Raises ProtocolError if it is another worker's."""
     attempt = state.attempts.get(message.attempt)
     if attempt is not None and attempt.worker is not worker:
@@ -125,6 +128,12 @@ def _slice_cut(state: State, worker: WorkerRecord, message: SliceCut, now: float
     attempt = _own_attempt(state, worker, message)
     if attempt is not None:
         balance.sliced(state, attempt, message, now)
+
+
+def _slice_begun(state: State, worker: WorkerRecord, message: SliceBegun, now: float) -> None:
+    attempt = _own_attempt(state, worker, message)
+    if attempt is not None:
+        attempts.begun(attempt, now)
 
 
 def _slice_ended(state: State, worker: WorkerRecord, message: SliceEnded, now: float) -> None:
@@ -140,6 +149,7 @@ _FROM_WORKER: dict[type[Message], FromWorker] = {
     JobRefused: members.refused,
     Part: delivery.receive_part,
     SliceCut: _slice_cut,
+    SliceBegun: _slice_begun,
     SliceEnded: _slice_ended,
     SlotCrashed: faults.crashed,
     Leaving: members.leaving,

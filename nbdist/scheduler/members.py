@@ -102,6 +102,7 @@ def _adopt(state: State, worker: WorkerRecord, held: HeldAttempt, now: float) ->
         reported_at=now,
         item=held.start,
         cancelled=not own,
+        fetching=held.fetching,
     )
     attempts.enter(state, attempt)
     if own:

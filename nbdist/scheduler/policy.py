@@ -26,6 +26,12 @@ class Policy:
     """A slot's speed against its machine's counts half once it has worked for so long."""
     slice_bytes: int = 700 * 1024
     """The blocks that a slice touches are not larger together: they must fit one frame."""
+    slice_blob_bytes: int = 8 * 1024 * 1024
+    """… and their blobs, which its worker gets before it begins, have so much, or are one block's."""
+    blocks_per_slot: int = 3
+    """So many of a job's large blocks may be at the hub for each slot: one runs, one waits, one is on its way …"""
+    max_window_bytes: int = 1024**3
+    """… as long as they are no more than this."""
 
     # balance
     trim_seconds: float = 0.01

@@ -7,7 +7,7 @@ exactly one place: `done`, `pending`, or the unreported range of at least one li
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from enum import Enum
@@ -17,7 +17,11 @@ from typing import NamedTuple, TypeAlias
 from nbdist.driver import Send
 from nbdist.scheduler.intervals import Intervals
 from nbdist.scheduler.policy import Policy
-from nbdist.wire.messages import Attempt, Hello, Message, Outcome, SubmitJob
+from nbdist.wire.blocks import ITEMS_WINDOW_BYTES
+from nbdist.wire.messages import Attempt, BlobRef, Hello, Message, Outcome, SubmitJob
+
+MAX_SLICE_BLOBS = 128
+"""Names that one `RunSlice` has room for."""
 
 Place: TypeAlias = tuple[str, int]
 """A slot: (worker's id, number)."""
@@ -52,8 +56,15 @@ class Block:
 
     start: int
     stop: int
-    size: int
+    payload_bytes: int
+    blobs: tuple[BlobRef, ...]
+    blob_bytes: int
     unfinished: int
+
+    @property
+    def size(self) -> int:
+        """What counts against the job's window: `hub.items` and `engines.hub.items` count the same."""
+        return self.blob_bytes or self.payload_bytes
 
 
 class Blocks:
@@ -68,26 +79,42 @@ class Blocks:
     def __bool__(self) -> bool:
         return bool(self._blocks)
 
-    def add(self, start: int, stop: int, size: int) -> None:
+    def add(self, start: int, stop: int, payload_bytes: int, blobs: tuple[BlobRef, ...] = ()) -> None:
         """Appends a block; blocks come in order."""
         self._starts.append(start)
-        self._blocks.append(Block(start, stop, size, stop - start))
+        blob_bytes = sum(ref.size for ref in blobs)
+        self._blocks.append(Block(start, stop, payload_bytes, blobs, blob_bytes, stop - start))
 
-    def reach(self, start: int, stop: int, size: int) -> int:
-        """How far from `start` a slice may go, at most to `stop`, so that the blocks it touches have `size` together.
+    def reach(self, start: int, stop: int, payload_bytes: int, blob_bytes: float) -> int:
+        """How far from `start` a slice may go, at most to `stop`, so that the blocks it touches have no more bytes
+        together, in frames and in blobs, and no more blobs than a message can name.
 
         It always reaches the end of the first block.
         """
         index = bisect_right(self._starts, start) - 1
-        reach = start
+        reach, names = start, MAX_SLICE_BLOBS
         while index < len(self._blocks) and reach < stop:
             block = self._blocks[index]
-            size -= block.size
-            if size < 0 and reach > start:
+            payload_bytes -= block.payload_bytes
+            blob_bytes -= block.blob_bytes
+            names -= len(block.blobs)
+            if (payload_bytes < 0 or blob_bytes < 0 or names < 0) and reach > start:
                 break
             reach = block.stop
             index += 1
         return min(reach, stop)
+
+    def has_blobs(self, start: int) -> bool:
+        """Whether the block of this item, which is not finished, has blobs."""
+        index = bisect_right(self._starts, start) - 1
+        return 0 <= index < len(self._blocks) and bool(self._blocks[index].blobs)
+
+    def blobs(self, start: int, stop: int) -> tuple[BlobRef, ...]:
+        """The blobs of the blocks that `[start, stop)` touches, each once."""
+        found: dict[BlobRef, None] = {}
+        for index in range(max(0, bisect_right(self._starts, start) - 1), bisect_left(self._starts, stop)):
+            found.update(dict.fromkeys(self._blocks[index].blobs))
+        return tuple(found)
 
     def finish(self, start: int, stop: int) -> list[Block]:
         """Notes that `[start, stop)` is finished; gives the blocks that nobody needs any more."""
@@ -125,6 +152,12 @@ class JobRecord:
     blocks: Blocks = field(default_factory=Blocks)
     freed_bytes: int = 0
     """Bytes of finished blocks that the notebook has not been told of."""
+    window_bytes: int = ITEMS_WINDOW_BYTES
+    """So many bytes of blocks may be here without being finished."""
+    wider_bytes: int = 0
+    """By so much the window has grown without the notebook's being told."""
+    largest_block: int = 0
+    """The size of the largest block with blobs."""
     attempts: dict[Attempt, AttemptRecord] = field(default_factory=dict)
     """Those that are not over, cancelled ones included."""
     shares: dict[str, Share] = field(default_factory=dict)
@@ -327,6 +360,8 @@ class AttemptRecord:
     """It was asked for items and could give none."""
     copy: bool = False
     copied: bool = False
+    fetching: bool = False
+    """Its worker gets the blobs of its items; the slot has not begun it."""
 
     @property
     def place(self) -> Place:
@@ -347,7 +382,7 @@ class AttemptRecord:
         speed = 0.0 if share is None else share.slot_speed(self.slot)
         if not speed:
             return 0.0
-        since = now - self.reported_at if self.running else 0.0
+        since = now - self.reported_at if self.running and not self.fetching else 0.0
         left = self.left / speed - since
         return left if left > 0 else (self.left - 1) / speed
 

@@ -8,7 +8,7 @@ from math import inf
 from nbdist.scheduler.fit import unfit
 from nbdist.scheduler.policy import Policy
 from nbdist.scheduler.records import Event, JobRecord, Pace, Phase, Share, ShareState, State, WorkerRecord
-from nbdist.wire.messages import JobReady, PrepareJob
+from nbdist.wire.messages import GrantItems, JobReady, PrepareJob
 
 
 def may_run(job: JobRecord, worker: WorkerRecord) -> bool:
@@ -67,8 +67,21 @@ def make_ready(state: State, job: JobRecord, worker: WorkerRecord, share: Share)
     share.state = ShareState.READY
     job.ready_slots += len(worker.slots)
     job.ready_workers += 1
+    widen_window(state, job)
     for slot in range(len(worker.slots)):
         state.look[worker.id, slot] = None
+
+
+def widen_window(state: State, job: JobRecord) -> None:
+    """Lets the notebook send so many large blocks that each slot has some, within the bound."""
+    policy = state.policy
+    wanted = min(job.largest_block * policy.blocks_per_slot * job.ready_slots, policy.max_window_bytes)
+    if wanted > job.window_bytes:
+        job.wider_bytes += wanted - job.window_bytes
+        job.window_bytes = wanted
+    if job.wider_bytes and job.owner in state.notebooks:
+        state.send(job.owner, GrantItems(job.id, 0, job.wider_bytes))
+        job.wider_bytes = 0
 
 
 def leave(job: JobRecord, worker: WorkerRecord) -> None:

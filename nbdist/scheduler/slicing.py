@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
+from math import inf
 
 from nbdist.scheduler.policy import Policy
 from nbdist.scheduler.records import JobRecord, Place, Share
@@ -24,7 +25,9 @@ def next_slice(
         return None
     start, stop = found
     size = job.spec.options.task_size
-    if busy_seconds is not None and not _needs_one_more(share, size or 1, policy, busy_seconds):
+    if busy_seconds is not None and not (
+        _needs_one_more(share, size or 1, policy, busy_seconds) or _is_worth_fetching(job, start)
+    ):
         return None
     count = (start // size + 1) * size - start if size else _count(job, share, policy, now)
     if count == 0:
@@ -40,7 +43,15 @@ def _end(job: JobRecord, start: int, stop: int, policy: Policy) -> int:
     if start in job.alone:
         return start + 1
     stop = min([stop, *(item for item in job.alone if start < item < stop)])
-    return job.blocks.reach(start, stop, policy.slice_bytes) if job.blocks else stop
+    if not job.blocks:
+        return stop
+    blob_bytes = inf if job.spec.options.task_size else policy.slice_blob_bytes
+    return job.blocks.reach(start, stop, policy.slice_bytes, blob_bytes)
+
+
+def _is_worth_fetching(job: JobRecord, start: int) -> bool:
+    """Whether an item should wait at a busy slot, because its blobs can come meanwhile; not if idle slots want it."""
+    return job.blocks.has_blobs(start) and job.remaining > job.ready_slots
 
 
 def _needs_one_more(share: Share, items: int, policy: Policy, busy_seconds: float) -> bool:

@@ -13,10 +13,17 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 PIECE_BYTES = 1024 * 1024
+HOLDER_HEADER = "Nbdist-Holder"
+"""Of a PUT: `job@item` says that the blob belongs to the block of items that will begin there."""
 HASH_THREADS = 2
 """More do not help: SHA-256 in hardware is then bound by memory."""
 _PARALLEL_BYTES = 8 * PIECE_BYTES
 _NAME = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+def holder_of_items(job: str, start: int) -> str:
+    """Who needs the blobs of a block of items, for the hub's records; also the value of `HOLDER_HEADER`."""
+    return f"{job}@{start}"
 
 
 def is_name(text: str) -> bool:

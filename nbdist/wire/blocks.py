@@ -25,7 +25,12 @@ CHUNK_BYTES = 16 * 1024
 BLOCK_BYTES = 128 * 1024
 """A block is sent once it has this size."""
 ITEMS_WINDOW_BYTES = 8 * 1024 * 1024
-"""So many bytes of a job's blocks may be at the hub without being finished."""
+"""So many bytes of a job's blocks may be at the hub without being finished, or one block, or more once the hub says so
+(`GrantItems.wider_bytes`): it does where blocks are large, so that each slot has one."""
+LARGE_BYTES = 256 * 1024
+"""Bytes of an item in one piece of this size, or more, travel as a blob beside the block."""
+MAX_ITEM_BLOBS = 64
+"""A block refers to at most so many blobs, and a slice to the blobs of so many blocks that their names fit a header."""
 
 _COUNT = struct.Struct(">I")
 _ENTRY = struct.Struct(">II")
@@ -44,10 +49,10 @@ class Chunk:
         return self.start + self.count
 
 
-def join(chunks: Iterable[tuple[int, bytes | memoryview]]) -> bytes:
+def join(chunks: Iterable[tuple[int, bytes | bytearray | memoryview]]) -> bytes:
     """A block from (count, packed items) pairs."""
     pairs = list(chunks)
-    parts: list[bytes | memoryview] = [_COUNT.pack(len(pairs))]
+    parts: list[bytes | bytearray | memoryview] = [_COUNT.pack(len(pairs))]
     parts += [_ENTRY.pack(count, len(data)) for count, data in pairs]
     parts += [data for _, data in pairs]
     return b"".join(parts)

@@ -28,8 +28,9 @@ Each: TypeAlias = Literal["", "machine", "slot"]
 Outcome: TypeAlias = Literal["done", "stopped", "failed", "cancelled", "refused"]
 """How a job ended: all items done; `stop_when` was met; an item failed; cancelled; no machine can run it."""
 
-FaultKind: TypeAlias = Literal["crashed", "lost", "timeout", "unsent"]
-"""Why an item has no value: its process died; the machines vanished; time was up; its value cannot be brought home."""
+FaultKind: TypeAlias = Literal["crashed", "lost", "timeout", "unsent", "unfetched"]
+"""Why an item has no value: its process died; the machines vanished; time was up; its value cannot be brought home; its
+data is gone."""
 Stream: TypeAlias = Literal["stdout", "stderr"]
 
 
@@ -105,6 +106,8 @@ class HeldAttempt:
     start: int
     stop: int
     running: bool
+    fetching: bool = False
+    """Its blobs are not here yet: the slot has not begun it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +230,11 @@ class AddItems(Message):
     job: str
     start: int
     count: int
+    blobs: tuple[BlobRef, ...] = ()
+    """What is too large for the block, which refers to it by name (at most `blocks.MAX_ITEM_BLOBS`)."""
+    files: tuple[str, ...] = ()
+    """From a peer that proved to be local: the name of the file in `folder/incoming` of each of `blobs`. Others have
+    put these before, for this job and `start` (`blobs.HOLDER_HEADER`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,6 +352,9 @@ class GrantItems(Message):
 
     job: str
     more_bytes: int
+    """Of blocks that are finished."""
+    wider_bytes: int = 0
+    """Beside those: so many bytes more may be unfinished at the hub from now on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,6 +449,10 @@ class RunSlice(Message):
     slot: int
     start: int
     stop: int
+    blobs: tuple[BlobRef, ...] = ()
+    """What the pieces refer to: the worker gets it before the slot begins, and then says `SliceBegun`."""
+    files: tuple[BlobFile, ...] = ()
+    """From worker to slot: where that lies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -555,6 +570,13 @@ class SliceEnded(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class SliceBegun(Message):
+    """The blobs of the attempt are here and its slot has begun. Until then it was getting data, and not slow."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
 class SlotCrashed(Message):
     """The slot's process died in this item. The attempt is over, the slot has a fresh process."""
 
@@ -563,7 +585,8 @@ class SlotCrashed(Message):
     reason: str
     stderr: str = ""
     kind: FaultKind = "crashed"
-    """"unsent": the process lives; the hub does not take the results from this item on."""
+    """"unsent": the process lives; the hub does not take the results from this item on. "unfetched": the slice has not
+    begun; the hub does not have its data."""
 
 
 @dataclass(frozen=True, slots=True)

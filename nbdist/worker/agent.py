@@ -17,7 +17,15 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from nbdist.driver import Driver
-from nbdist.errors import AccessError, AddressError, BlobError, ConnectionFailedError, FrameError, VersionError
+from nbdist.errors import (
+    AccessError,
+    AddressError,
+    BlobError,
+    ConnectionFailedError,
+    FrameError,
+    NoRoomError,
+    VersionError,
+)
 from nbdist.wire import frames
 from nbdist.wire.frames import Payload
 from nbdist.wire.messages import (
@@ -35,6 +43,7 @@ from nbdist.wire.messages import (
 from nbdist.worker import orders, processes, system, transfer
 from nbdist.worker.config import WorkerConfig
 from nbdist.worker.dialing import Dialer, Refusal, refusal_error
+from nbdist.worker.itemfiles import ItemFiles
 from nbdist.worker.jobs import JobFiles
 from nbdist.worker.orders import HUB, LOCAL, SLOT
 from nbdist.worker.slots import SlotHost
@@ -46,6 +55,8 @@ ORPHAN_SECONDS = 30.0
 LAST_WORDS_SECONDS = 1.0
 FETCH_TRIES = 3
 FETCH_PAUSE_SECONDS = 0.5
+ITEM_TRIES = 4
+"""… nor one that finds no room: that may be there when other items are done. The pause doubles with each try."""
 """A transfer that breaks off does not cost a machine its part in a job at once."""
 
 
@@ -64,7 +75,9 @@ class Agent:
         self._driver = Driver(self._supervisor, clock=time.monotonic, send=self._send, call_at=self._call_at)
         self._dialer = Dialer(config.address, config.name, config.slots)
         self._uplink = Uplink()
-        self._jobs = JobFiles(transfer.BlobCache(self._blob_folder))
+        cache = transfer.BlobCache(self._blob_folder)
+        self._jobs = JobFiles(cache)
+        self._item_files = ItemFiles(cache)
         self._items: dict[Attempt, bytes] = {}
         self._parts: dict[Attempt, dict[int, tuple[int, bytes | Path]]] = {}
         """Attempt -> start of a part -> its stop, and its payload or the file of it."""
@@ -217,7 +230,8 @@ class Agent:
         if isinstance(message, LoadTask):
             host.send(*self._jobs.load(message))
         elif isinstance(message, RunSlice):
-            host.send(message, self._items.pop(message.attempt, b""))
+            files = self._item_files.files(message.attempt)
+            host.send(replace(message, files=files) if files else message, self._items.pop(message.attempt, b""))
         else:
             host.send(message)
 
@@ -282,8 +296,33 @@ class Agent:
     def _drop_job(self, order: orders.DropJob, payload: Payload) -> None:
         self._jobs.drop(order.job)
 
+    def _fetch_items(self, order: orders.FetchItems, payload: Payload) -> None:
+        self._item_files.begin(order.attempt, order.blobs)
+        self._spawn(self._get_items(order))
+
+    async def _get_items(self, order: orders.FetchItems) -> None:
+        """Gets the blobs of a slice; while the hub is away, it waits for that."""
+        tries = 0
+        while self._item_files.is_wanted(order.attempt):
+            hub = self._dialer.hub
+            assert hub is not None
+            try:
+                await self._item_files.fetch(order.attempt, order.blobs, hub)
+                self._event(orders.ItemsInPlace(order.attempt))
+                return
+            except (OSError, NoRoomError) as error:
+                tries = tries + 1 if self._uplink.is_open else 0
+                if tries >= ITEM_TRIES:
+                    self._event(_not_in_place(order.attempt, error, self._blob_folder))
+                    return
+            except (BlobError, AccessError) as error:
+                self._event(orders.ItemsNotInPlace(order.attempt, str(error), is_gone=True))
+                return
+            await asyncio.sleep(FETCH_PAUSE_SECONDS * 2**tries)
+
     def _drop_items(self, order: orders.DropItems, payload: Payload) -> None:
         self._items.pop(order.attempt, None)
+        self._item_files.drop(order.attempt)
 
     def _keep_part(self, order: orders.KeepPart, payload: Payload) -> None:
         self._parts.setdefault(order.attempt, {})[order.start] = (order.stop, bytes(payload))
@@ -327,6 +366,11 @@ class Agent:
         task.add_done_callback(self._tasks.discard)
 
 
+def _not_in_place(attempt: Attempt, error: Exception, folder: Path) -> orders.ItemsNotInPlace:
+    todo = f"make room on the disk of {folder}" if isinstance(error, NoRoomError) else ""
+    return orders.ItemsNotInPlace(attempt, f"the data of its items did not come: {error}", todo)
+
+
 _ORDERS: dict[type[Message], Callable[[Agent, Any, Payload], None]] = {
     orders.StartSlot: Agent._start_slot,
     orders.BeginClaim: Agent._begin_claim,
@@ -335,6 +379,7 @@ _ORDERS: dict[type[Message], Callable[[Agent, Any, Payload], None]] = {
     orders.KillSlot: Agent._kill_slot,
     orders.GetReady: Agent._get_ready,
     orders.DropJob: Agent._drop_job,
+    orders.FetchItems: Agent._fetch_items,
     orders.DropItems: Agent._drop_items,
     orders.KeepPart: Agent._keep_part,
     orders.PlaceBlob: Agent._place_blob,

@@ -110,7 +110,7 @@ class Slot:
         self._slice = message
         self._capture.begin_slice()
         self._ticker.begin()
-        items = job.items or BlockItems(payload).between
+        items = job.items or BlockItems(payload, {file.name: file.path for file in message.files}).between
         runs = execute(
             job.task,
             options,

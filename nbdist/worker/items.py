@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice, product
 from math import prod
 from typing import Any
 
-from nbdist.packing import unpack_chunk
+from nbdist.packing import Buffer, open_file, unpack_chunk
 from nbdist.wire import blocks
 
 _FIRST = struct.Struct(">Q")
@@ -38,16 +38,33 @@ def _product_row(outer: int, inner: Sequence[range]) -> Iterable[tuple[int, ...]
 
 
 class BlockItems:
-    """Items that came as a block: `_FIRST`, then the block. Chunks are unpacked when they are first needed."""
+    """Items that came as a block: `_FIRST`, then the block. Chunks are unpacked when they are first needed.
 
-    def __init__(self, payload: memoryview) -> None:
+    `files`: where the blobs lie that chunks refer to.
+    """
+
+    def __init__(self, payload: memoryview, files: Mapping[str, str] | None = None) -> None:
         (first,) = _FIRST.unpack_from(payload)
         self._chunks = blocks.split(payload[_FIRST.size :], first)
         self._starts = [chunk.start for chunk in self._chunks]
         self._unpacked: tuple[int, list[Any]] = (-1, [])
+        self._files = files or {}
 
     def between(self, start: int, stop: int) -> Iterable[Any]:
-        """Items `[start, stop)`."""
+        """Items `[start, stop)`; large ones are there one at a time."""
+        return self._one_by_one(start, stop) if self._files else self._all(start, stop)
+
+    def _one_by_one(self, start: int, stop: int) -> Iterator[Any]:
+        while start < stop:
+            chunk = self._chunks[bisect_right(self._starts, start) - 1]
+            end = min(stop, chunk.stop)
+            yield from unpack_chunk(chunk.data, self._open)[start - chunk.start : end - chunk.start]
+            start = end
+
+    def _open(self, name: str) -> Buffer:
+        return open_file(self._files[name])
+
+    def _all(self, start: int, stop: int) -> list[Any]:
         items: list[Any] = []
         while start < stop:
             number = bisect_right(self._starts, start) - 1

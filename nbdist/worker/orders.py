@@ -105,8 +105,16 @@ class DropParts(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class FetchItems(Message):
+    """Get the blobs of this slice's items, until `DropItems`; answered by `ItemsInPlace` or `ItemsNotInPlace`."""
+
+    attempt: Attempt
+    blobs: tuple[BlobRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DropItems(Message):
-    """The items that came with this slice are not needed any more."""
+    """The items that came with this slice, and their blobs, are not needed any more."""
 
     attempt: Attempt
 
@@ -155,6 +163,24 @@ class JobNotInPlace(Message):
     job: str
     reason: str
     todo: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsInPlace(Message):
+    """The blobs of this slice's items are here."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsNotInPlace(Message):
+    """The blobs of this slice's items cannot be got."""
+
+    attempt: Attempt
+    reason: str
+    todo: str = ""
+    is_gone: bool = False
+    """The hub does not have them; otherwise it is this machine that has no room or no way for them."""
 
 
 @dataclass(frozen=True, slots=True)

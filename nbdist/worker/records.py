@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from nbdist.wire.messages import Attempt
+from nbdist.wire.messages import Attempt, Message
+from nbdist.worker.orders import KillSlot, StartSlot
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,9 @@ class Slice:
     stop: int
     reported: int
     """Items below this are in parts."""
+    has_blobs: bool = False
+    is_fetching: bool = False
+    """Its blobs are on their way: no slot has it yet."""
     is_cancelled: bool = False
     is_foreign: bool = False
     """It is another hub's, and nobody is told of it any more."""
@@ -61,6 +65,17 @@ class Slot:
         self.is_ready = self.is_used = self.is_due_for_renewal = self.is_expected_to_end = False
         self.kill_at = None
         self.loaded.clear()
+
+    def due(self, now: float) -> list[Message]:
+        """What is to be done with its process at this time."""
+        found: list[Message] = []
+        if self.kill_at is not None and self.kill_at <= now:
+            self.kill_at = None
+            found.append(KillSlot(self.number))
+        if self.start_at is not None and self.start_at <= now:
+            self.start_at = None
+            found.append(StartSlot(self.number))
+        return found
 
     def next_pause(self, policy: WorkerPolicy) -> float:
         """How long to wait before the next start after one that failed."""

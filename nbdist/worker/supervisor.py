@@ -15,8 +15,6 @@ from nbdist.wire.messages import (
     Attempt,
     CancelAttempt,
     ForgetJob,
-    Heartbeat,
-    HeldAttempt,
     JobRefused,
     LeavePool,
     Leaving,
@@ -25,11 +23,10 @@ from nbdist.wire.messages import (
     Part,
     PrepareJob,
     RenewSlots,
-    RunningItem,
     RunSlice,
+    SliceBegun,
     SliceCut,
     SliceEnded,
-    SlotCrashed,
     SlotPart,
     SlotReady,
     TaskRefused,
@@ -37,7 +34,7 @@ from nbdist.wire.messages import (
     Welcome,
     WorkerFacts,
 )
-from nbdist.worker import orders
+from nbdist.worker import orders, statements
 from nbdist.worker.cutting import cut_at
 from nbdist.worker.orders import HUB, LOCAL, SLOT
 from nbdist.worker.outgoing import Outgoing
@@ -91,15 +88,11 @@ class Supervisor:
         """Does what is due."""
         self._now = now
         for slot in self.slots:
-            if slot.kill_at is not None and slot.kill_at <= now:
-                slot.kill_at = None
-                self._say(LOCAL, orders.KillSlot(slot.number))
-            if slot.start_at is not None and slot.start_at <= now:
-                slot.start_at = None
-                self._say(LOCAL, orders.StartSlot(slot.number))
+            for order in slot.due(now):
+                self._say(LOCAL, order)
         if self._beat_at is not None and self._beat_at <= now:
             self._beat_at = now + self.policy.heartbeat_seconds
-            self._say(HUB, self._heartbeat())
+            self._say(HUB, statements.heartbeat(self.slots))
         return self._settle()
 
     def deadline(self) -> float | None:
@@ -132,18 +125,10 @@ class Supervisor:
         self._is_connected = True
         self._gone_at = None
         self._beat_at = self._now + self.policy.heartbeat_seconds
-        self._say(HUB, WorkerFacts(tuple(self._facts()), self._jobs.ready()))
+        self._say(HUB, WorkerFacts(tuple(statements.held_attempts(self.slots)), self._jobs.ready()))
         self._tell(list(self._outgoing.open()))
         if self._leaves is not None:
             self._say(HUB, Leaving(self._leaves))
-
-    def _facts(self) -> Iterable[HeldAttempt]:
-        """What the slots hold; the first of each counts as running, even if its process is still to come."""
-        for slot in self.slots:
-            slices = [slot.running, *slot.waiting] if slot.running is not None else [*slot.waiting]
-            known = [held for held in slices if held is not None and not held.is_foreign]
-            for place, held in enumerate(known):
-                yield HeldAttempt(held.job, held.attempt, slot.number, held.reported, held.stop, place == 0)
 
     def _hub_lost(self, message: orders.HubLost) -> None:
         if self._is_connected or self._gone_at is None:
@@ -168,15 +153,6 @@ class Supervisor:
                 self._interrupt(slot, slot.running)
         for name in self._jobs.names():
             self._forget_job(ForgetJob(name))
-
-    def _heartbeat(self) -> Heartbeat:
-        return Heartbeat(
-            tuple(
-                RunningItem(slot.number, slot.running.attempt, slot.running.reported)
-                for slot in self.slots
-                if slot.running is not None and not slot.running.is_foreign
-            )
-        )
 
     # --- jobs -------------------------------------------------------------------------------------------------------
 
@@ -207,6 +183,9 @@ class Supervisor:
         held = Slice(message.job, message.attempt, slot.number, message.start, message.stop, message.start)
         self._held[message.attempt] = held
         slot.waiting.append(held)
+        if message.blobs:
+            held.has_blobs = held.is_fetching = True
+            self._say(LOCAL, orders.FetchItems(held.attempt, message.blobs))
         self._advance(slot)
 
     def _advance(self, slot: Slot) -> None:
@@ -216,7 +195,7 @@ class Supervisor:
         if slot.is_due_for_renewal:
             self._renew(slot)
             return
-        if not slot.waiting:
+        if not slot.waiting or slot.waiting[0].is_fetching:
             return
         held = slot.running = slot.waiting.popleft()
         slot.is_used = True
@@ -226,6 +205,25 @@ class Supervisor:
             self._say(peer, self._jobs.load_task(held.job))
         self._say(LOCAL, orders.BeginClaim(slot.number, held.attempt, held.start, held.stop))
         self._say(peer, RunSlice(held.job, held.attempt, slot.number, held.start, held.stop))
+        if held.has_blobs:
+            self._say(HUB, SliceBegun(held.attempt))
+
+    def _items_in_place(self, event: orders.ItemsInPlace) -> None:
+        held = self._held.get(event.attempt)
+        if held is not None:
+            held.is_fetching = False
+            self._advance(self.slots[held.slot])
+
+    def _items_not_in_place(self, event: orders.ItemsNotInPlace) -> None:
+        """Gives the slice back."""
+        held = self._held.get(event.attempt)
+        if held is None:
+            return
+        self.slots[held.slot].waiting.remove(held)
+        self._forget_slice(held)
+        for message in statements.not_fetched(held, event):
+            self._say(HUB, message)
+        self._advance(self.slots[held.slot])
 
     def _trim(self, message: TrimSlice) -> None:
         held = self._held.get(message.attempt)
@@ -270,6 +268,12 @@ class Supervisor:
         del self._held[held.attempt]
         self._say(LOCAL, orders.DropItems(held.attempt))
 
+    def _let_go(self, held: Slice) -> None:
+        """Its slot is done with it, and had what came in its message."""
+        del self._held[held.attempt]
+        if held.has_blobs:
+            self._say(LOCAL, orders.DropItems(held.attempt))
+
     def _end(self, attempt: Attempt, reason: str) -> None:
         """Tells the hub that an attempt is over, behind the parts that it may still have to tell of."""
         self._say(LOCAL, orders.DropItems(attempt))
@@ -305,9 +309,6 @@ class Supervisor:
         if part.final:
             self._slice_over(slot, held)
 
-    def _slot_part(self, slot: Slot, message: SlotPart) -> None:
-        self._part(slot, message.part, message.path)
-
     def _slice_ended(self, slot: Slot, message: SliceEnded) -> None:
         held = self._running(slot, message.attempt)
         if held is not None:
@@ -330,7 +331,7 @@ class Supervisor:
             self._say(HUB, message)
 
     def _slice_over(self, slot: Slot, held: Slice) -> None:
-        del self._held[held.attempt]
+        self._let_go(held)
         slot.running = None
         slot.kill_at = None
         self._advance(slot)
@@ -341,7 +342,7 @@ class Supervisor:
         was_up = slot.is_ready or slot.is_expected_to_end
         slot.reset()
         if held is not None:
-            del self._held[held.attempt]
+            self._let_go(held)
             self._tell_of_death(held, event)
         if self._has_quit:
             return
@@ -356,8 +357,7 @@ class Supervisor:
         if held.is_cancelled:
             self._end(held.attempt, "killed")
         elif self._is_connected:
-            item = min(max(event.item, held.reported), max(held.start, held.stop - 1))
-            self._tell(self._outgoing.add(SlotCrashed(held.attempt, item, event.reason, event.stderr)))
+            self._tell(self._outgoing.add(statements.crash(held, event)))
 
     def _renew_slots(self, message: RenewSlots) -> None:
         for slot in self.slots:
@@ -369,9 +369,6 @@ class Supervisor:
         slot.reset()
         slot.is_expected_to_end = True
         self._say(LOCAL, orders.KillSlot(slot.number))
-
-    def _blob_in_place(self, event: orders.BlobInPlace) -> None:
-        self._tell(self._outgoing.placed(event.attempt, event.start))
 
     def _blob_not_in_place(self, event: orders.BlobNotInPlace) -> None:
         self._tell(self._outgoing.lost(event.attempt, event.start, event.reason))
@@ -433,7 +430,7 @@ _FROM_HUB: dict[type[Message], Callable[[Supervisor, Any], None]] = {
 _FROM_SLOT: dict[type[Message], Callable[[Supervisor, Slot, Any], None]] = {
     SlotReady: Supervisor._slot_ready,
     Part: Supervisor._part,
-    SlotPart: Supervisor._slot_part,
+    SlotPart: lambda supervisor, slot, message: supervisor._part(slot, message.part, message.path),
     SliceEnded: Supervisor._slice_ended,
     TaskRefused: Supervisor._task_refused,
     Output: Supervisor._output,
@@ -444,7 +441,9 @@ _EVENTS: dict[type[Message], Callable[[Supervisor, Any], None]] = {
     orders.JobInPlace: Supervisor._about_job,
     orders.JobNotInPlace: Supervisor._about_job,
     orders.ClaimCut: Supervisor._claim_cut,
-    orders.BlobInPlace: Supervisor._blob_in_place,
+    orders.ItemsInPlace: Supervisor._items_in_place,
+    orders.ItemsNotInPlace: Supervisor._items_not_in_place,
+    orders.BlobInPlace: lambda self, event: self._tell(self._outgoing.placed(event.attempt, event.start)),
     orders.BlobNotInPlace: Supervisor._blob_not_in_place,
     orders.UserLeaves: Supervisor._user_leaves,
 }

@@ -11,12 +11,12 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nbdist.errors import AccessError, BlobError
+from nbdist.errors import AccessError, BlobError, NoRoomError
 from nbdist.wire.address import Address
 from nbdist.wire.blobs import BlobHasher, is_name
 from nbdist.wire.messages import BlobRef
@@ -106,8 +106,11 @@ def _pieces(file: Any) -> Iterable[bytes]:
         yield piece
 
 
-def fetch(hub: Hub, ref: BlobRef, target: Path) -> None:
-    """Gets a blob into a file, whole or not at all. Raises OSError, BlobError and AccessError."""
+def fetch(hub: Hub, ref: BlobRef, target: Path, is_wanted: Callable[[], bool] = lambda: True) -> None:
+    """Gets a blob into a file, whole or not at all, as long as it is wanted.
+
+    Raises OSError, BlobError (NoRoomError if this disk is full) and AccessError.
+    """
     connection = hub.connection()
     part = target.with_suffix(f".{secrets.token_hex(8)}")
     hasher = BlobHasher()
@@ -119,7 +122,9 @@ def fetch(hub: Hub, ref: BlobRef, target: Path) -> None:
         with part.open("wb") as file:
             while piece := answer.read(PIECE_BYTES):
                 hasher.update(piece)
-                file.write(piece)
+                _write(file, piece)
+                if not is_wanted():
+                    raise OSError(f"blob {ref.name[:12]}… is not needed any more")
         if hasher.name() != ref.name:
             raise BlobError(f"blob {ref.name[:12]}… was damaged on its way from the hub")
         part.replace(target)
@@ -130,9 +135,17 @@ def fetch(hub: Hub, ref: BlobRef, target: Path) -> None:
         part.unlink(missing_ok=True)
 
 
+def _write(file: Any, piece: bytes) -> None:
+    try:
+        file.write(piece)
+        file.flush()
+    except OSError as error:
+        raise NoRoomError(f"the data of a job cannot be kept in {file.name}: {error}") from error
+
+
 def _refuse(ref: BlobRef, answer: http.client.HTTPResponse) -> None:
     text = answer.read(PIECE_BYTES).decode("utf-8", "replace").strip() or answer.reason
-    error = AccessError if answer.status in (401, 403) else BlobError
+    error = AccessError if answer.status in (401, 403) else OSError if answer.status >= 500 else BlobError
     raise error(f"the hub did not give blob {ref.name[:12]}…: {text}")
 
 
@@ -144,14 +157,19 @@ class BlobCache:
         self._limit_bytes = limit_bytes
         self._sizes: dict[str, int] = {}
         self._users: dict[str, set[str]] = {}
+        self._passing: set[str] = set()
+        """Blobs of items: removed as soon as nobody needs them."""
 
     def use(self, job: str, refs: Iterable[BlobRef]) -> None:
         """The job needs these blobs, until `release`."""
         for ref in refs:
             self._users.setdefault(ref.name, set()).add(job)
 
-    def get(self, hub: Hub, ref: BlobRef) -> tuple[Path, bool]:
-        """Where the blob lies, after getting it if need be, and whether that is in this cache."""
+    def get(self, hub: Hub, ref: BlobRef, *, only_if_used: bool = False) -> tuple[Path, bool]:
+        """Where the blob lies, after getting it if need be, and whether that is in this cache.
+
+        `only_if_used`: it is given up with an OSError once nobody needs it.
+        """
         if not is_name(ref.name):
             raise BlobError(f"{ref.name[:80]!r} is no name of a blob")
         own = self._folder / ref.name
@@ -159,11 +177,15 @@ class BlobCache:
             return own, True
         if hub.folder is not None and (mapped := hub.folder / "blobs" / ref.name).exists():
             return mapped, False
-        fetch(hub, ref, own)
+        fetch(hub, ref, own, (lambda: ref.name in self._users) if only_if_used else lambda: True)
         return own, True
 
-    def came(self, ref: BlobRef) -> None:
+    def came(self, ref: BlobRef, *, is_item: bool = False) -> None:
         """The blob is in this cache and was just used."""
+        if not is_item:
+            self._passing.discard(ref.name)
+        elif ref.name not in self._sizes:
+            self._passing.add(ref.name)
         self._sizes.pop(ref.name, None)
         self._sizes[ref.name] = ref.size
         self._shrink()
@@ -179,9 +201,18 @@ class BlobCache:
     def _shrink(self) -> None:
         """Removes the blobs that were not used for longest and that no job needs."""
         unused = [name for name in self._sizes if name not in self._users]
+        unused.sort(key=lambda name: name not in self._passing)
         over = sum(self._sizes[name] for name in unused) - self._limit_bytes
         for name in unused:
-            if over <= 0:
+            if over <= 0 and name not in self._passing:
                 return
-            over -= self._sizes.pop(name)
+            if self._remove(name):
+                over -= self._sizes.pop(name)
+                self._passing.discard(name)
+
+    def _remove(self, name: str) -> bool:
+        try:
             (self._folder / name).unlink(missing_ok=True)
+        except OSError:  # Windows, while a slot maps it: it is tried again the next time
+            return False
+        return True

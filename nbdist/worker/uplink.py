@@ -26,6 +26,11 @@ class Uplink:
         self._empty.set()
         self._writer: asyncio.Task[None] | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the hub is there."""
+        return self._connection is not None
+
     def open(self, connection: ClientConnection) -> None:
         """The hub is there."""
         self._connection = connection

@@ -30,6 +30,7 @@ class OpenJob:
         self.deliver = deliver
         self.items: list[Any] = []
         self.blocks: list[int] = []
+        self.large: list[int] = []
         self.answered = self.seq = self.consumed_seq = 0
         self.is_closed = self.is_forgotten = False
 
@@ -40,7 +41,10 @@ class OpenJob:
 
     def add(self, values: Any, block: Callable[[], Block]) -> None:
         made = block()
-        items = [item for chunk in blocks.split(made.data, 0) for item in unpack_chunk(chunk.data)]
+        files = {f"{number:064x}": data for number, data in enumerate(made.large)}
+        data = made.data if made.finish is None else made.finish(list(files))
+        items = [item for chunk in blocks.split(data, 0) for item in unpack_chunk(chunk.data, files.__getitem__)]
+        self.large += [len(data) // 1_000_000 * 1_000_000 for data in made.large]
         assert len(items) == made.count == len(values)
         self.items += items
         self.blocks.append(len(items))
@@ -184,12 +188,21 @@ def test_a_function_that_cannot_be_packed_is_refused_at_once(world: World) -> No
         world.submit(5)
 
 
-def test_large_arguments_are_captured_values_of_a_job_of_their_own(world: World) -> None:
-    small, large = world.submit(len, b"12"), world.submit(len, bytes(2_000_000))
+def test_large_arguments_are_large_items_of_the_same_job(world: World) -> None:
+    calls = [world.submit(len, bytes(size)) for size in (2, 2_000_000, 3, 1_000_000)]
     world.settle()
-    assert (small.result(0), large.result(0)) == (2, 2_000_000)
-    assert [job.items for job in world.jobs] == [[(b"12",)], [()]]
-    assert world.jobs[1].is_closed
+    assert [call.result(0) for call in calls] == [2, 2_000_000, 3, 1_000_000]
+    assert len(world.jobs) == 1
+    assert world.jobs[0].large == [2_000_000, 1_000_000]
+
+
+def test_arguments_over_the_bound_are_refused_and_others_are_not(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nbdist.client.feed.MAX_ITEM_BYTES", 1_500_000)
+    large, small = world.submit(len, bytes(2_000_000)), world.submit(len, b"12")
+    world.settle()
+    assert small.result(0) == 2
+    with pytest.raises(PackingError, match=r"the arguments of the call have 2\.0 MB packed, more than 1\.5 MB"):
+        large.result(0)
 
 
 def test_keywords(world: World) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from nbdist.wire.blobs import blob_name
 from nbdist.wire.messages import (
     BlobPlaced,
     BlobRef,
+    CancelJob,
     JobFinished,
     JobReady,
     NeedBlobs,
@@ -201,5 +204,75 @@ def test_who_did_not_prove_to_be_local_cannot_place_blobs(with_hub: WithHub, pro
         async with hub.client("notebook", "n1") as notebook:
             await notebook.send(ProveLocal(proof) if proof else BlobPlaced(BlobRef("0" * 64, 1)))
             assert (await notebook.until(Refused))[0].code == ("access" if proof else "protocol")
+
+    with_hub(scenario)
+
+
+def test_a_blob_for_items_is_held_from_its_arrival_on(with_hub: WithHub) -> None:
+    async def scenario(hub: Any) -> None:
+        key, name = hub.hub.keys.notebook, blob_name([LARGE])
+        async with hub.client("notebook", "n1") as notebook:
+            await notebook.send(SubmitJob("j1", "j1", MACHINE, JobOptions()))
+            await notebook.until(NeedBlobs)
+            head = {"Nbdist-Holder": "j1@0"}
+            assert (await hub.request("HEAD", f"/blobs/{name}", key, **head))[0] == 404
+            assert (await hub.request("PUT", f"/blobs/{name}", key, LARGE, **head))[0] == 201
+            assert (await hub.request("PUT", f"/blobs/{name}", key, LARGE, **{"Nbdist-Holder": "j1@1"}))[0] == 200
+            assert (await hub.request("HEAD", f"/blobs/{name}", key, **{"Nbdist-Holder": "j1@2"}))[0] == 200
+            assert sorted(hub.hub.blobs.holders(name)) == ["j1@0", "j1@1", "j1@2"]
+            await notebook.send(CancelJob("j1"))
+            await notebook.until(JobFinished)
+            assert not hub.hub.blobs.has(name)
+
+    with_hub(scenario)
+
+
+@pytest.mark.parametrize("holder", ["j1@0", "other@0", "j1@x", "@", "j1"])
+def test_a_blob_for_items_of_nobody_is_refused(with_hub: WithHub, holder: str) -> None:
+    async def scenario(hub: Any) -> None:
+        async with hub.client("notebook", "n1") as notebook:
+            await notebook.send(SubmitJob("j1", "j1", MACHINE, JobOptions()))
+            await notebook.until(NeedBlobs)
+            key = hub.worker_key("w1") if holder == "j1@0" else hub.hub.keys.notebook
+            name = blob_name([SMALL])
+            status, answer, _ = await hub.request("PUT", f"/blobs/{name}", key, SMALL, **{"Nbdist-Holder": holder})
+            assert (status, b"another's" in answer) == (409, True)
+            assert not hub.hub.blobs.has(name)
+
+    with_hub(scenario)
+
+
+def test_a_full_disk_is_said_to_be_one(with_hub: WithHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blobs_module, "RESERVE_BYTES", 2**62)
+
+    async def scenario(hub: Any) -> None:
+        status, answer, _ = await hub.request("PUT", f"/blobs/{blob_name([SMALL])}", hub.hub.keys.notebook, SMALL)
+        assert (status, b"make room" in answer) == (507, True)
+
+    with_hub(scenario)
+
+
+def test_a_blob_for_items_whose_job_ends_while_it_comes_is_not_kept(with_hub: WithHub) -> None:
+    async def scenario(hub: Any) -> None:
+        key, name = hub.hub.keys.notebook, blob_name([LARGE])
+        async with hub.client("notebook", "n1") as notebook:
+            await notebook.send(SubmitJob("j1", "j1", MACHINE, JobOptions()))
+            await notebook.until(NeedBlobs)
+            loop, cancelled = asyncio.get_running_loop(), threading.Event()
+
+            async def cancel() -> None:
+                await notebook.send(CancelJob("j1"))
+                await notebook.until(JobFinished)
+                cancelled.set()
+
+            def pieces() -> Iterator[bytes]:
+                yield LARGE[:2_000_000]
+                asyncio.run_coroutine_threadsafe(cancel(), loop)
+                assert cancelled.wait(10)
+                yield LARGE[2_000_000:]
+
+            head = {"Nbdist-Holder": "j1@0", "Content-Length": str(len(LARGE))}
+            assert (await hub.request("PUT", f"/blobs/{name}", key, pieces(), **head))[0] == 201
+            assert not hub.hub.blobs.has(name)
 
     with_hub(scenario)

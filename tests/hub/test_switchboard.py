@@ -359,3 +359,92 @@ def test_a_job_that_the_scheduler_forgets_goes_with_its_notebook(world: World) -
     world.says(world.worker, m.Heartbeat(), then=[Send(STORES, ReleaseJob("j"))])
     world.board.closed(world.notebook)
     assert world.stores.get("j") is None
+
+
+# --- items whose data lies in blobs ---
+
+
+def placed(world: World, data: bytes) -> tuple[m.BlobRef, str]:
+    """A file of a local notebook's, and what is said of it."""
+    from nbdist.wire.blobs import blob_name
+
+    file = f"{len(list((world.blobs.folder / 'incoming').iterdir())):032x}"
+    (world.blobs.folder / "incoming" / file).write_bytes(data)
+    return m.BlobRef(blob_name([data]), len(data)), file
+
+
+def add_large(world: World, start: int, data: bytes = b"large", job: str = "j") -> m.BlobRef:
+    ref, file = placed(world, data)
+    world.says(world.notebook, m.AddItems(job, start, 1, (ref,), (file,)), blocks.join([(1, b"see blob")]))
+    return ref
+
+
+def files(world: World) -> list[str]:
+    return [path.name for part in ("blobs", "incoming") for path in (world.blobs.folder / part).iterdir()]
+
+
+@pytest.fixture
+def local(world: World) -> World:
+    """Its notebook has proved to be local, and has an open job."""
+    world.says(world.notebook, m.ProveLocal(world.blobs.nonce))
+    world.submit()
+    return world
+
+
+def test_the_blobs_of_items_are_held_until_their_block_is_finished(local: World) -> None:
+    refs = [add_large(local, 0), add_large(local, 1, b"other"), add_large(local, 2)]
+    assert refs[0] == refs[2]
+    assert sorted(files(local)) == sorted({ref.name for ref in refs})
+    local.says(local.worker, m.Heartbeat(), then=[Send(STORES, DropItems("j", 0, 1))])
+    assert sorted(files(local)) == sorted({ref.name for ref in refs})
+    local.says(local.worker, m.Heartbeat(), then=[Send(STORES, DropItems("j", 2, 3))])
+    assert files(local) == [refs[1].name]
+    local.says(local.worker, m.Heartbeat(), then=[Send("n1", m.JobFinished("j", "cancelled", 0, None))])
+    assert files(local) == []
+
+
+def test_a_worker_may_get_the_blobs_of_the_items_that_it_was_given_and_no_others(local: World) -> None:
+    refs = [add_large(local, 0), add_large(local, 1, b"other")]
+    other, _ = local.join("worker", "w2")
+    run = m.RunSlice("j", (3, 1), 0, 0, 1, (refs[0],))
+    local.says(local.worker, m.Heartbeat(), then=[Send("w1", m.PrepareJob("j", m.JobOptions())), Send("w1", run)])
+    may = [[local.stores.may_get(peer.grant, ref.name) for ref in refs] for peer in (local.worker, other)]
+    assert may == [[True, False], [False, False]]
+    assert all(local.stores.may_get(local.notebook.grant, ref.name) for ref in refs)
+    assert not local.stores.may_get(Grant("another", "notebook"), refs[0].name)
+    assert local.w.of(m.RunSlice)[0] == (run, (0).to_bytes(8, "big") + blocks.join([(1, b"see blob")]))
+
+
+def test_items_that_come_too_late_leave_no_file(local: World) -> None:
+    local.says(local.worker, m.Heartbeat(), then=[Send("n1", m.JobFinished("j", "cancelled", 0, None))])
+    add_large(local, 0)
+    add_large(local, 0, job="unknown")
+    assert files(local) == []
+
+
+def test_items_without_their_blob_cancel_their_job_and_nothing_else(local: World) -> None:
+    ref = m.BlobRef("a" * 64, 5)
+    local.says(local.notebook, m.AddItems("j", 0, 1, (ref,), ("0" * 32,)), blocks.join([(1, b"x")]))
+    cancel = local.script.inputs[-1][1]
+    assert isinstance(cancel, m.CancelJob)
+    assert "data of item 0" in cancel.reason
+
+
+def test_a_peer_that_is_not_local_names_no_files(world: World) -> None:
+    world.submit()
+    ref, file = placed(world, b"large")
+    world.says(world.notebook, m.AddItems("j", 0, 1, (ref,), (file,)), blocks.join([(1, b"x")]))
+    assert isinstance(world.script.inputs[-1][1], m.CancelJob)
+
+
+@pytest.mark.parametrize("file", ["../blobs/x", "..", "", "0" * 31, "0" * 31 + "/"])
+def test_a_name_of_a_file_is_nothing_but_that(local: World, file: str) -> None:
+    local.says(local.notebook, m.AddItems("j", 0, 1, (m.BlobRef("a" * 64, 5),), (file,)), blocks.join([(1, b"x")]))
+    assert isinstance(local.script.inputs[-1][1], m.CancelJob)
+
+
+def test_large_credit_that_was_lost_with_a_connection_is_given_again(local: World) -> None:
+    ref = add_large(local, 0, bytes(1000))
+    local.says(local.worker, m.Heartbeat(), then=[Send(STORES, DropItems("j", 0, 1))])
+    local.says(local.notebook, m.AddItems("j", 0, 1, (ref,), ("0" * 32,)), blocks.join([(1, b"see blob")]))
+    assert local.n.of(m.GrantItems)[0][0].more_bytes == 1000

@@ -6,7 +6,7 @@ One seed makes one world. To look into a failure: `pytest tests/simulation/test_
 from __future__ import annotations
 
 import random
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import pytest
 from simulation import Costs, SimJob, SimWorker, World
@@ -23,6 +23,7 @@ class Chaos:
     """One random world: machines of all kinds, jobs of all kinds, and faults until the jobs are done."""
 
     def __init__(self, seed: int) -> None:
+        self.seed = seed
         self.rng = random.Random(seed)
         self.world = World(seed, latency=10 ** self.rng.uniform(-4, -1.3), codec=seed % 20 == 0)
         self.world.add_notebook()
@@ -56,12 +57,19 @@ class Chaos:
         if rng.random() < 0.4:
             cuts = sorted({0, total, *(rng.randrange(total + 1) for _ in range(rng.randint(0, 20)))})
             blocks = [b - a for a, b in pairwise(cuts)]
+        large: frozenset[int] = frozenset()
+        if blocks is not None and self.seed % 2:
+            starts = [0, *accumulate(blocks)][:-1]
+            large = frozenset(start for start in starts if start % 3)
         return SimJob(
             f"job{number}",
             Costs(costs),
             total,
             options=options,
             arrives=blocks,
+            large=large,
+            fetch_seconds=1.0 if self.seed % 3 else 0.01,
+            lost_fetches=100.0 if self.seed % 5 == 0 else 0.0,
             poison=some(1.0) if rng.random() < 0.3 else frozenset(),
             failing={i: rng.randint(1, 3) for i in some(2.0)} if rng.random() < 0.4 else {},
             stop_at=some(0.5) if rng.random() < 0.2 else frozenset(),
@@ -153,6 +161,8 @@ class Chaos:
         if job.stop_at:
             allowed.add("stopped")
         assert outcome in allowed
+        if outcome == "done":
+            assert not job.held, "blobs of finished items are still at the hub"
         if outcome == "done" and not self.liars:
             assert set(job.faults) >= job.poison
             for item, fault in job.faults.items():

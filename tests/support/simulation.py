@@ -11,7 +11,7 @@ import heapq
 import random
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, count
 
 from nbdist.driver import Send
@@ -64,6 +64,11 @@ class SimJob:
     options: m.JobOptions = field(default_factory=m.JobOptions)
     arrives: list[int] | None = None
     """Sizes of the blocks in which items arrive; None: a range."""
+    large: frozenset[int] = frozenset()
+    """First items of the blocks that have a blob."""
+    fetch_seconds: float = 0.0
+    lost_fetches: float = 0.0
+    """How many of a thousand fetches fail, and the slice goes back."""
     poison: frozenset[int] = frozenset()
     """Items that end their process."""
     failing: dict[int, int] = field(default_factory=dict)
@@ -78,6 +83,12 @@ class SimJob:
     finished: m.JobFinished | None = None
     finished_at: float = 0.0
     granted: int = 0
+    held: dict[int, tuple[int, m.BlobRef]] = field(default_factory=dict)
+    """Blobs at the hub: first item of a block -> its end, and the blob."""
+
+    def blobs(self, start: int, stop: int) -> set[m.BlobRef]:
+        """Those that items need."""
+        return {ref for first, (end, ref) in self.held.items() if first < stop and start < end}
 
 
 @dataclass
@@ -257,6 +268,8 @@ class World:
                 job.faults[message.fault.item] = message.fault
         else:
             assert isinstance(message, (DropItems, m.ForgetJob, ReleaseJob)), message
+            if isinstance(message, DropItems):
+                self.jobs[message.job].held.pop(message.start, None)
 
     def _to_notebook(self, message: m.Message) -> None:
         if isinstance(message, m.JobFinished):
@@ -286,7 +299,12 @@ class World:
         when = self.now + 0.003
         for size in job.arrives or ():
             when += self.random.expovariate(50.0)
-            self.at(when, lambda s=start, c=size: self.to_hub(notebook, m.AddItems(job.id, s, c), 1000))  # type: ignore[misc]
+            message = m.AddItems(job.id, start, size)
+            if start in job.large and size:
+                ref = m.BlobRef(f"{start:064x}", 10_000_000)
+                job.held[start] = (start + size, ref)
+                message = replace(message, blobs=(ref,))
+            self.at(when, lambda message=message: self.to_hub(notebook, message, 1000))  # type: ignore[misc]
             start += size
         assert start == job.total
         self.at(when + 0.01, lambda: self.to_hub(notebook, m.CloseItems(job.id, job.total)))
@@ -322,6 +340,8 @@ class SimWorker:
         self.running: list[Running | None] = [None] * slots
         self.waiting: list[m.RunSlice | None] = [None] * slots
         self.prepared: set[str] = set()
+        self.fetching: set[m.Attempt] = set()
+        """Slices whose blobs are on their way."""
         self.kept: list[m.Part] = []
         """Parts that are not acknowledged."""
         self.connected = False
@@ -345,9 +365,15 @@ class SimWorker:
         for slot, (running, waiting) in enumerate(zip(self.running, self.waiting, strict=True)):
             if running is not None:
                 start = min([p.start for p in self.kept if p.attempt == running.run.attempt] + [running.sent])
-                held.append(m.HeldAttempt(running.run.job, running.run.attempt, slot, start, running.stop, True))
+                fetching = running.run.attempt in self.fetching
+                held.append(
+                    m.HeldAttempt(running.run.job, running.run.attempt, slot, start, running.stop, True, fetching)
+                )
             if waiting is not None:
-                held.append(m.HeldAttempt(waiting.job, waiting.attempt, slot, waiting.start, waiting.stop, False))
+                fetching = waiting.attempt in self.fetching
+                held.append(
+                    m.HeldAttempt(waiting.job, waiting.attempt, slot, waiting.start, waiting.stop, False, fetching)
+                )
         self.say(m.WorkerFacts(tuple(held), tuple(sorted(self.prepared))))
         for part in self.kept:
             self.say(part)
@@ -463,13 +489,35 @@ class SimWorker:
             return
         job = self.world.jobs[message.job]
         assert 0 <= message.start < message.stop <= job.total
+        unfinished = job.blobs(message.start, message.stop)
+        assert set(message.blobs) >= unfinished, "a slice without the blobs of its items"
         if self.leaving:
             self.say(m.SliceCut(message.attempt, message.start))
-        elif self.running[message.slot] is None:
+            return
+        if message.blobs:
+            self.fetching.add(message.attempt)
+            delay = job.fetch_seconds * self.world.random.random()
+            self.world.after(delay, lambda: self.awake(lambda: self._fetched(message)))
+        if self.running[message.slot] is None:
             self._start(message.slot, message)
         else:
             assert self.waiting[message.slot] is None, "a third slice for a slot"
             self.waiting[message.slot] = message
+
+    def _fetched(self, message: m.RunSlice) -> None:
+        """The blobs of a slice have come, or cannot be got: then it goes back."""
+        self.fetching.discard(message.attempt)
+        running, waiting = self.running[message.slot], self.waiting[message.slot]
+        fails = self.world.random.random() * 1000 < self.world.jobs[message.job].lost_fetches
+        if running is not None and running.run.attempt == message.attempt:
+            if fails:
+                self._next(message.slot)
+                self.say(m.SliceEnded(message.attempt, "its data did not come"))
+                return
+            self._begin(message.slot, running)
+        elif waiting is not None and waiting.attempt == message.attempt and fails:
+            self.waiting[message.slot] = None
+            self.say(m.SliceEnded(message.attempt, "its data did not come"))
 
     def on_TrimSlice(self, message: m.TrimSlice) -> None:
         for slot in range(len(self.running)):
@@ -481,7 +529,7 @@ class SimWorker:
                 if stop <= waiting.start:
                     self.waiting[slot] = None
                 else:
-                    self.waiting[slot] = m.RunSlice(waiting.job, waiting.attempt, slot, waiting.start, stop)
+                    self.waiting[slot] = replace(waiting, stop=stop)
                 return
             run = self.running[slot]
             if run is not None and run.run.attempt == message.attempt:
@@ -490,6 +538,13 @@ class SimWorker:
 
     def _cut_running(self, slot: int, run: Running, give: float) -> None:
         reached, claimed = self.reached(run)
+        if run.run.attempt in self.fetching:
+            stop = run.at + round((run.stop - run.at) * (1 - give))
+            self.say(m.SliceCut(run.run.attempt, stop))
+            run.stop = stop
+            if stop == run.at:
+                self._next(slot)
+            return
         stop = claimed + round((run.stop - claimed) * (1 - give))
         self.say(m.SliceCut(run.run.attempt, stop))
         if stop < run.stop:
@@ -528,6 +583,14 @@ class SimWorker:
         self.running[slot] = Running(
             message, self.world.now, message.start, message.start, message.stop, self.speeds[slot]
         )
+        if message.attempt not in self.fetching:
+            self._begin(slot, self.running[slot])
+
+    def _begin(self, slot: int, run: Running | None) -> None:
+        assert run is not None
+        run.since = self.world.now
+        if run.run.blobs:
+            self.say(m.SliceBegun(run.run.attempt))
         self._plan_slot(slot)
 
     def _next(self, slot: int) -> None:
@@ -545,6 +608,8 @@ class SimWorker:
     def reached(self, run: Running) -> tuple[int, int]:
         """(items finished so far, where the claim ends)."""
         job = self.world.jobs[run.run.job]
+        if run.run.attempt in self.fetching:
+            return run.at, run.at
         work = (self.world.now - run.since) * run.speed
         reached = job.costs.reached(run.at, work, run.stop)
         ahead = job.costs.reached(run.at, work + CLAIM_SECONDS * run.speed, run.stop)

@@ -19,6 +19,8 @@ from nbdist.engines.base import Buffer, Deliver, JobSpec, PackedBlob, PackedTask
 from nbdist.engines.hub import greeting, transfers
 from nbdist.engines.hub.connection import Connection
 from nbdist.engines.hub.drafts import Draft, Drafts
+from nbdist.engines.hub.itemblobs import ItemBlobs
+from nbdist.engines.hub.items import Parcel
 from nbdist.engines.hub.requests import Requests
 from nbdist.engines.hub.run import HubRun
 from nbdist.errors import ConnectionFailedError, NbdistError
@@ -62,6 +64,7 @@ class HubEngine:
         self._machine = greeting.this_machine()
         self._drafts = Drafts()
         self._transfers = ThreadPoolExecutor(TRANSFER_THREADS, "nbdist-transfer")
+        self._item_blobs = ItemBlobs(self._place)
         self._connection = Connection(self, find, peer=f"notebook-{uuid.uuid4().hex}")
         self._requests = Requests(self._ask_soon)
         self._connection.start()
@@ -157,6 +160,7 @@ class HubEngine:
         atexit.unregister(self._at_exit)
         self._connection.close()
         self._transfers.shutdown(wait=False, cancel_futures=True)
+        self._item_blobs.close()
         self._drafts.discard_all()
         release, self._release = self._release, lambda: None
         release()
@@ -171,6 +175,12 @@ class HubEngine:
         """Gets blobs to the hub on the transfer threads."""
         for blob in blobs:
             self._transfer(run, lambda blob=blob: self._upload(run, blob))  # type: ignore[misc]
+
+    def upload_items(self, run: HubRun, parcel: Parcel) -> None:
+        """Gets the blobs of items to the hub, on threads of their own."""
+        assert run.feed is not None
+        fail = lambda reason: self._connection.call_soon(lambda: run.fail(reason))  # noqa: E731
+        self._item_blobs.upload(run.feed, parcel, fail)
 
     def fetch(self, run: HubRun, ref: BlobRef, came: Callable[[Buffer], None]) -> None:
         """Gets a blob from the hub on a transfer thread."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from nbdist.engines.base import Block, Buffer, Deliver, PackedBlob
-from nbdist.engines.hub.items import ItemFeed
+from nbdist.engines.hub.items import ItemFeed, Parcel
 from nbdist.errors import NbdistError
 from nbdist.wire import frames
 from nbdist.wire.messages import (
@@ -42,6 +42,9 @@ class Hub(Protocol):
 
     def upload(self, run: HubRun, blobs: Sequence[PackedBlob]) -> None:
         """Gets blobs to the hub, on another thread; `HubRun.fail` if that cannot be done."""
+
+    def upload_items(self, run: HubRun, parcel: Parcel) -> None:
+        """Gets the blobs of a run's items to the hub, on another thread; then `ItemFeed.uploaded`, or `HubRun.fail`."""
 
     def discard(self, names: Iterable[str]) -> None:
         """The hub has these blobs already: copies of them are not needed."""
@@ -78,7 +81,8 @@ class HubRun:
     ) -> None:
         self.job = submit.job
         self.finished: JobFinished | None = None
-        self.feed = ItemFeed(submit.job, hub.send) if has_items else None
+        upload = lambda parcel: hub.upload_items(self, parcel)  # noqa: E731
+        self.feed = ItemFeed(submit.job, hub.send, upload=upload) if has_items else None
         self._submit = frames.encode(submit, task)
         self._blobs = {blob.name: blob for blob in blobs}
         self._deliver_event = deliver
@@ -166,7 +170,7 @@ class HubRun:
             self._need(message)
         elif isinstance(message, GrantItems):
             if self.feed is not None:
-                self.feed.grant(message.more_bytes)
+                self.feed.grant(message.more_bytes, message.wider_bytes)
         elif isinstance(message, JobFinished):
             self.finish(message)
         else:

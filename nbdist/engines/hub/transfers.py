@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nbdist.engines.base import Buffer, PackedBlob
 from nbdist.engines.hub.drafts import write
-from nbdist.errors import AccessError, BlobError, ConnectionFailedError
+from nbdist.errors import AccessError, BlobError, ConnectionFailedError, NoRoomError
 from nbdist.wire import blobs, tls
 from nbdist.wire.address import Address
 from nbdist.wire.messages import BlobRef
@@ -43,17 +43,30 @@ def place(blob: PackedBlob, folder: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
-def put(blob: PackedBlob, address: Address) -> None:
-    """Sends a blob to the hub. Raises ConnectionFailedError (try again), AccessError and BlobError."""
+def put(blob: PackedBlob, address: Address, holder: str = "") -> None:
+    """Sends a blob to the hub; `holder`: for which items (`wire.blobs.HOLDER_HEADER`).
+
+    Raises ConnectionFailedError (try again), AccessError, and BlobError (NoRoomError: try again later).
+    """
     with _exchange(address) as connection:
         connection.putrequest("PUT", f"/blobs/{blob.name}")
         connection.putheader("Authorization", f"Bearer {address.key}")
         connection.putheader("Content-Length", str(blob.size))
+        if holder:
+            connection.putheader(blobs.HOLDER_HEADER, holder)
         connection.endheaders()
         for piece in _pieces(blob.pieces, HTTP_PIECE_BYTES):
             connection.send(piece)
         response = connection.getresponse()
         _check(response.status, response.read(MAX_ANSWER_BYTES), f"sending blob {blob.name[:12]}…")
+
+
+def hold(name: str, address: Address, holder: str) -> bool:
+    """Whether the hub has a blob already, which it keeps for these items then. Raises ConnectionFailedError."""
+    with _exchange(address) as connection:
+        headers = {"Authorization": f"Bearer {address.key}", blobs.HOLDER_HEADER: holder}
+        connection.request("HEAD", f"/blobs/{name}", headers=headers)
+        return connection.getresponse().status == http.client.OK
 
 
 def map_file(ref: BlobRef, folder: Path) -> Buffer:
@@ -126,6 +139,8 @@ def _check(status: int, answer: bytes, what: str) -> None:
     text = answer.decode("utf-8", "replace").strip() or http.client.responses.get(status, "")
     if status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
         raise AccessError(f"{what} was refused: {text}")
+    if status == http.client.INSUFFICIENT_STORAGE:
+        raise NoRoomError(f"{what} failed: {text}")
     if status >= http.client.INTERNAL_SERVER_ERROR:
         raise ConnectionFailedError(f"{what} failed at the hub ({status}): {text}")
     raise BlobError(f"{what} failed ({status}): {text}")
