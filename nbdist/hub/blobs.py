@@ -23,9 +23,9 @@ from typing import BinaryIO
 from nbdist.errors import BlobError
 from nbdist.hub.statedir import make_private, write_private
 from nbdist.wire.blobs import BlobHasher, is_name
+from nbdist.wire.local import NONCE_FILE
 from nbdist.wire.messages import BlobRef
 
-NONCE_FILE = "nonce"
 MAX_BLOB_BYTES = 64 * 1024**3
 CACHE_BYTES = 4 * 1024**3
 """Blobs that no job needs may take so much, and at most a quarter of what is free; the oldest go first."""
