@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeAlias
 from nbdist.driver import Send
 from nbdist.scheduler.intervals import Intervals
 from nbdist.scheduler.policy import Policy
-from nbdist.wire.messages import Attempt, Hello, Message, Outcome, SubmitJob
+from nbdist.wire.messages import Attempt, Hello, Message, Outcome, SubmitJob, WorkerFacts
 
 Place: TypeAlias = tuple[str, int]
 """A slot: (worker's id, number)."""
@@ -289,6 +289,8 @@ class WorkerRecord:
     heard_at: float
     stated: bool = False
     """It has said what it holds: before that it gets nothing."""
+    facts: list[WorkerFacts] = field(default_factory=list)
+    """What it has said of that, while more is to come."""
     leaving: bool = False
     load: float = 0.0
     memory_used_bytes: int = 0

@@ -15,7 +15,6 @@ from nbdist.wire.messages import (
     Attempt,
     CancelAttempt,
     ForgetJob,
-    Heartbeat,
     HeldAttempt,
     JobRefused,
     LeavePool,
@@ -35,7 +34,6 @@ from nbdist.wire.messages import (
     TaskRefused,
     TrimSlice,
     Welcome,
-    WorkerFacts,
 )
 from nbdist.worker import orders
 from nbdist.worker.cutting import cut_at
@@ -43,6 +41,7 @@ from nbdist.worker.orders import HUB, LOCAL, SLOT
 from nbdist.worker.outgoing import Outgoing
 from nbdist.worker.prepared import PreparedJobs
 from nbdist.worker.records import Slice, Slot, WorkerPolicy
+from nbdist.worker.stating import state_facts, state_life
 
 EVERYTHING = 2**62
 """Above every index of an item."""
@@ -99,7 +98,7 @@ class Supervisor:
                 self._say(LOCAL, orders.StartSlot(slot.number))
         if self._beat_at is not None and self._beat_at <= now:
             self._beat_at = now + self.policy.heartbeat_seconds
-            self._say(HUB, self._heartbeat())
+            self._beat()
         return self._settle()
 
     def deadline(self) -> float | None:
@@ -132,7 +131,8 @@ class Supervisor:
         self._is_connected = True
         self._gone_at = None
         self._beat_at = self._now + self.policy.heartbeat_seconds
-        self._say(HUB, WorkerFacts(tuple(self._facts()), self._jobs.ready()))
+        for facts in state_facts(self._facts(), self._jobs.ready()):
+            self._say(HUB, facts)
         self._tell(list(self._outgoing.open()))
         if self._leaves is not None:
             self._say(HUB, Leaving(self._leaves))
@@ -169,14 +169,14 @@ class Supervisor:
         for name in self._jobs.names():
             self._forget_job(ForgetJob(name))
 
-    def _heartbeat(self) -> Heartbeat:
-        return Heartbeat(
-            tuple(
-                RunningItem(slot.number, slot.running.attempt, slot.running.reported)
-                for slot in self.slots
-                if slot.running is not None and not slot.running.is_foreign
-            )
+    def _beat(self) -> None:
+        running = (
+            RunningItem(slot.number, slot.running.attempt, slot.running.reported)
+            for slot in self.slots
+            if slot.running is not None and not slot.running.is_foreign
         )
+        for heartbeat in state_life(running):
+            self._say(HUB, heartbeat)
 
     # --- jobs -------------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from nbdist.scheduler.orders import STORES, BlobsReady, Disconnect, DropItems, P
 from nbdist.scheduler.policy import Policy
 from nbdist.wire import frames
 from nbdist.wire import messages as m
+from nbdist.worker.stating import FACTS_PER_MESSAGE, state_facts, state_life
 
 CLAIM_SECONDS = 0.005
 PART_SECONDS = 0.25
@@ -105,6 +106,8 @@ class World:
         self.latency = latency
         self.codec = codec
         self.check_always = True
+        self.stated_at_once = self.random.choice([1, 2, 3, FACTS_PER_MESSAGE])
+        """Workers state their facts and heartbeats in messages of so many entries."""
         self.inputs: list[tuple[str, m.Message, float, int] | float] = []
         self.outputs: list[list[Send]] = []
         self.record = False
@@ -348,7 +351,8 @@ class SimWorker:
                 held.append(m.HeldAttempt(running.run.job, running.run.attempt, slot, start, running.stop, True))
             if waiting is not None:
                 held.append(m.HeldAttempt(waiting.job, waiting.attempt, slot, waiting.start, waiting.stop, False))
-        self.say(m.WorkerFacts(tuple(held), tuple(sorted(self.prepared))))
+        for facts in state_facts(held, sorted(self.prepared), at_most=world.stated_at_once):
+            self.say(facts)
         for part in self.kept:
             self.say(part)
         if self.leaving:
@@ -363,7 +367,8 @@ class SimWorker:
                     for slot, run in enumerate(self.running)
                     if run is not None
                 )
-                self.say(m.Heartbeat(running))
+                for heartbeat in state_life(running, at_most=self.world.stated_at_once):
+                    self.say(heartbeat)
                 self._heartbeat(connection)
 
         self.world.after(HEARTBEAT_SECONDS, lambda: self.awake(beat))

@@ -1,0 +1,41 @@
+"""What a worker states of itself, in messages that fit a frame's header whatever its number of slots. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
+
+from nbdist.wire.messages import Heartbeat, HeldAttempt, RunningItem, WorkerFacts
+
+FACTS_PER_MESSAGE = 150
+"""Held attempts, or jobs: of at most 300 bytes each in a header of 64 KiB."""
+ITEMS_PER_HEARTBEAT = 400
+"""… of at most 120 bytes each."""
+
+T = TypeVar("T")
+
+
+def state_facts(
+    held: Iterable[HeldAttempt], ready_jobs: Sequence[str], at_most: int = FACTS_PER_MESSAGE
+) -> Iterator[WorkerFacts]:
+    """The facts, in as many messages as they take; a slot's running attempt comes before the one that waits there."""
+    messages = [WorkerFacts(ready_jobs=piece) for piece in _pieces(ready_jobs, at_most)]
+    messages += [WorkerFacts(held=piece) for piece in _pieces(held, at_most)]
+    if len(messages) == 2 and len(messages[0].ready_jobs) + len(messages[1].held) <= at_most:
+        messages = [WorkerFacts(messages[1].held, messages[0].ready_jobs)]
+    for message in messages[:-1]:
+        yield WorkerFacts(message.held, message.ready_jobs, more=True)
+    yield messages[-1] if messages else WorkerFacts()
+
+
+def state_life(running: Iterable[RunningItem], at_most: int = ITEMS_PER_HEARTBEAT) -> Iterator[Heartbeat]:
+    """What the slots are at; each message counts by itself, and there is one even if nothing runs."""
+    pieces = list(_pieces(running, at_most))
+    return map(Heartbeat, pieces or [()])
+
+
+def _pieces(values: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
+    rest = iter(values)
+    while piece := tuple(islice(rest, size)):
+        yield piece
