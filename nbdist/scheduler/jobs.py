@@ -158,6 +158,12 @@ def end_stopped(state: State, now: float) -> None:
             state.wake("stopping", job.stop_by)
 
 
+def wait_again(state: State, now: float) -> None:
+    """Word that what was cancelled has stopped could not be heard until now: it may come as long again."""
+    for job in state.stopping.values():
+        job.stop_by = now + state.policy.stop_seconds
+
+
 def end(
     state: State, job: JobRecord, outcome: Outcome, now: float, *, reason: str = "", stopped_at: int | None = None
 ) -> None:

@@ -54,6 +54,7 @@ class Scheduler:
     def receive(self, peer: str, message: Message, now: float, payload_bytes: int = 0) -> list[Send]:
         """Takes a message. A peer that breaks the protocol is disconnected; nothing else changes by that message."""
         state = self.state
+        self._thaw(now)
         try:
             from_worker = _FROM_WORKER.get(type(message))
             if from_worker is not None:
@@ -80,6 +81,7 @@ class Scheduler:
     def tick(self, now: float) -> list[Send]:
         """Does what is due."""
         state = self.state
+        self._thaw(now)
         due = [reason for reason, when in state.timers.items() if when <= now]
         for reason in due:
             del state.timers[reason]
@@ -98,6 +100,13 @@ class Scheduler:
     def explain(self, job: str, item: int, now: float) -> str:
         """Why an item is not done; see `history.explain`."""
         return history.explain(self.state, job, item, now)
+
+    def _thaw(self, now: float) -> None:
+        """If the scheduler was not asked when it was due, the hub has stood still, and nobody is to blame for that."""
+        due = self.deadline()
+        if due is not None and now > due + self.state.policy.freeze_seconds:
+            members.forgive_silence(self.state, now)
+            jobs.wait_again(self.state, now)
 
     def _settle(self, now: float) -> list[Send]:
         """Free slots get work; then everything that is to be said goes out."""

@@ -47,7 +47,7 @@ def join(state: State, peer: str, hello: Hello, now: float) -> None:
             leave(state, peer, "reconnected", now, blame=False)
         slots = [SlotRecord() for _ in range(hello.slots)]
         state.workers[peer] = WorkerRecord(peer, hello.name or peer, hello, slots, joined_at=now, heard_at=now)
-        state.wake("silence", now + state.policy.silence_seconds)
+        state.wake("silence", now + state.policy.pulse_seconds)
     elif hello.role == "notebook":
         state.notebooks.add(peer)
         for job in state.active.values():
@@ -227,13 +227,19 @@ def heard(state: State, worker: WorkerRecord, now: float) -> None:
     state.workers.move_to_end(worker.id)
 
 
+def forgive_silence(state: State, now: float) -> None:
+    """Whatever the workers said lately could not be heard: their silence begins now."""
+    for worker in state.workers.values():
+        worker.heard_at = now
+
+
 def drop_silent(state: State, now: float) -> None:
     """Workers that were silent for too long are lost; they are welcome again as soon as they reconnect."""
     while state.workers:
         worker = next(iter(state.workers.values()))
         due = worker.heard_at + state.policy.silence_seconds
         if due > now:
-            state.wake("silence", due)
+            state.wake("silence", min(due, now + state.policy.pulse_seconds))
             return
         silent = now - worker.heard_at
         leave(state, worker.id, f"silent for {silent:.1f} s", now)

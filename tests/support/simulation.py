@@ -122,6 +122,8 @@ class World:
         self._last: dict[tuple[str, str], float] = {}
         self._connection: dict[str, int] = {}
         self._tick_at: float | None = None
+        self._hub_waiting: list[Callable[[], None]] | None = None
+        """What came to the hub while it stands still; None: it does not."""
 
     # --- the clock ---
 
@@ -151,13 +153,15 @@ class World:
         connection = self._connection.get(peer)
         if self.codec:
             message, _ = frames.decode(frames.encode(message))
-        self.at(self._arrival(peer, "hub"), lambda: self._arrive(peer, connection, message, size))
+        self.at(
+            self._arrival(peer, "hub"), lambda: self._at_hub(lambda: self._arrive(peer, connection, message, size))
+        )
 
     def _arrive(self, peer: str, connection: int | None, message: m.Message, size: int) -> None:
         if peer in self.connected and self._connection.get(peer) == connection:
             self.step(peer, message, size)
             if isinstance(message, m.SubmitJob) and message.job in self.jobs:
-                self.after(0.002, lambda: self.step(STORES, BlobsReady(message.job), 0))
+                self.after(0.002, lambda: self._at_hub(lambda: self.step(STORES, BlobsReady(message.job), 0)))
 
     def connect(self, peer: str, hello: m.Hello) -> None:
         """A new connection; an older one of the same peer is dropped without a word."""
@@ -169,7 +173,7 @@ class World:
                 self.connected.add(peer)
                 self.step(peer, hello, 0)
 
-        self.at(self._arrival(peer, "hub"), arrive)
+        self.at(self._arrival(peer, "hub"), lambda: self._at_hub(arrive))
 
     def cut(self, peer: str) -> None:
         """The connection is gone, and the hub does not know."""
@@ -178,7 +182,7 @@ class World:
     def close(self, peer: str) -> None:
         """The connection is closed, and the hub hears of it."""
         self._connection.pop(peer, None)
-        self.at(self._arrival(peer, "hub"), lambda: self._closed(peer))
+        self.at(self._arrival(peer, "hub"), lambda: self._at_hub(lambda: self._closed(peer)))
 
     def _closed(self, peer: str) -> None:
         if peer in self.connected and peer not in self._connection:
@@ -191,6 +195,34 @@ class World:
         if self.record:
             self.inputs.append((peer, message, self.now, size))
         self._deliver(self.scheduler.receive(peer, message, self.now, size))
+
+    def freeze_hub(self, seconds: float) -> None:
+        """The hub's process stands still; what comes waits in its sockets, and its timer does not fire."""
+        if self._hub_waiting is None:
+            self._hub_waiting = []
+            self.after(seconds, self._thaw_hub)
+
+    def _thaw_hub(self) -> None:
+        """Timers first or sockets first: that is up to the hub's loop."""
+        assert self._hub_waiting is not None
+        waiting, self._hub_waiting = self._hub_waiting, None
+        if self.random.random() < 0.5 and self._tick_at is not None and self._tick_at <= self.now:
+            self._tick()
+        for action in waiting:
+            action()
+        if self._tick_at is not None and self._tick_at <= self.now:
+            self._tick()
+
+    def _at_hub(self, action: Callable[[], None]) -> None:
+        """Does it now, or when the hub thaws."""
+        if self._hub_waiting is None:
+            action()
+        else:
+            self._hub_waiting.append(action)
+
+    def _due(self, when: float) -> None:
+        if self._tick_at == when and self._hub_waiting is None:
+            self._tick()
 
     def _tick(self) -> None:
         self._tick_at = None
@@ -218,7 +250,7 @@ class World:
         deadline = self.scheduler.deadline()
         if deadline is not None and (self._tick_at is None or deadline < self._tick_at):
             when = self._tick_at = max(deadline, self.now)
-            self.at(when, lambda: self._tick() if self._tick_at == when else None)
+            self.at(when, lambda: self._due(when))
 
     def _to_worker(self, peer: str, message: m.Message) -> None:
         connection = self._connection.get(peer)
