@@ -21,6 +21,7 @@ from nbdist.hub.jobs import JobRecord
 from nbdist.hub.peers import Link, Peer, Peers
 from nbdist.hub.stores import Stores
 from nbdist.scheduler import orders
+from nbdist.scheduler.jobs import broken
 from nbdist.scheduler.orders import BlobsReady, Disconnect, DropItems, PeerClosed
 from nbdist.wire import messages as m
 from nbdist.wire.frames import Payload
@@ -204,7 +205,12 @@ class Switchboard:
         record = self.stores.owned(message.job, peer.id, peer.grant)
         if record is None or record.finished is not None:
             return
-        if self.stores.add_items(record, message, payload):
+        try:
+            is_new = self.stores.add_items(record, message, payload)
+        except ProtocolError as error:
+            self._driver.receive(peer.id, m.CancelJob(message.job, broken(str(error))))
+            return
+        if is_new:
             self._driver.receive(peer.id, message, payload)
         elif record.items is not None and not record.items.holds(message.start):
             # it is finished, and was sent again because the word of that was lost with a connection

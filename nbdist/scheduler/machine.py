@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from nbdist.driver import Send
 from nbdist.errors import ProtocolError
 from nbdist.scheduler import attempts, balance, delivery, faults, history, jobs, members, shares
-from nbdist.scheduler.orders import BlobsReady, Disconnect, PeerClosed
+from nbdist.scheduler.orders import STORES, BlobsReady, Disconnect, PeerClosed
 from nbdist.scheduler.placement import fill
 from nbdist.scheduler.policy import Policy
 from nbdist.scheduler.records import AttemptRecord, State, WorkerRecord
@@ -76,6 +76,8 @@ class Scheduler:
         except ProtocolError as error:
             members.leave(state, peer, f"broke the protocol: {error}", now)
             state.send(peer, Disconnect("protocol", str(error), "upgrade nbdist there, or report this as a bug"))
+            if isinstance(message, SubmitJob) and message.job not in state.jobs:
+                state.send(STORES, ForgetJob(message.job))  # they had it before, and nobody else will end it
         return self._settle(now)
 
     def tick(self, now: float) -> list[Send]:
@@ -177,7 +179,7 @@ def _clear(state: State, peer: str, message: ClearPool, now: float, size: int) -
 
 _FROM_NOTEBOOKS: dict[type[Message], FromNotebook] = {
     SubmitJob: lambda state, peer, message, now, size: jobs.submit(state, peer, message, now),
-    AddItems: lambda state, peer, message, now, size: jobs.add_items(state, peer, message, size),
+    AddItems: lambda state, peer, message, now, size: jobs.add_items(state, peer, message, now, size),
     CloseItems: lambda state, peer, message, now, size: jobs.close_items(state, peer, message, now),
     CancelJob: lambda state, peer, message, now, size: jobs.cancel_by_message(state, message, now),
     ForgetJob: lambda state, peer, message, now, size: jobs.forget(state, peer, message, now),

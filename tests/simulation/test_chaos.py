@@ -162,7 +162,7 @@ class Chaos:
 
 
 class FrozenHub(Chaos):
-    """A random world in which the hub stands still now and then, of well machines, or of those with all their faults."""
+    """A random world in which the hub stands still now and then; its machines are well, or have all their faults."""
 
     def __init__(self, seed: int, *, with_faults: bool) -> None:
         super().__init__(seed)

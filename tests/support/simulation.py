@@ -153,9 +153,7 @@ class World:
         connection = self._connection.get(peer)
         if self.codec:
             message, _ = frames.decode(frames.encode(message))
-        self.at(
-            self._arrival(peer, "hub"), lambda: self._at_hub(lambda: self._arrive(peer, connection, message, size))
-        )
+        self.at(self._arrival(peer, "hub"), lambda: self._at_hub(lambda: self._arrive(peer, connection, message, size)))
 
     def _arrive(self, peer: str, connection: int | None, message: m.Message, size: int) -> None:
         if peer in self.connected and self._connection.get(peer) == connection:
