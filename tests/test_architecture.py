@@ -64,6 +64,12 @@ PURE_STANDARD_LIBRARY = {
 PURE_FILES = (
     "scheduler/**/*.py",
     "worker/supervisor.py",
+    "worker/leaving.py",
+    "worker/outgoing.py",
+    "worker/prepared.py",
+    "worker/records.py",
+    "worker/starting.py",
+    "worker/stating.py",
     "client/assembly.py",
     "client/progress.py",
     "notebook/cell.py",

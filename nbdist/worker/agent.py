@@ -37,6 +37,7 @@ from nbdist.worker.config import WorkerConfig
 from nbdist.worker.dialing import Dialer, Refusal, refusal_error
 from nbdist.worker.jobs import JobFiles
 from nbdist.worker.orders import HUB, LOCAL, SLOT
+from nbdist.worker.records import WorkerPolicy
 from nbdist.worker.slots import SlotHost
 from nbdist.worker.supervisor import Supervisor
 from nbdist.worker.uplink import Uplink
@@ -52,15 +53,16 @@ FETCH_PAUSE_SECONDS = 0.5
 class Agent:
     """A worker's I/O. Make it inside the event loop, in the main thread."""
 
-    def __init__(self, config: WorkerConfig, say: Callable[[str], None]) -> None:
+    def __init__(self, config: WorkerConfig, say: Callable[[str], None], policy: WorkerPolicy | None = None) -> None:
         self._config = config
         self._say = say
         self._loop = asyncio.get_running_loop()
         self._folder = Path(tempfile.mkdtemp(prefix="nbdist-worker-", dir=system.fast_folder()))
         self._blob_folder = Path(tempfile.mkdtemp(prefix="nbdist-blobs-"))
-        self._launcher = processes.launcher(processes.slot_environment(config.threads), fork=config.fork)
+        environment = processes.slot_environment(config.threads)
+        self._launcher = processes.launcher(environment, self._folder / "start.log", fork=config.fork)
         self._hosts = [self._host(number) for number in range(config.slots)]
-        self._supervisor = Supervisor(config.slots)
+        self._supervisor = Supervisor(config.slots, policy)
         self._driver = Driver(self._supervisor, clock=time.monotonic, send=self._send, call_at=self._call_at)
         self._dialer = Dialer(config.address, config.name, config.slots)
         self._uplink = Uplink()
@@ -317,6 +319,9 @@ class Agent:
         if not parts:
             self._parts.pop(order.attempt, None)
 
+    def _tell(self, order: orders.Say, payload: Payload) -> None:
+        self._say(order.text)
+
     def _quit(self, order: orders.Quit, payload: Payload) -> None:
         if not self._done.done():
             self._done.set_result(order.reason)
@@ -339,5 +344,6 @@ _ORDERS: dict[type[Message], Callable[[Agent, Any, Payload], None]] = {
     orders.KeepPart: Agent._keep_part,
     orders.PlaceBlob: Agent._place_blob,
     orders.DropParts: Agent._drop_parts,
+    orders.Say: Agent._tell,
     orders.Quit: Agent._quit,
 }

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TypeVar
 
 from nbdist.wire.messages import Heartbeat, HeldAttempt, RunningItem, WorkerFacts
+from nbdist.worker.records import Slice, Slot
 
 FACTS_PER_MESSAGE = 150
 """Held attempts, or jobs: of at most 300 bytes each in a header of 64 KiB."""
@@ -14,6 +15,25 @@ ITEMS_PER_HEARTBEAT = 400
 """… of at most 120 bytes each."""
 
 T = TypeVar("T")
+
+
+def held_by(slots: Sequence[Slot]) -> Iterator[HeldAttempt]:
+    """What slots were given; the first of each counts as running, even if its process is still to come."""
+    homes: dict[int, list[Slice]] = {}
+    for slot in slots:
+        for held in [*([] if slot.running is None else [slot.running]), *slot.waiting]:
+            if not held.is_foreign:
+                homes.setdefault(held.home, []).append(held)
+    for home, slices in homes.items():
+        for place, held in enumerate(slices):
+            yield HeldAttempt(held.job, held.attempt, home, held.reported, held.stop, place == 0)
+
+
+def running_in(slots: Sequence[Slot]) -> Iterator[RunningItem]:
+    """What slots are at, as far as their parts tell."""
+    for slot in slots:
+        if slot.running is not None and not slot.running.is_foreign:
+            yield RunningItem(slot.number, slot.running.attempt, slot.running.reported)
 
 
 def state_facts(
