@@ -33,6 +33,7 @@ from typing import IO, Any
 
 import nbdist
 from nbdist.errors import AddressError, ConnectionFailedError, NbdistError
+from nbdist.folders import lock
 from nbdist.wire.address import Address
 
 READY_FILE = "ready.json"
@@ -319,17 +320,17 @@ def _held(path: Path) -> Iterator[None]:
         time.sleep(POLL_SECONDS)
 
 
+def _try_lock(handle: int) -> bool:
+    try:
+        lock(handle)
+    except OSError:
+        return False
+    return True
+
+
 # --- what differs between operating systems ---------------------------------------------------------------------------
 
 if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(handle: int) -> bool:
-        try:
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
 
     def _own_session() -> dict[str, Any]:
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
@@ -337,14 +338,6 @@ if sys.platform == "win32":
     def _is_alive(pid: object) -> bool:
         return True  # os.kill(pid, 0) would end it; whether its port answers is what counts
 else:
-    import fcntl
-
-    def _try_lock(handle: int) -> bool:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
 
     def _own_session() -> dict[str, Any]:
         return {"start_new_session": True}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sys
 import tempfile
 import time
@@ -18,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 
 from nbdist.driver import Driver
 from nbdist.errors import AccessError, AddressError, BlobError, ConnectionFailedError, FrameError, VersionError
+from nbdist.folders import HeldFolder, sweep
 from nbdist.wire import frames
 from nbdist.wire.frames import Payload
 from nbdist.wire.messages import (
@@ -42,6 +42,8 @@ from nbdist.worker.slots import SlotHost
 from nbdist.worker.supervisor import Supervisor
 from nbdist.worker.uplink import Uplink
 
+SPOOL_PREFIX = "nbdist-worker-"
+BLOBS_PREFIX = "nbdist-blobs-"
 ORPHAN_SECONDS = 30.0
 """A worker that was started for one hub ends when that has said that it stops and is not back after so long."""
 LAST_WORDS_SECONDS = 1.0
@@ -57,8 +59,8 @@ class Agent:
         self._config = config
         self._say = say
         self._loop = asyncio.get_running_loop()
-        self._folder = Path(tempfile.mkdtemp(prefix="nbdist-worker-", dir=system.fast_folder()))
-        self._blob_folder = Path(tempfile.mkdtemp(prefix="nbdist-blobs-"))
+        self._held = _folders()
+        self._folder, blob_folder = (folder.path for folder in self._held)
         environment = processes.slot_environment(config.threads)
         self._launcher = processes.launcher(environment, self._folder / "start.log", fork=config.fork)
         self._hosts = [self._host(number) for number in range(config.slots)]
@@ -66,7 +68,7 @@ class Agent:
         self._driver = Driver(self._supervisor, clock=time.monotonic, send=self._send, call_at=self._call_at)
         self._dialer = Dialer(config.address, config.name, config.slots)
         self._uplink = Uplink()
-        self._jobs = JobFiles(transfer.BlobCache(self._blob_folder))
+        self._jobs = JobFiles(transfer.BlobCache(blob_folder))
         self._items: dict[Attempt, bytes] = {}
         self._parts: dict[Attempt, dict[int, tuple[int, bytes | Path]]] = {}
         """Attempt -> start of a part -> its stop, and its payload or the file of it."""
@@ -102,8 +104,8 @@ class Agent:
         for host in self._hosts:
             host.close()
         self._launcher.close()
-        for folder in (self._folder, self._blob_folder):
-            shutil.rmtree(folder, ignore_errors=True)
+        for folder in self._held:
+            folder.close()
 
     # --- the hub ----------------------------------------------------------------------------------------------------
 
@@ -330,6 +332,15 @@ class Agent:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _folders() -> tuple[HeldFolder, HeldFolder]:
+    """For claims, output and large results, and for blobs. What workers that were killed have left goes before."""
+    parents = [Path(parent) for parent in (system.SHARED_MEMORY, tempfile.gettempdir())]
+    for prefix in (SPOOL_PREFIX, BLOBS_PREFIX):
+        sweep(parents, prefix)
+    spool = HeldFolder(Path(system.fast_folder() or tempfile.gettempdir()), SPOOL_PREFIX)
+    return spool, HeldFolder(Path(tempfile.gettempdir()), BLOBS_PREFIX)
 
 
 _ORDERS: dict[type[Message], Callable[[Agent, Any, Payload], None]] = {
