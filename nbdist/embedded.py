@@ -35,6 +35,7 @@ from typing import IO, Any
 
 import nbdist
 from nbdist.errors import AddressError, ConnectionFailedError, NbdistError
+from nbdist.folders import lock
 from nbdist.wire.address import Address
 
 READY_FILE = "ready.json"
@@ -359,29 +360,21 @@ def _held(path: Path) -> Iterator[None]:
         time.sleep(POLL_SECONDS)
 
 
+def _try_lock(handle: int, *, is_shared: bool = False) -> bool:
+    try:
+        lock(handle, is_shared=is_shared)
+    except OSError:
+        return False
+    return True
+
+
 # --- what differs between operating systems ---------------------------------------------------------------------------
 
 if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(handle: int, *, is_shared: bool = False) -> bool:
-        try:
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
 
     def _own_session() -> dict[str, Any]:
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
 else:
-    import fcntl
-
-    def _try_lock(handle: int, *, is_shared: bool = False) -> bool:
-        try:
-            fcntl.flock(handle, (fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
 
     def _own_session() -> dict[str, Any]:
         return {"start_new_session": True}

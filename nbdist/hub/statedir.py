@@ -12,19 +12,16 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 from nbdist.errors import NbdistError
+from nbdist.folders import LOCK_FILE, HeldFolder, lock, sweep
 
-LOCK_FILE = "lock"
 EPOCH_FILE = "epoch.json"
 SHARED_MEMORY = Path("/dev/shm")
 SHARED_MEMORY_MIN_FREE_BYTES = 1024**3
 SHARED_PREFIX = "nbdist-hub-"
-SHARED_MIN_AGE_SECONDS = 60.0
-"""A younger folder may not be locked yet by the hub that makes it."""
 
 
 class StateBusyError(NbdistError):
@@ -40,7 +37,7 @@ class StateDir:
         self.path = path
         self._lock: int | None = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            _lock(self._lock)
+            lock(self._lock)
         except OSError:
             self.close()
             raise StateBusyError(
@@ -102,44 +99,12 @@ def make_private(path: Path) -> None:
         path.chmod(0o700)
 
 
-class SharedFolder:
-    """A folder in shared memory for one run of a hub, locked while that lives. Raises OSError if there is no room."""
+def shared_folder() -> HeldFolder:
+    """A folder in shared memory for one run of a hub. Raises OSError if there is no room.
 
-    def __init__(self) -> None:
-        if not SHARED_MEMORY.is_dir() or shutil.disk_usage(SHARED_MEMORY).free < SHARED_MEMORY_MIN_FREE_BYTES:
-            raise OSError("no shared memory to keep blobs in")
-        self.path = Path(tempfile.mkdtemp(prefix=SHARED_PREFIX, dir=SHARED_MEMORY))
-        self._lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
-        _lock(self._lock)
-
-    def close(self) -> None:
-        """Removes the folder."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        os.close(self._lock)
-
-
-def sweep_shared_memory() -> None:
-    """Removes the folders of this user's hubs that were killed: nobody holds their locks. Memory is at stake."""
-    for folder in SHARED_MEMORY.glob(f"{SHARED_PREFIX}*"):
-        with contextlib.suppress(OSError):
-            facts = folder.stat()
-            if facts.st_uid != os.getuid() or time.time() - facts.st_ctime < SHARED_MIN_AGE_SECONDS:
-                continue
-            handle = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                _lock(handle)
-                shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(handle)
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(handle: int) -> None:
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _lock(handle: int) -> None:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    What hubs that were killed have left there goes before: memory is at stake.
+    """
+    sweep([SHARED_MEMORY], SHARED_PREFIX)
+    if not SHARED_MEMORY.is_dir() or shutil.disk_usage(SHARED_MEMORY).free < SHARED_MEMORY_MIN_FREE_BYTES:
+        raise OSError("no shared memory to keep blobs in")
+    return HeldFolder(SHARED_MEMORY, SHARED_PREFIX)

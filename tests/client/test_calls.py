@@ -352,15 +352,6 @@ def test_the_end_cancels_calls_that_wait(narrow: World) -> None:
     assert wait(futures[3:], 10).not_done == set()
 
 
-def test_large_calls_wait_for_their_turn_too(narrow: World) -> None:
-    futures = [narrow.submit(len, bytes(300_000 + number)) for number in range(6)]
-    for line in narrow.calls._lines.values():
-        line.flush()
-    assert len(narrow.jobs) == 3
-    assert futures[5].cancel()
-    narrow.calls.close()
-
-
 def test_after_the_end_nothing_is_taken(world: World) -> None:
     world.calls.close()
     with pytest.raises(NbdistError, match="closed"):

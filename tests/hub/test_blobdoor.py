@@ -212,7 +212,7 @@ def test_a_blob_for_items_is_held_from_its_arrival_on(with_hub: WithHub) -> None
     async def scenario(hub: Any) -> None:
         key, name = hub.hub.keys.notebook, blob_name([LARGE])
         async with hub.client("notebook", "n1") as notebook:
-            await notebook.send(SubmitJob("j1", "j1", MACHINE, JobOptions()))
+            await notebook.send(job("j1"))
             await notebook.until(NeedBlobs)
             head = {"Nbdist-Holder": "j1@0"}
             assert (await hub.request("HEAD", f"/blobs/{name}", key, **head))[0] == 404
@@ -231,7 +231,7 @@ def test_a_blob_for_items_is_held_from_its_arrival_on(with_hub: WithHub) -> None
 def test_a_blob_for_items_of_nobody_is_refused(with_hub: WithHub, holder: str) -> None:
     async def scenario(hub: Any) -> None:
         async with hub.client("notebook", "n1") as notebook:
-            await notebook.send(SubmitJob("j1", "j1", MACHINE, JobOptions()))
+            await notebook.send(job("j1"))
             await notebook.until(NeedBlobs)
             key = hub.worker_key("w1") if holder == "j1@0" else hub.hub.keys.notebook
             name = blob_name([SMALL])
@@ -256,7 +256,7 @@ def test_a_blob_for_items_whose_job_ends_while_it_comes_is_not_kept(with_hub: Wi
     async def scenario(hub: Any) -> None:
         key, name = hub.hub.keys.notebook, blob_name([LARGE])
         async with hub.client("notebook", "n1") as notebook:
-            await notebook.send(SubmitJob("j1", "j1", MACHINE, JobOptions()))
+            await notebook.send(job("j1"))
             await notebook.until(NeedBlobs)
             loop, cancelled = asyncio.get_running_loop(), threading.Event()
 

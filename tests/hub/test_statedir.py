@@ -1,4 +1,4 @@
-"""The state directory: private, locked, counted; shared memory that a killed hub left is swept."""
+"""The state directory: private, locked, counted; shared memory that a killed hub left goes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from nbdist.hub import statedir
-from nbdist.hub.statedir import SharedFolder, StateBusyError, StateDir, sweep_shared_memory, write_private
+from nbdist.hub.statedir import StateBusyError, StateDir, shared_folder, write_private
 
 
 def test_one_hub_at_a_time(tmp_path: Path) -> None:
@@ -53,14 +53,15 @@ def test_a_file_that_cannot_be_replaced_leaves_no_rest(tmp_path: Path) -> None:
 @pytest.fixture
 def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(statedir, "SHARED_MEMORY", tmp_path)
-    monkeypatch.setattr(statedir, "SHARED_MIN_AGE_SECONDS", -1.0)
     return tmp_path
 
 
-def test_a_shared_folder_is_private_and_goes(shared: Path) -> None:
-    folder = SharedFolder()
-    assert folder.path.parent == shared
-    assert folder.path.stat().st_mode & 0o777 == 0o700
+def test_a_shared_folder_goes_with_its_hub_and_what_another_left_before(shared: Path) -> None:
+    dead = shared_folder()
+    assert dead._lock is not None
+    os.close(dead._lock)  # as the end of its process does
+    folder = shared_folder()
+    assert list(shared.iterdir()) == [folder.path]
     folder.close()
     assert list(shared.iterdir()) == []
 
@@ -68,22 +69,5 @@ def test_a_shared_folder_is_private_and_goes(shared: Path) -> None:
 def test_without_enough_shared_memory_there_is_no_folder(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(statedir.shutil, "disk_usage", lambda path: SimpleNamespace(free=2**20))
     with pytest.raises(OSError):
-        SharedFolder()
+        shared_folder()
     assert list(shared.iterdir()) == []
-
-
-def test_only_folders_of_hubs_that_are_gone_are_swept(shared: Path) -> None:
-    living, dead = SharedFolder(), SharedFolder()
-    os.close(dead._lock)  # as the end of its process does
-    (shared / "nbdist-hub-elsewhere").mkdir()
-    (shared / "another").mkdir()
-    sweep_shared_memory()
-    assert sorted(path.name for path in shared.iterdir()) == sorted(["another", living.path.name])
-    living.close()
-
-
-def test_a_young_folder_is_left_alone(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statedir, "SHARED_MIN_AGE_SECONDS", 60.0)
-    (shared / "nbdist-hub-young").mkdir()
-    sweep_shared_memory()
-    assert (shared / "nbdist-hub-young").exists()

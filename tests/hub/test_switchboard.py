@@ -17,6 +17,7 @@ from nbdist.hub.peers import Peer
 from nbdist.hub.refusal import RefusalError
 from nbdist.hub.stores import Stores
 from nbdist.hub.switchboard import ALLOWED, Identity, Switchboard
+from nbdist.scheduler.machine import Scheduler
 from nbdist.scheduler.orders import STORES, BlobsReady, Disconnect, DropItems, PeerClosed, ReleaseJob
 from nbdist.wire import blocks, frames
 from nbdist.wire import messages as m
@@ -73,8 +74,8 @@ class Wire:
 
 
 class World:
-    def __init__(self, folder: Path) -> None:
-        self.script = Script()
+    def __init__(self, folder: Path, machine: Any = None) -> None:
+        self.script = machine or Script()
         self.later: list[Callable[[], None]] = []
         self.blobs = BlobStore(folder)
         self.stores = Stores(self.blobs, make_spool=lambda: pytest.fail("nothing here needs a spool"))
@@ -448,3 +449,31 @@ def test_large_credit_that_was_lost_with_a_connection_is_given_again(local: Worl
     local.says(local.worker, m.Heartbeat(), then=[Send(STORES, DropItems("j", 0, 1))])
     local.says(local.notebook, m.AddItems("j", 0, 1, (ref,), ("0" * 32,)), blocks.join([(1, b"see blob")]))
     assert local.n.of(m.GrantItems)[0][0].more_bytes == 1000
+
+
+@pytest.mark.parametrize("count", [0, -1, -(2**40)])
+def test_items_that_are_none_end_their_job_and_earn_no_credit(world: World, count: int) -> None:
+    world.submit()
+    world.says(world.notebook, m.AddItems("j", 0, 1), blocks.join([(1, b"a")]))
+    for start in (0, 1, 5):
+        world.says(world.notebook, m.AddItems("j", start, count), blocks.join([(1, b"a")]))
+        assert isinstance(cancel := world.script.inputs[-1][1], m.CancelJob)
+        assert f"its notebook broke the protocol: a block of {count} items" in cancel.reason
+    assert world.n.of(m.GrantItems) == []
+
+
+@pytest.mark.parametrize("step", [0, 1], ids=["refused", "taken"])
+def test_a_job_that_the_scheduler_refuses_is_kept_by_nobody(tmp_path: Path, step: int) -> None:
+    from nbdist.wire.blobs import blob_name
+
+    world = World(tmp_path, Scheduler(3))
+    here, missing = m.BlobRef(blob_name([b"abc"]), 3), m.BlobRef("0" * 64, 5)
+    (tmp_path / "blobs" / here.name).write_bytes(b"abc")
+    world.blobs.placed(here)
+    world.submit(ranges=((0, 5, step),), blobs=(here, missing))
+    kept = step == 1
+    assert world.stores.unfinished() == kept
+    assert bool(world.blobs.holders(here.name)) is kept
+    assert bool(world.n.of(m.Refused)) is not kept
+    world.board.blob_came(missing.name) if not kept else None
+    assert (world.stores.get("j") is not None) is kept

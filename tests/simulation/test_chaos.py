@@ -86,6 +86,8 @@ class Chaos:
         self.world.run(lambda: all(job.finished is not None for job in self.jobs))
         for job in self.jobs:
             self.check(job)
+        if not self.liars:
+            assert not [order for _, order in self.world.disconnected if order.code == "protocol"]
 
     def cancel(self, job: SimJob) -> None:
         self.world.to_hub("notebook", m.CancelJob(job.id, "user"))
@@ -167,6 +169,44 @@ class Chaos:
             assert set(job.faults) >= job.poison
             for item, fault in job.faults.items():
                 assert fault.kind == ("crashed" if item in job.poison else "lost")
+
+
+class FrozenHub(Chaos):
+    """A random world in which the hub stands still now and then; its machines are well, or have all their faults."""
+
+    def __init__(self, seed: int, *, with_faults: bool) -> None:
+        super().__init__(seed)
+        self.freezes_left = 4
+        if not with_faults:
+            self.faults_left = 0
+
+    def plan_fault(self) -> None:
+        super().plan_fault()
+        if self.freezes_left:
+            self.freezes_left -= 1
+            self.world.after(self.rng.expovariate(0.3), lambda: self.world.freeze_hub(10 ** self.rng.uniform(-1, 1.7)))
+
+
+@pytest.mark.parametrize("first", range(0, 200, SEEDS_A_TEST))
+def test_a_hub_that_stood_still_loses_no_healthy_worker(first: int) -> None:
+    for seed in range(first, first + SEEDS_A_TEST):
+        chaos = FrozenHub(seed, with_faults=False)
+        for _ in range(3):
+            chaos.plan_fault()
+        chaos.run()
+        assert chaos.world.disconnected == [], f"world of seed {seed}"
+        assert set(chaos.world.scheduler.state.workers) == set(chaos.world.workers)
+        assert all(fault.kind == "crashed" for job in chaos.jobs for fault in job.faults.values())
+
+
+@pytest.mark.parametrize("first", range(1_000, 1_200, SEEDS_A_TEST))
+def test_each_item_has_exactly_one_result_although_the_hub_stands_still(first: int) -> None:
+    for seed in range(first, first + SEEDS_A_TEST):
+        try:
+            FrozenHub(seed, with_faults=True).run()
+        except BaseException as error:
+            error.add_note(f"world of seed {seed}")
+            raise
 
 
 @pytest.mark.parametrize("first", SEEDS[::SEEDS_A_TEST])

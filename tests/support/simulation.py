@@ -21,6 +21,7 @@ from nbdist.scheduler.orders import STORES, BlobsReady, Disconnect, DropItems, P
 from nbdist.scheduler.policy import Policy
 from nbdist.wire import frames
 from nbdist.wire import messages as m
+from nbdist.worker.stating import FACTS_PER_MESSAGE, state_facts, state_life
 
 CLAIM_SECONDS = 0.005
 PART_SECONDS = 0.25
@@ -116,6 +117,8 @@ class World:
         self.latency = latency
         self.codec = codec
         self.check_always = True
+        self.stated_at_once = self.random.choice([1, 2, 3, FACTS_PER_MESSAGE])
+        """Workers state their facts and heartbeats in messages of so many entries."""
         self.inputs: list[tuple[str, m.Message, float, int] | float] = []
         self.outputs: list[list[Send]] = []
         self.record = False
@@ -130,6 +133,8 @@ class World:
         self._last: dict[tuple[str, str], float] = {}
         self._connection: dict[str, int] = {}
         self._tick_at: float | None = None
+        self._hub_waiting: list[Callable[[], None]] | None = None
+        """What came to the hub while it stands still; None: it does not."""
 
     # --- the clock ---
 
@@ -159,13 +164,13 @@ class World:
         connection = self._connection.get(peer)
         if self.codec:
             message, _ = frames.decode(frames.encode(message))
-        self.at(self._arrival(peer, "hub"), lambda: self._arrive(peer, connection, message, size))
+        self.at(self._arrival(peer, "hub"), lambda: self._at_hub(lambda: self._arrive(peer, connection, message, size)))
 
     def _arrive(self, peer: str, connection: int | None, message: m.Message, size: int) -> None:
         if peer in self.connected and self._connection.get(peer) == connection:
             self.step(peer, message, size)
             if isinstance(message, m.SubmitJob) and message.job in self.jobs:
-                self.after(0.002, lambda: self.step(STORES, BlobsReady(message.job), 0))
+                self.after(0.002, lambda: self._at_hub(lambda: self.step(STORES, BlobsReady(message.job), 0)))
 
     def connect(self, peer: str, hello: m.Hello) -> None:
         """A new connection; an older one of the same peer is dropped without a word."""
@@ -177,7 +182,7 @@ class World:
                 self.connected.add(peer)
                 self.step(peer, hello, 0)
 
-        self.at(self._arrival(peer, "hub"), arrive)
+        self.at(self._arrival(peer, "hub"), lambda: self._at_hub(arrive))
 
     def cut(self, peer: str) -> None:
         """The connection is gone, and the hub does not know."""
@@ -186,7 +191,7 @@ class World:
     def close(self, peer: str) -> None:
         """The connection is closed, and the hub hears of it."""
         self._connection.pop(peer, None)
-        self.at(self._arrival(peer, "hub"), lambda: self._closed(peer))
+        self.at(self._arrival(peer, "hub"), lambda: self._at_hub(lambda: self._closed(peer)))
 
     def _closed(self, peer: str) -> None:
         if peer in self.connected and peer not in self._connection:
@@ -199,6 +204,34 @@ class World:
         if self.record:
             self.inputs.append((peer, message, self.now, size))
         self._deliver(self.scheduler.receive(peer, message, self.now, size))
+
+    def freeze_hub(self, seconds: float) -> None:
+        """The hub's process stands still; what comes waits in its sockets, and its timer does not fire."""
+        if self._hub_waiting is None:
+            self._hub_waiting = []
+            self.after(seconds, self._thaw_hub)
+
+    def _thaw_hub(self) -> None:
+        """Timers first or sockets first: that is up to the hub's loop."""
+        assert self._hub_waiting is not None
+        waiting, self._hub_waiting = self._hub_waiting, None
+        if self.random.random() < 0.5 and self._tick_at is not None and self._tick_at <= self.now:
+            self._tick()
+        for action in waiting:
+            action()
+        if self._tick_at is not None and self._tick_at <= self.now:
+            self._tick()
+
+    def _at_hub(self, action: Callable[[], None]) -> None:
+        """Does it now, or when the hub thaws."""
+        if self._hub_waiting is None:
+            action()
+        else:
+            self._hub_waiting.append(action)
+
+    def _due(self, when: float) -> None:
+        if self._tick_at == when and self._hub_waiting is None:
+            self._tick()
 
     def _tick(self) -> None:
         self._tick_at = None
@@ -226,7 +259,7 @@ class World:
         deadline = self.scheduler.deadline()
         if deadline is not None and (self._tick_at is None or deadline < self._tick_at):
             when = self._tick_at = max(deadline, self.now)
-            self.at(when, lambda: self._tick() if self._tick_at == when else None)
+            self.at(when, lambda: self._due(when))
 
     def _to_worker(self, peer: str, message: m.Message) -> None:
         connection = self._connection.get(peer)
@@ -374,7 +407,8 @@ class SimWorker:
                 held.append(
                     m.HeldAttempt(waiting.job, waiting.attempt, slot, waiting.start, waiting.stop, False, fetching)
                 )
-        self.say(m.WorkerFacts(tuple(held), tuple(sorted(self.prepared))))
+        for facts in state_facts(held, sorted(self.prepared), at_most=world.stated_at_once):
+            self.say(facts)
         for part in self.kept:
             self.say(part)
         if self.leaving:
@@ -389,7 +423,8 @@ class SimWorker:
                     for slot, run in enumerate(self.running)
                     if run is not None
                 )
-                self.say(m.Heartbeat(running))
+                for heartbeat in state_life(running, at_most=self.world.stated_at_once):
+                    self.say(heartbeat)
                 self._heartbeat(connection)
 
         self.world.after(HEARTBEAT_SECONDS, lambda: self.awake(beat))

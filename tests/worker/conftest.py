@@ -107,7 +107,9 @@ def slot(request: pytest.FixtureRequest, tmp_path: Path, limited: Any) -> Callab
         pytest.skip("this operating system has no fork server")
 
     async def on_slot(test: Callable[[Bench], Awaitable[None]]) -> None:
-        launcher = processes.launcher(processes.slot_environment(1), fork=request.param == "fork")
+        launcher = processes.launcher(
+            processes.slot_environment(1), tmp_path / "start.log", fork=request.param == "fork"
+        )
         heard: asyncio.Queue[tuple[m.Message, bytes]] = asyncio.Queue()
 
         def deliver(number: int, message: m.Message, payload: Any) -> None:

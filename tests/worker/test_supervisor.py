@@ -360,6 +360,39 @@ def test_a_worker_that_leaves_does_not_wait_for_ever_for_its_hub(world: World) -
     assert world.pass_time(0.2).of(orders.Quit) == [orders.Quit("Ctrl-C")]
 
 
+def test_a_worker_that_leaves_says_what_it_waits_for_while_its_hub_is_gone(world: World) -> None:
+    world.hear("hub", piece()).hear("slot:0", part()).hear("hub", piece(A2, 10, 20))
+    world.hear("slot:0", part(A2, 10, 12, final=False)).hear(orders.LOCAL, orders.HubLost("gone"))
+    assert world.of(orders.Say) == []
+    world.hear(orders.LOCAL, orders.UserLeaves("Ctrl-C"), orders.HubLost("still gone"))
+    (said,) = world.of(orders.Say)
+    assert "waiting up to 5 s" in said.text
+    assert "12 results kept for it and 1 item still running" in said.text
+    assert "Ctrl-C again leaves at once and loses" in said.text
+    world.hear("slot:0", part(A2, 12, 13))
+    world.hear(orders.LOCAL, orders.UserLeaves("Ctrl-C again"))
+    lost, quitting = world.of(orders.Say, orders.Quit)
+    assert lost.text == "13 results did not reach the hub: those items run again"
+    assert quitting == orders.Quit("Ctrl-C again")
+
+
+def test_a_hub_that_goes_while_a_worker_leaves_is_told_of_too(world: World) -> None:
+    world.hear("hub", piece()).hear(orders.LOCAL, orders.UserLeaves("Ctrl-C"))
+    assert world.of(orders.Say) == []
+    world.hear(orders.LOCAL, orders.HubLost("gone"), orders.HubLost("gone"))
+    (said,) = world.of(orders.Say)
+    assert "with 1 item still running" in said.text
+    world.hear("hub", welcome()).hear("slot:0", part())
+    assert world.of(orders.Say, orders.Quit) == []
+    world.hear("hub", m.Acknowledge(((A1, 10),)))
+    assert world.of(orders.Say, orders.Quit) == [orders.Quit("Ctrl-C")]
+
+
+def test_a_worker_without_anything_to_hand_over_leaves_without_a_word(world: World) -> None:
+    world.hear(orders.LOCAL, orders.HubLost("gone"), orders.UserLeaves("Ctrl-C"))
+    assert world.of(orders.Say, orders.Quit) == [orders.Quit("Ctrl-C")]
+
+
 def test_a_hub_that_comes_back_hears_of_the_leaving(world: World) -> None:
     world.hear("hub", piece()).hear(orders.LOCAL, orders.UserLeaves("Ctrl-C"), orders.HubLost("gone"))
     world.take()

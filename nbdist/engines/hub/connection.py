@@ -32,6 +32,7 @@ from nbdist.errors import (
 )
 from nbdist.wire import frames
 from nbdist.wire.address import Address, is_loopback
+from nbdist.wire.local import read_nonce
 from nbdist.wire.messages import Message, ProveLocal, Refused, Welcome
 from nbdist.wire.sending import send_now
 
@@ -185,8 +186,7 @@ class Connection:
 
     async def _serve(self, socket: ClientConnection, welcome: Welcome) -> str:
         try:
-            self._prove_local(welcome)
-            again = [] if self.folder is None else [frames.encode(ProveLocal(greeting.nonce(self.folder)))]
+            again = self._prove_local(welcome)
             self._outbox.clear()
             # at the front: what other threads add meanwhile goes behind them, and must not be lost
             self._outbox.extendleft(reversed([*again, *self._owner.opened(welcome)]))
@@ -209,9 +209,11 @@ class Connection:
             self._socket = None
             await socket.close()
 
-    def _prove_local(self, welcome: Welcome) -> None:
-        folder = Path(welcome.folder) if welcome.folder else None
-        self.folder = folder if folder is not None and greeting.nonce(folder) else None
+    def _prove_local(self, welcome: Welcome) -> list[bytes]:
+        """What is to be sent if the hub's folder can be read here."""
+        nonce = read_nonce(Path(welcome.folder)) if welcome.folder else ""
+        self.folder = Path(welcome.folder) if nonce else None
+        return [frames.encode(ProveLocal(nonce))] if nonce else []
 
     def _start_draining(self) -> None:
         """Sends what waits, at once as far as the connection has room; a task sends the rest."""

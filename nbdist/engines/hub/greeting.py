@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import platform
 import socket
 import ssl
-import sys
-from pathlib import Path
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-import nbdist
 from nbdist.errors import (
     AccessError,
     ConnectionFailedError,
@@ -26,11 +22,11 @@ from nbdist.errors import (
 )
 from nbdist.wire import frames, tls
 from nbdist.wire.address import Address
-from nbdist.wire.messages import PROTOCOL_MAX, PROTOCOL_MIN, Hello, Machine, Message, Refused, Welcome
+from nbdist.wire.local import this_machine
+from nbdist.wire.messages import PROTOCOL_MAX, PROTOCOL_MIN, Hello, Message, Refused, Welcome
 
 OPEN_LIMIT_SECONDS = 5.0
 WELCOME_LIMIT_SECONDS = 5.0
-MAX_NONCE_BYTES = 1024
 MAX_REASON_CHARACTERS = 500
 _CREDENTIAL_STATUS = (401, 403)
 
@@ -43,7 +39,7 @@ async def greet(address: Address, peer: str) -> tuple[ClientConnection, Welcome]
     """
     connection = await _open(address)
     try:
-        hello = Hello("notebook", PROTOCOL_MIN, PROTOCOL_MAX, this_machine(), peer)
+        hello = Hello("notebook", PROTOCOL_MIN, PROTOCOL_MAX, this_machine(os.cpu_count() or 1), peer)
         await connection.send(frames.encode(hello))
         async with asyncio.timeout(WELCOME_LIMIT_SECONDS):
             answer, _ = frames.decode(await connection.recv(decode=False))
@@ -54,29 +50,6 @@ async def greet(address: Address, peer: str) -> tuple[ClientConnection, Welcome]
     except BaseException:
         await connection.close()
         raise
-
-
-def this_machine() -> Machine:
-    """What a hub is told about this process."""
-    return Machine(
-        hostname=platform.node(),
-        platform=sys.platform,
-        architecture=platform.machine(),
-        python=platform.python_version(),
-        implementation=sys.implementation.name,
-        nbdist=nbdist.__version__,
-        cores=os.cpu_count() or 1,
-        pid=os.getpid(),
-    )
-
-
-def nonce(folder: Path) -> str:
-    """The text that proves that we can read the hub's folder; empty if we cannot."""
-    try:
-        with open(folder / "nonce", encoding="ascii") as file:
-            return file.read(MAX_NONCE_BYTES).strip()
-    except (OSError, ValueError):
-        return ""
 
 
 async def _open(address: Address) -> ClientConnection:
