@@ -50,13 +50,15 @@ def state_facts(
     held: Iterable[HeldAttempt], ready_jobs: Sequence[str], at_most: int = FACTS_PER_MESSAGE
 ) -> Iterator[WorkerFacts]:
     """The facts, in as many messages as they take; a slot's running attempt comes before the one that waits there."""
+    held = tuple(held)
+    if len(held) + len(ready_jobs) <= at_most:
+        yield WorkerFacts(held, tuple(ready_jobs))
+        return
     messages = [WorkerFacts(ready_jobs=piece) for piece in _pieces(ready_jobs, at_most)]
     messages += [WorkerFacts(held=piece) for piece in _pieces(held, at_most)]
-    if len(messages) == 2 and len(messages[0].ready_jobs) + len(messages[1].held) <= at_most:
-        messages = [WorkerFacts(messages[1].held, messages[0].ready_jobs)]
     for message in messages[:-1]:
         yield WorkerFacts(message.held, message.ready_jobs, more=True)
-    yield messages[-1] if messages else WorkerFacts()
+    yield messages[-1]
 
 
 def state_life(running: Iterable[RunningItem], at_most: int = ITEMS_PER_HEARTBEAT) -> Iterator[Heartbeat]:

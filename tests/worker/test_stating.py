@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nbdist.driver import Send
@@ -25,6 +25,9 @@ def travelled(message: m.Message) -> m.Message:
 
 
 @given(busy=st.integers(0, 2 * SLOTS), jobs=st.integers(0, 1_500), size=st.integers(1, 100))
+@example(busy=151, jobs=0, size=1)
+@example(busy=0, jobs=300, size=3)
+@example(busy=75, jobs=75, size=1)
 @settings(max_examples=30, deadline=None)
 def test_facts_of_any_size_fit_and_are_complete(busy: int, jobs: int, size: int) -> None:
     ready = tuple(f"{number:x}".rjust(size, "j") for number in range(jobs))
