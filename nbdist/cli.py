@@ -18,6 +18,10 @@ DEMO_SAMPLES_PURE_PYTHON = 20_000_000
 DEMO_ITEMS = 2_000
 DEMO_LINE_SECONDS = 0.1
 BAR_WIDTH = 30
+CANCEL_SECONDS = 3.0
+"""After Ctrl-C the pool has so long to confirm that nothing of the demo runs any more."""
+INTERRUPTED = 130
+"""The exit code of a shell for Ctrl-C."""
 DESCRIPTION = "Run a notebook cell on every computer in the room."
 
 
@@ -41,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"nbdist: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        return 130
+        print("nbdist: interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -196,8 +201,14 @@ def _demo(options: argparse.Namespace) -> int:
         alone_seconds = _time_alone(count, DEMO_ITEMS // 20) * 20
         start = time.perf_counter()
         job = pool.map(count, range(DEMO_ITEMS), reduce=sum, seed=1)
-        while not job.wait(DEMO_LINE_SECONDS):
-            _show_progress(job.progress)
+        try:
+            while not job.wait(DEMO_LINE_SECONDS):
+                _show_progress(job.progress)
+        except KeyboardInterrupt:
+            job.cancel("interrupted")
+            job.wait(CANCEL_SECONDS)
+            print(end="\n" if sys.stdout.isatty() else "", flush=True)
+            raise
         inside = job.result()
         seconds = time.perf_counter() - start
         _show_progress(job.progress)

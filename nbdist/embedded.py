@@ -4,6 +4,7 @@ There is one embedded pool for each user, `sys.prefix`, Python and nbdist versio
 Jupyter's runtime directory) holds:
 
     ready.json       written by the hub once it listens (0600): its addresses with their secrets, its process id
+    lock             held by the hub for as long as it lives: a ready.json beside a free lock is stale
     starting.lock    held while somebody starts it: of two kernels that start at once, one does, both read what it wrote
     worker.lock      held by its worker for as long as that lives: there is one, however often the hub was started
     hub.log, worker.log
@@ -22,6 +23,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import sysconfig
@@ -33,9 +35,16 @@ from typing import IO, Any
 
 import nbdist
 from nbdist.errors import AddressError, ConnectionFailedError, NbdistError
+from nbdist.folders import lock
 from nbdist.wire.address import Address
 
 READY_FILE = "ready.json"
+HUB_LOCK = "lock"
+OWNER_LOCK = "owner.lock"
+"""Of a private pool: held by the process whose pool it is."""
+PRIVATE_PREFIX = "nbdist-pool-"
+PRIVATE_MIN_AGE_SECONDS = 60.0
+"""A younger folder may not be locked yet by the process that makes it."""
 WORKER_LOCK = "worker.lock"
 START_LIMIT_SECONDS = 15.0
 STOP_LIMIT_SECONDS = 3.0
@@ -84,8 +93,9 @@ def ensure_hub() -> Address:
 
 def running(folder: Path | None = None) -> Address | None:
     """The address of the embedded hub if it runs, else None; starts nothing."""
-    ready = _read_ready((folder or state_folder()) / READY_FILE)
-    if ready is None or not _is_alive(ready.get("pid")):
+    folder = folder or state_folder()
+    ready = _read_ready(folder / READY_FILE)
+    if ready is None or not _is_locked(folder / HUB_LOCK):
         return None
     try:
         address = Address.parse(str(ready.get("connect")))
@@ -126,7 +136,9 @@ class PrivatePool:
 
     def __init__(self, slots: int) -> None:
         self._pid = os.getpid()
-        self._folder = Path(tempfile.mkdtemp(prefix="nbdist-"))
+        self._folder = Path(tempfile.mkdtemp(prefix=PRIVATE_PREFIX))
+        self._lock = os.open(self._folder / OWNER_LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        _try_lock(self._lock)
         self._processes: list[subprocess.Popen[bytes]] = []
         atexit.register(self.close)
         try:
@@ -169,6 +181,9 @@ class PrivatePool:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _spawn(self, role: str, *options: str) -> subprocess.Popen[bytes]:
@@ -190,7 +205,21 @@ def start_private(workers: int) -> PrivatePool:
     """A pool of its own on this machine with so many slots. Raises AddressError for a number that makes no sense."""
     if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= MAX_SLOTS:
         raise AddressError(f"workers= is the number of slots, 1 to {MAX_SLOTS}, not {workers!r}")
-    return PrivatePool(workers)
+    pool = PrivatePool(workers)
+    sweep_private()  # now, while hub and worker start
+    return pool
+
+
+def sweep_private() -> None:
+    """Removes the folders of this user's private pools whose process was killed: nobody holds their locks."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PRIVATE_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            facts = folder.lstat()
+            is_ours = stat.S_ISDIR(facts.st_mode) and (sys.platform == "win32" or facts.st_uid == os.getuid())
+            if not is_ours or time.time() - facts.st_mtime < PRIVATE_MIN_AGE_SECONDS:
+                continue
+            if not _is_locked(folder / OWNER_LOCK) and not _is_locked(folder / HUB_LOCK):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -199,6 +228,18 @@ def only_one(path: Path) -> Iterator[bool]:
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         yield _try_lock(handle)
+    finally:
+        os.close(handle)
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a process holds the lock on a file."""
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not _try_lock(handle, is_shared=True)  # shared: two that look at once do not see each other
     finally:
         os.close(handle)
 
@@ -319,43 +360,21 @@ def _held(path: Path) -> Iterator[None]:
         time.sleep(POLL_SECONDS)
 
 
+def _try_lock(handle: int, *, is_shared: bool = False) -> bool:
+    try:
+        lock(handle, is_shared=is_shared)
+    except OSError:
+        return False
+    return True
+
+
 # --- what differs between operating systems ---------------------------------------------------------------------------
 
 if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(handle: int) -> bool:
-        try:
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
 
     def _own_session() -> dict[str, Any]:
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
-
-    def _is_alive(pid: object) -> bool:
-        return True  # os.kill(pid, 0) would end it; whether its port answers is what counts
 else:
-    import fcntl
-
-    def _try_lock(handle: int) -> bool:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
 
     def _own_session() -> dict[str, Any]:
         return {"start_new_session": True}
-
-    def _is_alive(pid: object) -> bool:
-        if not isinstance(pid, int):
-            return False
-        try:
-            os.kill(pid, 0)
-        except PermissionError:
-            return True
-        except OSError:
-            return False
-        return True

@@ -3,7 +3,9 @@
     NbdistError
     ├── AddressError            an address or invite that does not parse
     ├── ConnectionFailedError   the hub could not be reached, or did not answer
+    │   └── NobodyListensError  nothing listens at its address, or no computer has this name
     ├── AccessError             a wrong, expired or revoked credential, or a role that may not do this
+    │   └── StrangerError       another computer answers at the hub's address
     ├── VersionError            the two ends cannot talk to each other
     ├── ProtocolError           a peer sent something that the wire does not allow
     │   └── FrameError          bytes that are no frame, or a frame that is no message
@@ -40,8 +42,16 @@ class ConnectionFailedError(NbdistError):
     """The hub could not be reached, or did not answer in time."""
 
 
+class NobodyListensError(ConnectionFailedError):
+    """A computer refuses the connection, or none has this name: waiting will hardly help."""
+
+
 class AccessError(NbdistError):
     """A credential is wrong, expired or revoked, or its role may not do this."""
+
+
+class StrangerError(AccessError):
+    """Another computer than the hub answers at the hub's address: its certificate is not the one that was named."""
 
 
 class VersionError(NbdistError):

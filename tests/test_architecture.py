@@ -23,13 +23,14 @@ BELOW_CLIENT = {"wire", "errors", "packing", "engines", "execution"}
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "wire": {"errors"},
-    "embedded": {"wire", "errors"},
+    "folders": set(),
+    "embedded": {"wire", "errors", "folders"},
     "driver": {"wire", "errors"},
     "scheduler": {"wire", "errors", "driver"},
     "packing": {"errors"},
     "execution": {"errors"},
-    "hub": {"wire", "errors", "driver", "scheduler"},
-    "worker": {"wire", "errors", "driver", "packing", "execution", "embedded"},
+    "hub": {"wire", "errors", "folders", "driver", "scheduler"},
+    "worker": {"wire", "errors", "driver", "packing", "execution", "embedded", "folders"},
     "engines": {"wire", "errors", "embedded"},
     "client": {"wire", "errors", "packing", "engines", "execution"},
     "notebook": {"client", *BELOW_CLIENT},
@@ -47,7 +48,7 @@ INSIDE_FUNCTIONS_ONLY = {"__init__.py", "cli.py"}
 """These may import anything, but nothing before it is needed."""
 ENTRIES: dict[str, set[str]] = {"__main__.py": {"cli"}}
 
-BARE_ROOMS = {"errors", "wire", "driver", "packing", "execution", "worker", "embedded"}
+BARE_ROOMS = {"errors", "wire", "driver", "packing", "execution", "worker", "embedded", "folders"}
 BARE_PACKAGES = {"websockets", "cloudpickle"}
 """All that a worker needs from outside the standard library."""
 OPTIONAL_PACKAGES = {"numpy"}
@@ -64,6 +65,12 @@ PURE_STANDARD_LIBRARY = {
 PURE_FILES = (
     "scheduler/**/*.py",
     "worker/supervisor.py",
+    "worker/leaving.py",
+    "worker/outgoing.py",
+    "worker/prepared.py",
+    "worker/records.py",
+    "worker/starting.py",
+    "worker/stating.py",
     "client/assembly.py",
     "client/progress.py",
     "notebook/cell.py",

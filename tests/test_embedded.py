@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import psutil
@@ -116,6 +121,22 @@ def test_a_stale_file_is_not_believed() -> None:
     assert embedded.ensure_hub().port != 9
 
 
+def test_a_file_is_stale_when_its_lock_is_free_whoever_has_its_process_id_and_port_by_now() -> None:
+    folder = embedded.state_folder()
+    folder.mkdir(parents=True)
+    other = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"ws://127.0.0.1:{server.getsockname()[1]}/#key=x"
+        stale = {"connect": url, "invite": "", "pid": other.pid, "version": nbdist.__version__}
+        (folder / "lock").touch()
+        (folder / embedded.READY_FILE).write_text(json.dumps(stale))
+        assert embedded.running() is None
+        embedded.end()
+        assert other.poll() is None
+        assert embedded.ensure_hub().url != url
+    other.communicate()
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"pid": "x", "connect": 3}'])
 def test_a_damaged_file_is_not_believed(text: str) -> None:
     folder = embedded.state_folder()
@@ -167,6 +188,104 @@ def test_a_private_pool_ends_when_its_process_is_killed() -> None:
     _, alive = psutil.wait_procs(processes, timeout=LIMIT_SECONDS)
     assert processes
     assert not alive
+
+
+def children() -> set[int]:
+    return {child.pid for child in psutil.Process().children()}
+
+
+def wait_gone(pids: set[int]) -> None:
+    """The processes have ended and were reaped."""
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(pid).wait(LIMIT_SECONDS)
+
+
+def test_a_cell_that_connects_again_ends_the_pool_before() -> None:
+    before = children()
+    names: dict[str, object] = {}
+    cell = "import nbdist; pool = nbdist.connect(workers=1); got = pool.map(abs, [-1]).result(20)"
+    exec(cell, names)
+    first = children() - before
+    exec(cell, names)
+    second = children() - before - first
+    assert (len(first), len(second)) == (2, 2)
+    wait_gone(first)
+    assert names["got"] == [1]
+    assert second <= children()
+    names["pool"].close()  # type: ignore[attr-defined]
+
+
+def test_a_pool_that_is_held_lives_beside_another() -> None:
+    with nbdist.connect(workers=1) as first, nbdist.connect(workers=1) as second:
+        gc.collect()
+        assert first.map(abs, [-1]).result(LIMIT_SECONDS) == [1]
+        assert second.map(abs, [-2]).result(LIMIT_SECONDS) == [2]
+
+
+@pytest.mark.parametrize("kind", ["job", "dropped job", "call"])
+def test_what_is_not_over_holds_its_pool(tmp_path: Path, kind: str) -> None:
+    gate, told = tmp_path / "gate", tmp_path / "told"
+
+    def wait_for(path: str, told: str) -> None:
+        import os
+        import time
+
+        while not os.path.exists(path):
+            time.sleep(0.01)
+        open(told, "w").close()
+
+    before = children()
+    pool = nbdist.connect(workers=1)
+    if kind == "call":
+        held: object = pool.submit(wait_for, str(gate), str(told))
+    else:
+        held = pool.starmap(wait_for, [(str(gate), str(told))])
+    if kind == "dropped job":
+        held = None
+    first = children() - before
+    del pool
+    with nbdist.connect("inline") as other:
+        other.run(abs, 1)  # another job is nbdist.last_job
+        gc.collect()
+        assert first <= children()
+        gate.touch()
+        if isinstance(held, (nbdist.Job, Future)):
+            held.result(LIMIT_SECONDS)
+        wait_gone(first)
+        assert told.exists()
+
+
+def age(folder: Path) -> None:
+    """Makes a folder look as if it had been there for an hour."""
+    os.utime(folder, (time.time() - 3600, time.time() - 3600))
+
+
+def test_folders_of_private_pools_that_were_killed_go_with_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    living = embedded.start_private(1)
+    living.wait()
+    left, young, other = (tmp_path / name for name in ("nbdist-pool-left", "nbdist-pool-young", "nbdist-other"))
+    for folder in (left, young, other):
+        folder.mkdir()
+        (folder / embedded.OWNER_LOCK).touch()
+    (tmp_path / "nbdist-pool-link").symlink_to(other)
+    for folder in (left, other, living._folder):
+        age(folder)
+    embedded.start_private(1).close()
+    assert not left.exists()
+    assert young.exists()
+    assert other.exists()
+    assert living._folder.exists()
+    living._hub.kill()  # its log is what its owner will show
+    living._hub.wait()
+    age(living._folder)
+    embedded.sweep_private()
+    assert living._folder.exists()
+    living.close()
+    assert not living._folder.exists()
 
 
 @pytest.mark.parametrize("workers", [0, -1, 2.5, True, "2", 5000])

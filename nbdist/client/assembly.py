@@ -49,9 +49,13 @@ class Segment:
 
 
 class Ordering(Generic[T]):
-    """Puts ranges that come in any order into their own, and drops those that overlap what has come."""
+    """Puts ranges that come in any order into their own, and drops those that overlap what has come.
 
-    def __init__(self) -> None:
+    `merge` makes one of two neighbours that both wait, so that no more wait than there are gaps.
+    """
+
+    def __init__(self, merge: Callable[[T, T], T] | None = None) -> None:
+        self._merge = merge
         self.reached = 0
         """All items below this have been given out."""
         self._waiting: dict[int, tuple[int, T]] = {}
@@ -69,8 +73,7 @@ class Ordering(Generic[T]):
     def add(self, start: int, stop: int, value: T) -> Iterator[T]:
         """Takes a range that `takes` accepts; gives all that follow on what was given before, in order."""
         if start != self.reached:
-            self._waiting[start] = (stop, value)
-            self._starts.insert(bisect_left(self._starts, start), start)
+            self._keep(start, stop, value)
             return
         self.reached = stop
         yield value
@@ -80,6 +83,22 @@ class Ordering(Generic[T]):
             joined += 1
             yield value
         del self._starts[:joined]
+
+    def _keep(self, start: int, stop: int, value: T) -> None:
+        """Lets a range wait, as one with its neighbours."""
+        at = bisect_left(self._starts, start)
+        first, end = at, at
+        if self._merge is not None:
+            if at < len(self._starts) and self._starts[at] == stop:
+                stop, right = self._waiting[stop]
+                value, end = self._merge(value, right), at + 1
+            if at and self._waiting[self._starts[at - 1]][0] == start:
+                first, start = at - 1, self._starts[at - 1]
+                value = self._merge(self._waiting[start][1], value)
+        for joined in self._starts[first:end]:
+            del self._waiting[joined]
+        self._starts[first:end] = [start]
+        self._waiting[start] = (stop, value)
 
     def rest(self) -> list[T]:
         """What still waits, in order: there are gaps before and between."""
@@ -111,6 +130,16 @@ class ListAssembly:
             self.arrivals[arrival] = self._join(ready)
         return True
 
+    def count_before(self, item: float) -> int:
+        """How many values the items below this one have, up to the first item that is missing."""
+        count = reached = 0
+        for segment in self.segments:
+            if segment.start != reached or segment.start >= item:
+                break
+            count += segment.count if segment.stop <= item else bisect_left(segment.indices, item)
+            reached = segment.stop
+        return count
+
     def arrived(self, number: int) -> list[tuple[int, Any]]:
         """The (item, value) pairs of the range that came as `number`-th, from 0."""
         found = self.arrivals[number]
@@ -128,20 +157,26 @@ class ListAssembly:
     def _join(self, piece: Piece) -> Segment:
         count = len(piece.values)
         segment = Segment(piece.start, piece.stop, len(self.values), count, piece.kept, piece.worker, piece.seconds)
-        self.values += piece.values
+        list.extend(self.values, piece.values)  # not as a change by the user, which `Values` takes note of
         self.segments.append(segment)
         return segment
 
 
 class FoldAssembly:
-    """Folds the partial values of ranges strictly in the order of their items, from left to right."""
+    """Folds the partial values of ranges in the order of their items.
 
-    def __init__(self, function: Callable[[Any, Any], Any]) -> None:
+    With `is_strict` strictly from left to right, whatever comes first: then the last bits of floats depend on the
+    ranges alone. Else ranges that wait behind a gap are folded with their neighbours: no more wait than there are gaps.
+    """
+
+    def __init__(self, function: Callable[[Any, Any], Any], *, is_strict: bool = False) -> None:
         self._function = function
-        self._order: Ordering[Piece] = Ordering()
+        self._order: Ordering[Piece] = Ordering(None if is_strict else self._merge)
         self.value: list[Any] = []
         """The folded value so far, in a list; an empty list as long as there is none."""
         self.segments: list[Segment] = []
+        """What has been folded: one range, and after `close` one more behind each gap. `worker` is empty where several
+        machines had a part in it."""
 
     @property
     def reached(self) -> int:
@@ -163,9 +198,23 @@ class FoldAssembly:
         self._order = Ordering()
 
     def _fold(self, piece: Piece) -> None:
-        self.segments.append(Segment(piece.start, piece.stop, 0, 0, piece.kept, piece.worker, piece.seconds))
-        for partial in piece.values:
-            self.value = [self._function(self.value[0], partial)] if self.value else [partial]
+        values = self._combine(self.value, piece.values)
+        last = self.segments[-1] if self.segments else None
+        start, worker, seconds = piece.start, piece.worker, piece.seconds
+        if last is not None and last.stop == start:
+            start, seconds = last.start, last.seconds + seconds
+            worker = worker if worker == last.worker else ""
+            self.segments.pop()
+        self.segments.append(Segment(start, piece.stop, 0, 0, None, worker, seconds))
+        self.value = values
+
+    def _merge(self, left: Piece, right: Piece) -> Piece:
+        worker = left.worker if left.worker == right.worker else ""
+        values = self._combine(left.values, right.values)
+        return Piece(left.start, right.stop, values, None, worker, left.seconds + right.seconds)
+
+    def _combine(self, left: list[Any], right: list[Any]) -> list[Any]:
+        return [self._function(left[0], right[0])] if left and right else left or right
 
 
 def place(

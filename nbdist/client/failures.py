@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 
-from nbdist.errors import BlobError, ItemTimeoutError, RemoteTraceback, ResultError, WorkerCrashedError, WorkerLostError
+from nbdist.errors import ItemError, ItemTimeoutError, RemoteTraceback, ResultError, WorkerCrashedError, WorkerLostError
 from nbdist.packing import Failure
 from nbdist.wire.messages import FaultKind, ItemFault
 
@@ -17,7 +17,7 @@ _FAULTS: dict[FaultKind, type[Exception]] = {
     "lost": WorkerLostError,
     "timeout": ItemTimeoutError,
     "unsent": ResultError,
-    "unfetched": BlobError,
+    "unfetched": ItemError,
 }
 
 
@@ -38,33 +38,35 @@ class ItemFailure:
         return f"<ItemFailure of item {self.index} on {self.machine}: {type(self.error).__name__}: {self.error}>"
 
 
-def from_failure(failure: Failure, item: object, machine: str) -> ItemFailure:
-    """An item whose code raised."""
+def from_failure(failure: Failure, item: object, machine: str, what: str | None = None) -> ItemFailure:
+    """An item whose code raised. `what` it is called, if not by its index."""
     error = failure.exception()
+    if what is not None and isinstance(error, ResultError):
+        error = ResultError(str(error).replace(f"the value of item {failure.index} ", f"the value of {what} "))
     error.__cause__ = RemoteTraceback(failure.traceback)
-    _add_note(error, f"raised by item {failure.index}{shown(item)} on {machine}")
+    add_note(error, f"raised by {what or f'item {failure.index}{shown(item)}'} on {machine}")
     return ItemFailure(failure.index, item, error, machine, failure.traceback)
 
 
-def from_fault(fault: ItemFault, item: object) -> ItemFailure:
-    """An item that ended the process, or the machines, that ran it."""
+def from_fault(fault: ItemFault, item: object, what: str | None = None) -> ItemFailure:
+    """An item that ended the process, or the machines, that ran it. `what` it is called, if not by its index."""
     tries = f"after {fault.attempts} attempts" if fault.attempts > 1 else "at the first attempt"
-    what = {
+    fate = {
         "crashed": f"ended the process that ran it on {fault.worker} ({fault.reason})",
         "lost": f"was lost with the machines that ran it, {fault.worker} the last ({fault.reason})",
         "timeout": f"took longer than its time limit on {fault.worker} ({fault.reason})",
         "unfetched": f"could not be brought to the machine that was to run it, {fault.worker} ({fault.reason})",
         "unsent": f"has a value that could not be brought to the hub from {fault.worker} ({fault.reason})",
     }[fault.kind]
-    text = f"item {fault.item}{shown(item)} {what}, given up {tries}"
+    text = f"{what or f'item {fault.item}{shown(item)}'} {fate}, given up {tries}"
     if fault.stderr:
         text += f"; the end of what it wrote to stderr:\n{fault.stderr.rstrip()}"
     return ItemFailure(fault.item, item, _FAULTS[fault.kind](text), fault.worker, fault.stderr)
 
 
 def shown(item: object) -> str:
-    """The item for a message, with ` = ` before it; nothing if it is not known or too long."""
-    if item is None:
+    """The item for a message, with ` = ` before it; nothing if it is not known, empty or too long."""
+    if item is None or (isinstance(item, tuple) and not item):
         return ""
     try:
         text = repr(item)
@@ -73,7 +75,8 @@ def shown(item: object) -> str:
     return f" = {text}" if len(text) <= MAX_ITEM_CHARS and "\n" not in text else ""
 
 
-def _add_note(error: BaseException, note: str) -> None:
+def add_note(error: BaseException, note: str) -> None:
+    """Adds a line to what is shown of an exception, once."""
     with contextlib.suppress(TypeError, AttributeError):  # a class of the user's may spoil __notes__
         if note not in getattr(error, "__notes__", ()):
             error.add_note(note)

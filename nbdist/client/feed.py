@@ -25,7 +25,10 @@ READ_AHEAD_ITEMS = 4_096
 READ_AHEAD_BYTES = 16 * 1024 * 1024
 """… and has read so many bytes ahead, or one item."""
 HEAVY_BYTES = 4 * 1024
-"""Items below this are not weighed for that."""
+"""Smaller items are not counted for that …"""
+WEIGH_ALL = 64
+"""… and after so many of them in a row only each `WEIGH_SOME`th item is weighed, which takes as long as packing it."""
+WEIGH_SOME = 16
 MAX_ITEM_BYTES = 4 * 1024**3
 """A packed item. Each process that it passes through needs the address space for it, and a disk the room."""
 
@@ -76,28 +79,23 @@ class Chunker:
 
     def pack(self, items: Sequence[Any], first: int) -> Iterator[PackedChunk]:
         """The chunks of these items, of which the first has index `first`. Raises PackingError."""
-        begin = 0
-        for number, item in enumerate(items):
-            if len(items) == 1 or size_of(item) >= blocks.LARGE_BYTES:
-                yield from self._pack_small(items[begin:number], first + begin)
-                yield self._pack_one(item, first + number)
-                begin = number + 1
-        yield from self._pack_small(items[begin:], first + begin)
-
-    def _pack_small(self, items: Sequence[Any], first: int) -> Iterator[PackedChunk]:
         count = len(items)
         if count < 2:
             yield from (self._pack_one(item, first) for item in items)
             return
-        data = pack_chunk(items, first)
-        if len(data) > 2 * blocks.CHUNK_BYTES:
-            self.items = max(1, count * blocks.CHUNK_BYTES // len(data))
-            middle = count // 2
-            yield from self._pack_small(items[:middle], first)
-            yield from self._pack_small(items[middle:], first + middle)
+        # what a few do not show costs a copy of the item at worst, and not even that if it is an array
+        looks_large = any(size_of(items[at]) >= blocks.LARGE_BYTES for at in (0, count // 2, -1))
+        data = None if looks_large else pack_chunk(items, first)
+        if data is not None and len(data) <= 2 * blocks.CHUNK_BYTES:
+            self._learn(count, len(data))
+            yield PackedChunk(count, data)
             return
-        self._learn(count, len(data))
-        yield PackedChunk(count, data)
+        if data is not None:
+            self.items = max(1, count * blocks.CHUNK_BYTES // len(data))
+            del data
+        middle = count // 2
+        yield from self.pack(items[:middle], first)
+        yield from self.pack(items[middle:], first + middle)
 
     def _pack_one(self, item: Any, index: int) -> PackedChunk:
         entries = pack_item(item, index)
@@ -210,8 +208,8 @@ class _Reader:
             self._taken_bytes += self._heavy.popleft()[1]
         return self._taken_bytes > before
 
-    def _may_go_on(self, limit: int) -> bool:
-        return len(self._items) < limit and self._read_bytes - self._taken_bytes < READ_AHEAD_BYTES
+    def _may_go_on(self) -> bool:
+        return len(self._items) < READ_AHEAD_ITEMS // 2 and self._read_bytes - self._taken_bytes < READ_AHEAD_BYTES
 
     def _wait(self) -> None:
         with self._changed:
@@ -222,11 +220,16 @@ class _Reader:
     def _read(self) -> None:
         items = self._items
         try:
+            weigh_from, weigh_all_to = 0, WEIGH_ALL
             for number, item in enumerate(self._source):
-                size = size_of(item)
-                if size >= HEAVY_BYTES:
-                    self._heavy.append((number, size))
-                    self._read_bytes += size
+                is_full = len(items) >= READ_AHEAD_ITEMS - 1
+                if number >= weigh_from:
+                    if (size := size_of(item)) >= HEAVY_BYTES:
+                        self._heavy.append((number, size))
+                        self._read_bytes += size
+                        weigh_all_to = number + WEIGH_ALL
+                        is_full = is_full or self._read_bytes - self._taken_bytes >= READ_AHEAD_BYTES
+                    weigh_from = number + (1 if number < weigh_all_to else WEIGH_SOME)
                 items.append(item)
                 del item  # it may be large
                 if self._stopped:
@@ -234,9 +237,9 @@ class _Reader:
                 if self._consumer_waits:
                     with self._changed:
                         self._changed.notify_all()
-                if not self._may_go_on(READ_AHEAD_ITEMS):
+                if is_full:
                     with self._changed:
-                        self._changed.wait_for(lambda: self._stopped or self._may_go_on(READ_AHEAD_ITEMS // 2))
+                        self._changed.wait_for(lambda: self._stopped or self._may_go_on())
         except BaseException as error:  # noqa: BLE001 - handed to whoever takes the items
             self._error = error
         finally:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 
+from nbdist.client import leftovers
 from nbdist.engines.base import Buffer, Run
 from nbdist.wire.messages import JobFinished, JobProgress, Message, Output, Result
 
@@ -28,6 +30,8 @@ class Inbox:
         """Guards the three above; held for moments."""
         self._draining = threading.Lock()
         self.run: Run | None = None
+        self.keeper: object = None
+        """What must live until the job has ended and its results are in: its pool."""
         self.input_error: BaseException | None = None
         self._is_abandoned = self._is_over = self._is_released = self._is_forgotten = False
 
@@ -63,9 +67,10 @@ class Inbox:
 
     def abandon(self) -> None:
         """The job is no longer held: it runs to its end, and its results go. Called by the garbage collector, at any
-        moment and on any thread, so it calls nothing itself."""
+        moment and on any thread, so it only leaves a note."""
         self._is_abandoned = True
         _abandoned.append(self)
+        leftovers.later(sweep)
 
     def release(self) -> None:
         """The pool has no use for the job any more."""
@@ -74,7 +79,7 @@ class Inbox:
 
     def over(self) -> None:
         """The job has ended and its results are in."""
-        self._is_over = True
+        self._is_over, self.keeper = True, None
         self._settle()
 
     def drain(self) -> None:
@@ -106,5 +111,6 @@ _abandoned: deque[Inbox] = deque()
 
 def sweep() -> None:
     """Drops the results of jobs that nobody holds any more."""
-    while _abandoned:
-        _abandoned.popleft().drain()
+    with contextlib.suppress(IndexError):
+        while True:
+            _abandoned.popleft().drain()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Sequence, ValuesView
 from typing import Any, Protocol
 
 MAX_NUMBER = 2**62
 """Ranges of integers below this travel as numbers."""
 MAX_REMEMBERED_ITEMS = 100_000
 """Of a stream, so many items that are not finished are remembered, to be named if they fail."""
+
+_CONTAINERS = (dict, set, frozenset, deque, KeysView, ValuesView, ItemsView)
+"""Their elements are at hand, but not by their numbers: what they hold now is what is mapped over."""
 
 Ranges = tuple[tuple[int, int, int], ...]
 
@@ -157,7 +160,7 @@ def _check_iterable(iterable: Any, name: str) -> None:
 
 
 def _is_sequence(iterable: Any) -> bool:
-    if isinstance(iterable, (list, tuple, str, bytes, bytearray, range)):
+    if isinstance(iterable, (list, tuple, str, bytes, bytearray, range, *_CONTAINERS)):
         return True
     return type(iterable).__module__ == "numpy" and hasattr(iterable, "shape")
 
@@ -165,4 +168,6 @@ def _is_sequence(iterable: Any) -> bool:
 def _as_it_is(sequence: Any) -> Sequence[Any]:
     """The sequence, or a copy if it can grow and shrink: it is read while the job runs. Arrays, which may be files, are
     not copied."""
+    if isinstance(sequence, _CONTAINERS):
+        return list(sequence)
     return sequence.copy() if isinstance(sequence, (list, bytearray)) else sequence

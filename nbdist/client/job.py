@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 import warnings
@@ -102,7 +103,8 @@ class Job:
 
     @property
     def segments(self) -> list[Any]:
-        """Which machine ran which items, and how long that took: see `client.assembly.Segment`."""
+        """Which machine ran which items, and how long that took: see `client.assembly.Segment`. With `reduce` ranges
+        that follow on each other are one, without a machine if several had a part in it."""
         return self._pump().segments
 
     @property
@@ -114,11 +116,9 @@ class Job:
     def stats(self) -> dict[str, Any]:
         """Figures: items, failed, elapsed_seconds, busy_seconds (of all slots); by machine, items and busy_seconds."""
         state = self._pump()
-        machines: dict[str, dict[str, float]] = {}
-        for segment in state.segments:
-            row = machines.setdefault(segment.worker, {"items": 0, "busy_seconds": 0.0})
-            row["items"] += segment.stop - segment.start
-            row["busy_seconds"] += segment.seconds
+        machines = {
+            name: {"items": items, "busy_seconds": seconds} for name, (items, seconds) in state.machines.items()
+        }
         now = state.progress.now
         return {
             "items": now.done,
@@ -186,13 +186,22 @@ class Job:
             return
         given = 0
         while True:
-            self._wait_for_more(lambda state, given=given: len(self._values) > given)  # type: ignore[misc]
-            while given < len(self._values):
+            self._wait_for_more(lambda state, given=given: self._ready_in_order(state) > given)  # type: ignore[misc]
+            state = self._pump()
+            ready = self._ready_in_order(state)
+            while given < ready:
                 yield self._values[given]
                 given += 1
-            if self._pump().is_complete and given == len(self._values):
+            if state.is_complete:
                 self._result()
                 return
+
+    def _ready_in_order(self, state: JobState) -> int:
+        """How many values may be given in order: none behind an item that is missing, or whose failure is raised."""
+        assert state.list is not None
+        if state.failures and self.options.on_error == "stop":
+            return state.list.count_before(min(failure.index for failure in state.failures))
+        return state.list.count_before(math.inf) if state.is_complete else len(self._values)
 
     def as_completed(self) -> Iterator[tuple[int, Any]]:
         """Pairs of index and value, in the order in which they come."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import secrets
 import time
 import weakref
 from collections import deque
@@ -15,14 +14,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from nbdist.client import tables
+from nbdist.client import leftovers, tables
 from nbdist.client.analysis.modules import required
-from nbdist.client.calls import Calls
 from nbdist.client.feed import feed
 from nbdist.client.inbox import Inbox, sweep
 from nbdist.client.items import Items, NoItems, RangeItems, items_of
 from nbdist.client.job import Job
 from nbdist.client.options import Reduction, make_options
+from nbdist.client.parts import Parts, job_name, new_id
 from nbdist.client.tasks import check_callable, name_of_function, packer
 from nbdist.engines.base import Block, Engine, JobSpec
 from nbdist.errors import NbdistError
@@ -37,7 +36,6 @@ RECENT_JOBS = 4
 """What so many jobs sent along stays at the hub, so that the next one need not send it again."""
 LOOK_SECONDS = 0.1
 """Between two looks at a pool that is waited for."""
-MAX_NAME_CHARS = 100
 
 last_job: Job | None = None
 """The job that was submitted last, on any pool."""
@@ -49,8 +47,8 @@ def connect(address: str | None = None, *, workers: int | None = None) -> Pool:
 
     `address`: `inline`, a hub's URL (`ws://…`, `wss://…`) or a saved name; None is the address in the environment
     variable NBDIST_POOL, or else the pool of this machine, which starts by itself. `workers`: a private pool on this
-    machine with so many slots, which ends with `close()` or with this process. Raises AddressError, AccessError,
-    VersionError and ConnectionFailedError.
+    machine with so many slots, which ends with `close()`, with this process, or when neither it nor any unfinished job
+    or call of it is held any more. Raises AddressError, AccessError, VersionError and ConnectionFailedError.
     """
     global _current
     if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
@@ -75,13 +73,19 @@ def current() -> Pool | None:
 
 
 class Pool:
-    """Machines that run jobs. A context manager: leaving it closes the connection."""
+    """Machines that run jobs. A context manager: leaving it closes the connection.
+
+    One that nobody holds any more is closed too, once its jobs and calls are over.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._calls = Calls(self._open_calls)
+        self._parts = Parts(engine)
         self._recent: deque[Inbox] = deque()
         self.is_closed = False
+        leftovers.start()
+        self._dropped = weakref.finalize(self, leftovers.later, self._parts.close)
+        self._dropped.atexit = False
 
     def __repr__(self) -> str:
         return f"<Pool {self.address}{', closed' if self.is_closed else ''}>"
@@ -196,7 +200,7 @@ class Pool:
             items = _items(task, ranges, iterable, total, each)
         spec = JobSpec(
             job=new_id(),
-            name=_job_name(name, task),
+            name=job_name(name, task),
             options=options,
             task=task,
             packed=packer(task, self._engine.stage),
@@ -222,7 +226,7 @@ class Pool:
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Future[Any]:
         """Calls the function once, and gives the Future of its value at once. Many small calls travel together."""
         self._check_open()
-        return self._calls.submit(function, arguments, keywords)
+        return self._parts.calls.submit(function, arguments, keywords, keeper=self)
 
     # --- the pool ---------------------------------------------------------------------------------------------------
 
@@ -283,8 +287,7 @@ class Pool:
     def clear(self) -> None:
         """Cancels this notebook's jobs, forgets their results and gives every slot a fresh process."""
         self._check_open()
-        self._calls.close()
-        self._calls = Calls(self._open_calls)
+        self._parts.renew_calls()
         self._recent.clear()
         self._engine.clear()
 
@@ -293,10 +296,10 @@ class Pool:
         private."""
         if self.is_closed:
             return
-        self._calls.close()
+        self._dropped.detach()
         self.is_closed = True
         self._recent.clear()
-        self._engine.close()
+        self._parts.close()
         with contextlib.suppress(ValueError):
             _held.remove(self)
 
@@ -314,30 +317,12 @@ class Pool:
         if not spec.each:
             spec = _with_items(spec, items, job.inbox)
         job.inbox.run = self._engine.submit(spec, job.inbox.deliver)
+        job.inbox.keeper = self
         self._recent.append(job.inbox)
         while len(self._recent) > RECENT_JOBS:
             self._recent.popleft().release()
         last_job = job
         return job
-
-    def _open_calls(self, task: Task, packed: Callable[[], Any], deliver: Any) -> Any:
-        """Opens a job whose items are the calls of one function."""
-        options = make_options(reduce=False, filters=False, stop_when=False, on_error="keep", speculate=False)
-        spec = JobSpec(
-            job=new_id(),
-            name=_job_name(None, task),
-            options=options,
-            task=task,
-            packed=packed,
-            is_open=True,
-            modules=required(task.function),
-        )
-        return self._engine.submit(spec, deliver)
-
-
-def new_id() -> str:
-    """An id for a job, unique for ever."""
-    return secrets.token_hex(8)
 
 
 def _items(
@@ -358,10 +343,6 @@ def _with_items(spec: JobSpec, items: Items, inbox: Inbox) -> JobSpec:
     if spec.ranges:
         return spec
     return replace(spec, blocks=_telling(feed(items), inbox))
-
-
-def _job_name(name: str | None, task: Task) -> str:
-    return (name or name_of_function(getattr(task.function, "function", task.function)))[:MAX_NAME_CHARS]
 
 
 def _telling(blocks: Iterator[Block], inbox: Inbox) -> Iterator[Block]:

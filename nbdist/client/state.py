@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbdist.client.assembly import FoldAssembly, ListAssembly, Piece, Segment, place
-from nbdist.client.failures import ItemFailure, from_failure, from_fault
+from nbdist.client.failures import ItemFailure, add_note, from_failure, from_fault
 from nbdist.client.items import Items
 from nbdist.client.options import Reduction
 from nbdist.client.progress import ProgressTracker
@@ -39,6 +39,7 @@ class StoppedBy:
 
     index: int
     item: Any
+    """The item itself; None in the rare case that a generator was so far ahead that it was not remembered."""
     value: Any
 
     def __iter__(self) -> Any:
@@ -61,7 +62,7 @@ class JobState:
         self.items = items
         self.options = options
         self.list = ListAssembly(values) if reduction is None else None
-        self.fold = FoldAssembly(reduction.fold) if reduction is not None else None
+        self.fold = FoldAssembly(reduction.fold, is_strict=bool(options.task_size)) if reduction is not None else None
         self.progress = ProgressTracker(items.total)
         self.failures: list[ItemFailure] = []
         self.finish: JobFinished | None = None
@@ -73,9 +74,11 @@ class JobState:
         self.seq = 0
         self.places: dict[int, tuple[str, int]] | None = {} if keeps_places else None
         """Of a job for each machine or slot: the (machine, slot) that ran each item."""
+        self.machines: dict[str, list[float]] = {}
+        """Of each machine: how many items it has finished, and the execution time of these in seconds."""
         self._output_chars = 0
         self._elapsed_seconds = elapsed_seconds
-        self._stops: dict[int, Any] = {}
+        self._stop: StoppedBy | None = None
         self._done = 0
 
     @property
@@ -93,10 +96,7 @@ class JobState:
     @property
     def stopped_by(self) -> StoppedBy | None:
         """The lowest item among those received whose value met `stop_when`."""
-        if not self._stops:
-            return None
-        index = min(self._stops)
-        return StoppedBy(index, self.item(index), self._stops[index])
+        return self._stop
 
     def item(self, index: int) -> Any:
         """Item `index`, or None if it is no longer known."""
@@ -141,8 +141,9 @@ class JobState:
 
     def _run(self, run: UnpackedRun, worker: str) -> None:
         failures = [from_failure(failure, self.item(failure.index), worker) for failure in run.failures]
-        if run.stopped_at is not None and run.values:
-            self._stops[run.stopped_at] = run.values[-1]
+        at = run.stopped_at
+        if at is not None and run.values and (self._stop is None or at < self._stop.index):
+            self._stop = StoppedBy(at, self.item(at), run.values[-1])  # now: items of a stream are soon forgotten
         self._add(run.start, run.stop, run.values, run.kept, failures, worker, run.seconds)
 
     def _add(
@@ -162,7 +163,7 @@ class JobState:
         try:
             taken = assembly.add(Piece(start, stop, values, kept, worker, seconds))
         except Exception as error:  # noqa: BLE001 - the user's reduce function may raise anything
-            self.error = self.error or error
+            self._fold_failed(error)
             return
         except BaseException:  # an interrupt: whether the values are in by now, and whole, nobody knows
             self.error = self.error or JobCancelledError("putting the results together was interrupted")
@@ -170,6 +171,9 @@ class JobState:
         if taken:
             self.failures += failures
             self._done += stop - start
+            tally = self.machines.setdefault(worker, [0, 0.0])
+            tally[0] += stop - start
+            tally[1] += seconds
             self.items.finished(assembly.reached)
             self.progress.received(self._done, len(self.failures))
 
@@ -188,7 +192,11 @@ class JobState:
         try:
             assembly.close()
         except Exception as error:  # noqa: BLE001 - the user's reduce function may raise anything
-            self.error = self.error or error
+            self._fold_failed(error)
+
+    def _fold_failed(self, error: Exception) -> None:
+        add_note(error, "raised by the job's reduce function, which makes one value of two")
+        self.error = self.error or error
 
     def _text(self, message: Output, payload: Buffer) -> None:
         text = bytes(payload).decode("utf-8", "replace")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nbdist.client.assembly import Segment
@@ -31,11 +32,13 @@ class Origin(Protocol):
 class Values(list[Any]):
     """The values of a job's items, in order: a list, and pickled as one.
 
-    Slices and sums of it are plain lists; what is below is known of the whole only.
+    Slices and sums of it are plain lists; what is below is known of the whole only, and as long as it is not changed.
     """
 
     job: Job | None = None
     """The job that they come from."""
+    is_changed = False
+    """Somebody has put, taken away or moved values: which item each belongs to is no longer known."""
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return list, (list(self),)
@@ -82,9 +85,32 @@ class Values(list[Any]):
 
     def _origin(self) -> Origin:
         job = self.job
+        if self.is_changed:
+            raise NbdistError(
+                "these values were sorted or changed in place: which item each belongs to is no longer known; "
+                "call dict() or frame() first, or sort a copy (`sorted(values)`)"
+            )
         if job is None or sum(segment.count for segment in job.segments) != len(self):
-            raise NbdistError("these values no longer belong to a job: a copy or a changed list knows values only")
+            raise NbdistError("these values no longer belong to a job: a copy knows values only")
         return job
+
+
+def _noting(name: str) -> Callable[..., Any]:
+    """A method of lists that takes note of the change."""
+    method = getattr(list, name)
+
+    @functools.wraps(method)
+    def change(self: Values, *arguments: Any, **options: Any) -> Any:
+        self.is_changed = True
+        return method(self, *arguments, **options)
+
+    return change
+
+
+for _name in ("append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"):
+    setattr(Values, _name, _noting(_name))
+for _name in ("__delitem__", "__iadd__", "__imul__", "__setitem__"):
+    setattr(Values, _name, _noting(_name))
 
 
 def _known_item(job: Origin, index: int) -> Any:

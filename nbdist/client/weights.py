@@ -1,4 +1,4 @@
-"""About how large an item is, before it is packed: so that large ones are not copied, and few of them are read ahead."""
+"""About how large an item is before it is packed: large ones are not copied, and few of them are read ahead."""
 
 from __future__ import annotations
 

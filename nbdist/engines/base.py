@@ -47,7 +47,7 @@ class Block:
     count: int
     data: bytes = b""
     large: Sequence[Buffer] = ()
-    """Bytes that travel as blobs. They are the items' own memory: until they are sent, a change of it changes the item."""
+    """Bytes that travel as blobs: the item's own memory, so that a change changes it until it is sent."""
     finish: Callable[[Sequence[str]], bytes] | None = None
     """With `large`: makes `data` from the names of those blobs."""
 

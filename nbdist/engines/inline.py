@@ -52,7 +52,8 @@ class InlineEngine:
         """Held while items run: one after another, also where several threads wait for their jobs."""
 
     def submit(self, spec: JobSpec, deliver: Deliver) -> InlineRun:
-        """Takes a job; its items run while somebody waits for it."""
+        """Takes a job; its items run while somebody waits for it. Raises PackingError."""
+        spec.packed()  # what could not travel to another pool is told here too
         run = self._runs[spec.job] = InlineRun(spec, deliver, self._turn)
         while len(self._runs) > MAX_JOBS_KEPT:
             del self._runs[next(iter(self._runs))]

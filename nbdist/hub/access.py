@@ -135,14 +135,6 @@ class Access:
         self._grants = {d: g for d, g in self._grants.items() if not g.is_invite or g.standing}
         self.changed()
 
-    def revoke(self, id: str) -> bool:
-        """Makes one credential or invite worthless; whether there was one."""
-        found = [digest for digest, grant in self._grants.items() if grant.id == id]
-        for digest in found:
-            del self._grants[digest]
-        self.changed()
-        return bool(found)
-
     def make_login_code(self, role: Role, valid_seconds: float = LOGIN_CODE_SECONDS) -> str:
         """A code that a browser may use once, soon, to log in."""
         code = new_secret()

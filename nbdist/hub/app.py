@@ -17,6 +17,7 @@ from tornado.web import Application
 
 from nbdist import __version__
 from nbdist.errors import NbdistError
+from nbdist.folders import HeldFolder
 from nbdist.hub import web
 from nbdist.hub.access import INVITE_SECONDS, Access
 from nbdist.hub.archive import Archive
@@ -31,7 +32,7 @@ from nbdist.hub.ports import Ports
 from nbdist.hub.requests import Requests
 from nbdist.hub.rooms import Rooms
 from nbdist.hub.saver import Saver
-from nbdist.hub.statedir import SharedFolder, StateBusyError, StateDir, sweep_shared_memory, write_private
+from nbdist.hub.statedir import StateBusyError, StateDir, shared_folder, write_private
 from nbdist.hub.stores import Stores
 from nbdist.hub.switchboard import Identity, SchedulingMachine, Switchboard
 from nbdist.scheduler.machine import Scheduler
@@ -175,13 +176,12 @@ class Hub:
             self._lifetime.idle(not used and not self.board.stores.unfinished())
 
 
-def _shared_folder(config: HubConfig, state: StateDir) -> SharedFolder | None:
+def _shared_folder(config: HubConfig, state: StateDir) -> HeldFolder | None:
     """A folder in shared memory, if blobs have no place of their own and there is one."""
     if config.blobs is not None:
         return None
     try:
-        sweep_shared_memory()
-        return SharedFolder(state)
+        return shared_folder(state)
     except OSError:
         return None
 

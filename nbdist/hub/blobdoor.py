@@ -80,7 +80,8 @@ class BlobDoor(Door):
         except BlobError as error:
             self.refuse(_status(error), str(error))
             return
-        self._hold(name)
+        if self._holder and not self._hold(name):
+            self.rooms.blobs.drop_idle(name)  # the job of these items has ended meanwhile
         self.rooms.board.blob_came(name)
         self.set_status(201)
         self.write({"size": size})

@@ -24,9 +24,9 @@ from typing import BinaryIO
 from nbdist.errors import BlobError, NoRoomError
 from nbdist.hub.statedir import make_private, write_private
 from nbdist.wire.blobs import BlobHasher, is_name
+from nbdist.wire.local import NONCE_FILE
 from nbdist.wire.messages import BlobRef
 
-NONCE_FILE = "nonce"
 _FILE = re.compile(r"[0-9a-f]{32}", re.ASCII)
 MAX_BLOB_BYTES = 64 * 1024**3
 CACHE_BYTES = 4 * 1024**3
@@ -149,6 +149,11 @@ class BlobStore:
             if not blob.keep:
                 self._remove(name)
             self.shrink()
+
+    def drop_idle(self, name: str) -> None:
+        """Removes a blob unless somebody needs it."""
+        if name in self._blobs and not self._blobs[name].pins:
+            self._remove(name)
 
     def holders(self, name: str) -> Iterable[str]:
         """Who needs the blob."""

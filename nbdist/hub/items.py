@@ -43,6 +43,8 @@ class JobItems:
         Raises ProtocolError if they leave a gap, are not as many as was said or are more than was granted, and its
         child FrameError if the block is malformed.
         """
+        if count < 1:
+            raise ProtocolError(f"a block of {count} items")
         if start + count <= self.stop:
             return False
         if start != self.stop:

@@ -14,7 +14,17 @@ from pathlib import Path
 
 from nbdist.errors import NbdistError
 
-NBDIST_PARTS = ("__init__.py", "errors.py", "driver.py", "embedded.py", "wire", "execution", "packing", "worker")
+NBDIST_PARTS = (
+    "__init__.py",
+    "errors.py",
+    "driver.py",
+    "embedded.py",
+    "folders.py",
+    "wire",
+    "execution",
+    "packing",
+    "worker",
+)
 """Of nbdist: what `worker` imports, and what that imports."""
 LEFT_OUT = frozenset({"legacy", "trio", "__pycache__", "cli.py", "__main__.py"})
 """Of websockets: what only other uses of it need."""

@@ -1,4 +1,4 @@
-"""A job's results on their way to the notebook: kept on disk, sent from there or from memory as its credit allows. Pure.
+"""A job's results on their way to the notebook: on disk, and sent from there or from memory as its credit allows. Pure.
 
 A result is sent only once it is in the log. What does not fit in memory is read from the log again, so that a slow
 notebook costs disk and nothing else.

@@ -12,13 +12,12 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 from nbdist.errors import NbdistError
+from nbdist.folders import LOCK_FILE, HeldFolder, lock, sweep
 
-LOCK_FILE = "lock"
 EPOCH_FILE = "epoch.json"
 SHARED_MEMORY = Path("/dev/shm")
 SHARED_MEMORY_MIN_FREE_BYTES = 1024**3
@@ -27,8 +26,6 @@ SHARED_FILE = "shared-memory.json"
 """In the state directory: where its folder in shared memory is."""
 OWNER_FILE = "state-directory"
 """In that folder: whose it is."""
-SHARED_MIN_AGE_SECONDS = 60.0
-"""A younger folder may not be locked yet by the hub that makes it."""
 
 
 class StateBusyError(NbdistError):
@@ -44,7 +41,7 @@ class StateDir:
         self.path = path
         self._lock: int | None = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            _lock(self._lock)
+            lock(self._lock)
         except OSError:
             self.close()
             raise StateBusyError(
@@ -106,33 +103,22 @@ def make_private(path: Path) -> None:
         path.chmod(0o700)
 
 
-class SharedFolder:
-    """A folder in shared memory that belongs to a state directory, locked while a hub lives.
+def shared_folder(state: StateDir) -> HeldFolder:
+    """A folder in shared memory that belongs to a state directory: a hub that is started again finds that of the one
+    before. Raises OSError if there is no room.
 
-    A hub that is started again finds the folder of the one before. Raises OSError if there is no room.
+    What hubs have left there whose state directory is gone goes before: memory is at stake.
     """
-
-    def __init__(self, state: StateDir) -> None:
-        self._state = state
-        known = state.read(SHARED_FILE).get("folder")
-        if isinstance(known, str) and _is_ours(Path(known), state.path):
-            self.path = Path(known)
-            self._lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
-            _lock(self._lock)
-            return
-        if not SHARED_MEMORY.is_dir() or shutil.disk_usage(SHARED_MEMORY).free < SHARED_MEMORY_MIN_FREE_BYTES:
-            raise OSError("no shared memory to keep blobs in")
-        self.path = Path(tempfile.mkdtemp(prefix=SHARED_PREFIX, dir=SHARED_MEMORY))
-        self._lock = os.open(self.path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
-        _lock(self._lock)
-        write_private(self.path / OWNER_FILE, str(state.path.resolve()).encode())
-        state.write(SHARED_FILE, {"folder": str(self.path)})
-
-    def close(self, *, keep: bool) -> None:
-        """Lets go of the folder, and removes it unless the next hub needs what is in it."""
-        if not keep:
-            shutil.rmtree(self.path, ignore_errors=True)
-        os.close(self._lock)
+    sweep([SHARED_MEMORY], SHARED_PREFIX, spare=_is_awaited)
+    known = state.read(SHARED_FILE).get("folder")
+    if isinstance(known, str) and _is_ours(Path(known), state.path):
+        return HeldFolder.take_over(Path(known))
+    if not SHARED_MEMORY.is_dir() or shutil.disk_usage(SHARED_MEMORY).free < SHARED_MEMORY_MIN_FREE_BYTES:
+        raise OSError("no shared memory to keep blobs in")
+    folder = HeldFolder(SHARED_MEMORY, SHARED_PREFIX)
+    write_private(folder.path / OWNER_FILE, str(state.path.resolve()).encode())
+    state.write(SHARED_FILE, {"folder": str(folder.path)})
+    return folder
 
 
 def _is_ours(folder: Path, state: Path) -> bool:
@@ -152,32 +138,3 @@ def _is_awaited(folder: Path) -> bool:
     except (OSError, ValueError, AttributeError):
         return False
     return bool(known == str(folder))
-
-
-def sweep_shared_memory() -> None:
-    """Removes the folders of this user's hubs that were killed: nobody holds their locks. Memory is at stake."""
-    for folder in SHARED_MEMORY.glob(f"{SHARED_PREFIX}*"):
-        with contextlib.suppress(OSError):
-            facts = folder.stat()
-            if facts.st_uid != os.getuid() or time.time() - facts.st_ctime < SHARED_MIN_AGE_SECONDS:
-                continue
-            if _is_awaited(folder):
-                continue
-            handle = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
-            try:
-                _lock(handle)
-                shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(handle)
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(handle: int) -> None:
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-else:
-    import fcntl
-
-    def _lock(handle: int) -> None:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

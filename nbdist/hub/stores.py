@@ -1,7 +1,7 @@
 """What the scheduler never sees: the payloads of jobs, on their way in and on their way out.
 
-Memory and files (`archive.py`, `blobs.py`); no sockets. What the scheduler says to `STORES` comes here and goes into the
-archive; nothing that a peer lets go of its own copy for may be sent before `flush`.
+Memory and files (`archive.py`, `blobs.py`); no sockets. What the scheduler says to `STORES` comes here and goes into
+the archive; nothing that a peer lets go of its own copy for may be sent before `flush`.
 """
 
 from __future__ import annotations

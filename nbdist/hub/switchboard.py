@@ -22,6 +22,7 @@ from nbdist.hub.jobs import JobRecord
 from nbdist.hub.peers import Link, Peer, Peers
 from nbdist.hub.stores import Stores
 from nbdist.scheduler import orders
+from nbdist.scheduler.jobs import broken
 from nbdist.scheduler.orders import BlobsReady, Disconnect, DropItems, PeerClosed
 from nbdist.wire import messages as m
 from nbdist.wire.frames import Payload
@@ -288,6 +289,9 @@ class Switchboard:
         except BlobError as error:
             order = m.CancelJob(record.job, f"the data of item {message.start} is not at the hub: {error}")
             self._driver.receive(peer.id, order)
+            return
+        except ProtocolError as error:
+            self._driver.receive(peer.id, m.CancelJob(message.job, broken(str(error))))
             return
         if is_new:
             self._driver.receive(peer.id, message, payload)

@@ -22,17 +22,25 @@ _HINTS = {
     "module": "import it inside the function",
     "thread": "start it inside the function",
     "frame": "keep its text instead",
+    "coroutine": "run it inside the function: asyncio.run(f(x))",
+    "pool": "use the pool where it was opened: let the function return what is to be done next, and map over that",
+    "job": "its values can travel: job.result()",
 }
 _KINDS = {
     "lock": ("lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event", "Barrier", "_thread.lock"),
     "socket": ("socket", "SSLSocket"),
     "file": ("TextIOWrapper", "BufferedReader", "BufferedWriter", "BufferedRandom", "FileIO"),
     "database": ("Connection", "Cursor", "Engine", "Session", "connection", "cursor"),
-    "generator": ("generator", "async_generator", "coroutine"),
+    "generator": ("generator", "async_generator"),
+    "coroutine": ("coroutine",),
     "module": ("module",),
     "thread": ("Thread", "ThreadPoolExecutor", "ProcessPoolExecutor"),
     "frame": ("frame", "traceback"),
+    "pool": ("nbdist.client.pool.Pool",),
+    "job": ("nbdist.client.job.Job",),
 }
+_WHOLE = ("thread", "pool", "job")
+"""What these are made of is nothing that the reader knows."""
 
 
 def find(value: Any, name: str) -> str | None:
@@ -41,13 +49,14 @@ def find(value: Any, name: str) -> str | None:
     if not search.fails(value):
         return None
     path = name
-    while True:
+    while _kind(value) not in _WHOLE:
         for label, inner in _inside(value):
             if search.tries < MAX_TRIES and search.fails(inner):
                 value, path = inner, f"{label} of {path}" if path else label
                 break
         else:
-            return _describe(value, path, search.reason(value))
+            break
+    return _describe(value, path, search.reason(value))
 
 
 class _Search:
@@ -78,8 +87,15 @@ def _describe(value: Any, path: str, reason: str) -> str:
     kind = type(value)
     where = "" if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}."
     text = f"{path} cannot be packed: it is of type {where}{kind.__qualname__}"
-    hint = next((_HINTS[name] for name, types_ in _KINDS.items() if kind.__name__ in types_), "")
+    hint = _HINTS.get(_kind(value))
     return f"{text}; {hint}" if hint else f"{text} ({reason[:200]})"
+
+
+def _kind(value: Any) -> str:
+    """Of which kind the value is; empty: of none that is known."""
+    kind = type(value)
+    names = {kind.__name__, f"{kind.__module__}.{kind.__name__}"}
+    return next((name for name, types_ in _KINDS.items() if not names.isdisjoint(types_)), "")
 
 
 def _inside(value: Any) -> Iterator[tuple[str, Any]]:

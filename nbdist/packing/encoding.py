@@ -35,11 +35,25 @@ def encode(value: Any) -> list[Buffer]:
     return assemble([data, *[buffer.raw() for buffer in buffers]])
 
 
-def pack_chunk(items: Sequence[Any], first: int = 0) -> bytes:
-    """Packs consecutive items, of which the first has index `first`. Raises PackingError, which names the item."""
+def pack_chunk(items: Sequence[Any], first: int = 0) -> bytes | None:
+    """Packs consecutive items, of which the first has index `first`.
+
+    None: one of them has a buffer of `LARGE_BYTES` or more, which was not copied: it should be packed alone. Raises
+    PackingError, which names the item.
+    """
     items = items if isinstance(items, list) else list(items)
+    large: list[pickle.PickleBuffer] = []
+
+    def on_buffer(buffer: pickle.PickleBuffer) -> bool:
+        """Whether it goes into the pickle."""
+        is_small = buffer.raw().nbytes < LARGE_BYTES
+        if not is_small:
+            large.append(buffer)
+        return is_small
+
     try:
-        return _dumps(items, None)
+        data = _dumps(items, on_buffer)
+        return None if large else data
     except Exception as error:
         for index, item in enumerate(items, first):
             problem = culprit.find(item, f"item {index}")

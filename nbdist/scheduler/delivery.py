@@ -51,7 +51,9 @@ def _check(state: State, worker: WorkerRecord, part: Part) -> AttemptRecord | No
     is_older = attempt is None and part.attempt[0] < state.epoch
     if job is not None and (job.id != part.job or part.stop > job.available) and not is_older:
         raise ProtocolError("a part that does not belong to its job")
-    if attempt is not None and (attempt.worker is not worker or part.start > attempt.reported or not attempt.running):
+    # of one that is cancelled nobody counts what is reported any more: several parts may have been on their way
+    gap = attempt is not None and not attempt.cancelled and part.start > attempt.reported
+    if attempt is not None and (attempt.worker is not worker or gap or not attempt.running):
         raise ProtocolError("a part of another worker's attempt, or one with a gap before it")
     return attempt
 

@@ -101,18 +101,25 @@ def blobs_ready(state: State, message: BlobsReady, now: float) -> None:
         end(state, job, "done", now)
 
 
-def add_items(state: State, owner: str, message: AddItems, size: int) -> None:
-    """More items have arrived."""
+def broken(what: str) -> str:
+    """Why a job ends whose notebook breaks the protocol in what concerns that job alone."""
+    return f"its notebook broke the protocol: {what}; run it again, and if that happens again report it as a bug"
+
+
+def add_items(state: State, owner: str, message: AddItems, now: float, size: int) -> None:
+    """More items have arrived. What makes no sense ends the job, and nothing else."""
     job = _own(state, owner, message.job)
     if job is None or not job.alive:
         return
     stop = message.start + message.count
-    if message.start < job.available and stop <= job.available:
+    if message.count >= 1 and message.start < job.available and stop <= job.available:
         return  # sent again after a reconnect
     if message.start != job.available or message.count < 1 or job.spec.ranges or job.spec.each:
-        raise ProtocolError(f"items [{message.start}, {stop}) for a job that has {job.available}")
+        cancel(state, job, broken(f"items [{message.start}, {stop}) came for a job that has {job.available}"), now)
+        return
     if stop > (stop if job.total is None else job.total):
-        raise ProtocolError(f"more items than the {job.total} that the job has")
+        cancel(state, job, broken(f"more items came than the {job.total} that the job has"), now)
+        return
     job.blocks.add(message.start, stop, size, message.blobs)
     job.available = stop
     state.send(STORES, ItemsTaken(job.id, message.start, stop, size, message.blobs))
@@ -124,12 +131,13 @@ def add_items(state: State, owner: str, message: AddItems, size: int) -> None:
 
 
 def close_items(state: State, owner: str, message: CloseItems, now: float) -> None:
-    """The notebook says how many items there are."""
+    """The notebook says how many items there are. What makes no sense ends the job, and nothing else."""
     job = _own(state, owner, message.job)
     if job is None or not job.alive:
         return
-    if message.total != job.available:
-        raise ProtocolError(f"a job with {job.available} items is closed at {message.total}")
+    if message.total != job.available or job.spec.ranges or job.spec.each:
+        cancel(state, job, broken(f"a job with {job.available} items was closed at {message.total}"), now)
+        return
     job.total = message.total
     state.send(STORES, ItemsClosed(job.id, message.total))
     if job.complete and job.phase is Phase.RUNNING:
@@ -171,6 +179,12 @@ def end_stopped(state: State, now: float) -> None:
             end(state, job, "cancelled", now, reason=reason)
         else:
             state.wake("stopping", job.stop_by)
+
+
+def wait_again(state: State, now: float) -> None:
+    """Word that what was cancelled has stopped could not be heard until now: it may come as long again."""
+    for job in state.stopping.values():
+        job.stop_by = now + state.policy.stop_seconds
 
 
 def end(

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from nbdist.driver import Send
 from nbdist.errors import ProtocolError
 from nbdist.scheduler import attempts, balance, delivery, faults, history, jobs, members, restart, shares
-from nbdist.scheduler.orders import BlobsReady, Disconnect, KeptJob, PeerClosed, Restarted, StoresFull
+from nbdist.scheduler.orders import STORES, BlobsReady, Disconnect, KeptJob, PeerClosed, Restarted, StoresFull
 from nbdist.scheduler.placement import fill
 from nbdist.scheduler.policy import Policy
 from nbdist.scheduler.records import AttemptRecord, State, WorkerRecord
@@ -55,6 +55,7 @@ class Scheduler:
     def receive(self, peer: str, message: Message, now: float, payload_bytes: int = 0) -> list[Send]:
         """Takes a message. A peer that breaks the protocol is disconnected; nothing else changes by that message."""
         state = self.state
+        self._thaw(now)
         try:
             from_worker = _FROM_WORKER.get(type(message))
             if from_worker is not None:
@@ -76,11 +77,14 @@ class Scheduler:
         except ProtocolError as error:
             members.leave(state, peer, f"broke the protocol: {error}", now)
             state.send(peer, Disconnect("protocol", str(error), "upgrade nbdist there, or report this as a bug"))
+            if isinstance(message, SubmitJob) and message.job not in state.jobs:
+                state.send(STORES, ForgetJob(message.job))  # they had it before, and nobody else will end it
         return self._settle(now)
 
     def tick(self, now: float) -> list[Send]:
         """Does what is due."""
         state = self.state
+        self._thaw(now)
         due = [reason for reason, when in state.timers.items() if when <= now]
         for reason in due:
             del state.timers[reason]
@@ -99,6 +103,13 @@ class Scheduler:
     def explain(self, job: str, item: int, now: float) -> str:
         """Why an item is not done; see `history.explain`."""
         return history.explain(self.state, job, item, now)
+
+    def _thaw(self, now: float) -> None:
+        """If the scheduler was not asked when it was due, the hub has stood still, and nobody is to blame for that."""
+        due = self.deadline()
+        if due is not None and now > due + self.state.policy.freeze_seconds:
+            members.forgive_silence(self.state, now)
+            jobs.wait_again(self.state, now)
 
     def _settle(self, now: float) -> list[Send]:
         """Free slots get work; then everything that is to be said goes out."""
@@ -178,7 +189,7 @@ def _clear(state: State, peer: str, message: ClearPool, now: float, size: int) -
 
 _FROM_NOTEBOOKS: dict[type[Message], FromNotebook] = {
     SubmitJob: lambda state, peer, message, now, size: jobs.submit(state, peer, message, now),
-    AddItems: lambda state, peer, message, now, size: jobs.add_items(state, peer, message, size),
+    AddItems: lambda state, peer, message, now, size: jobs.add_items(state, peer, message, now, size),
     CloseItems: lambda state, peer, message, now, size: jobs.close_items(state, peer, message, now),
     CancelJob: lambda state, peer, message, now, size: jobs.cancel_by_message(state, message, now),
     ForgetJob: lambda state, peer, message, now, size: jobs.forget(state, peer, message, now),

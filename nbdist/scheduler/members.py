@@ -33,6 +33,8 @@ from nbdist.wire.messages import (
 
 MAX_SLOTS = 4096
 """Of one worker."""
+MAX_READY_JOBS = 10_000
+"""Of one worker: those that it has, and that it has not heard to be over."""
 
 
 def join(state: State, peer: str, hello: Hello, now: float) -> None:
@@ -45,7 +47,7 @@ def join(state: State, peer: str, hello: Hello, now: float) -> None:
         slots = [SlotRecord() for _ in range(hello.slots)]
         state.workers[peer] = WorkerRecord(peer, hello.name or peer, hello, slots, joined_at=now, heard_at=now)
         state.send(STORES, WorkerHere(peer))
-        state.wake("silence", now + state.policy.silence_seconds)
+        state.wake("silence", now + state.policy.pulse_seconds)
     elif hello.role == "notebook":
         state.notebooks.add(peer)
         for job in state.active.values():
@@ -54,18 +56,37 @@ def join(state: State, peer: str, hello: Hello, now: float) -> None:
 
 
 def facts(state: State, worker: WorkerRecord, message: WorkerFacts, now: float) -> None:
-    """What the worker holds after it has come (back): runs on, if nobody else has it, or is cancelled."""
+    """What the worker holds after it has come (back): runs on, if nobody else has it, or is cancelled.
+
+    It counts as one statement, however many messages it takes.
+    """
     if worker.stated:
         raise ProtocolError("a worker states its facts once, when it comes")
+    worker.facts.append(message)
+    held = [each for piece in worker.facts for each in piece.held]
+    ready_jobs = [job_id for piece in worker.facts for job_id in piece.ready_jobs]
+    if len(held) > 2 * len(worker.slots) or len(ready_jobs) > MAX_READY_JOBS:
+        raise ProtocolError(f"a worker with {len(worker.slots)} slots holds {len(held)} slices, {len(ready_jobs)} jobs")
+    if message.more:
+        if not (message.held or message.ready_jobs):
+            raise ProtocolError("facts that say nothing and promise more")
+        return
+    worker.facts.clear()
     worker.stated = True
-    for job_id in message.ready_jobs:
+    _take_facts(state, worker, held, ready_jobs, now)
+
+
+def _take_facts(
+    state: State, worker: WorkerRecord, held_attempts: list[HeldAttempt], ready_jobs: list[str], now: float
+) -> None:
+    for job_id in ready_jobs:
         job = state.active.get(job_id)
         if job is not None and job.phase is Phase.RUNNING and shares.may_run(job, worker):
             job.shares[worker.id] = share = Share(worker)
             shares.make_ready(state, job, worker, share)
-    for held in sorted(message.held, key=lambda held: not held.running):
+    for held in sorted(held_attempts, key=lambda held: not held.running):
         _adopt(state, worker, held, now)
-    for job_id in message.ready_jobs:  # behind the word that what it holds of such a job is cancelled
+    for job_id in ready_jobs:  # behind the word that what it holds of such a job is cancelled
         if job_id not in state.active:
             state.send(worker.id, ForgetJob(job_id))
     for number, slot in enumerate(worker.slots):
@@ -203,13 +224,19 @@ def heard(state: State, worker: WorkerRecord, now: float) -> None:
     state.workers.move_to_end(worker.id)
 
 
+def forgive_silence(state: State, now: float) -> None:
+    """Whatever the workers said lately could not be heard: their silence begins now."""
+    for worker in state.workers.values():
+        worker.heard_at = now
+
+
 def drop_silent(state: State, now: float) -> None:
     """Workers that were silent for too long are lost; they are welcome again as soon as they reconnect."""
     while state.workers:
         worker = next(iter(state.workers.values()))
         due = worker.heard_at + state.policy.silence_seconds
         if due > now:
-            state.wake("silence", due)
+            state.wake("silence", min(due, now + state.policy.pulse_seconds))
             return
         silent = now - worker.heard_at
         leave(state, worker.id, f"silent for {silent:.1f} s", now)

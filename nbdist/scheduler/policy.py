@@ -12,6 +12,11 @@ class Policy:
     # liveness
     silence_seconds: float = 8.0
     """A worker that says nothing for so long is lost (it sends a heartbeat every two seconds)."""
+    pulse_seconds: float = 2.0
+    """While there are workers the scheduler is woken at least so often …"""
+    freeze_seconds: float = 1.0
+    """… and if that comes so much too late, it was the hub that stood still (stopped, swapped out, a lid closed): what
+    the workers said meanwhile has yet to be read, and their silence counts from now."""
 
     settle_seconds: float = 2.0
     """After a restart, workers that were here have so long to come back before their work is given to others."""

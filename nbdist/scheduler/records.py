@@ -18,7 +18,7 @@ from nbdist.driver import Send
 from nbdist.scheduler.intervals import Intervals
 from nbdist.scheduler.policy import Policy
 from nbdist.wire.blocks import ITEMS_WINDOW_BYTES
-from nbdist.wire.messages import Attempt, BlobRef, Hello, Message, Outcome, SubmitJob
+from nbdist.wire.messages import Attempt, BlobRef, Hello, Message, Outcome, SubmitJob, WorkerFacts
 
 MAX_SLICE_BLOBS = 128
 """Names that one `RunSlice` has room for."""
@@ -322,6 +322,8 @@ class WorkerRecord:
     heard_at: float
     stated: bool = False
     """It has said what it holds: before that it gets nothing."""
+    facts: list[WorkerFacts] = field(default_factory=list)
+    """What it has said of that, while more is to come."""
     leaving: bool = False
     load: float = 0.0
     memory_used_bytes: int = 0

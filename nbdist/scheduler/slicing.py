@@ -50,7 +50,7 @@ def _end(job: JobRecord, start: int, stop: int, policy: Policy) -> int:
 
 
 def _is_worth_fetching(job: JobRecord, start: int) -> bool:
-    """Whether an item should wait at a busy slot because its blobs can come meanwhile, and no idle slot will want it."""
+    """Whether an item should wait at a busy slot, because its blobs can come meanwhile; not if idle slots want it."""
     return job.blocks.has_blobs(start) and job.remaining > job.ready_slots
 
 

@@ -206,7 +206,9 @@ def _check_bool(value: Any) -> bool:
 def _check_str(value: Any) -> str:
     if type(value) is not str:
         raise FrameError("not a string")
-    return value
+    if value.isascii():
+        return value
+    return value.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate would break whoever writes it out
 
 
 def _check_literal(allowed: tuple[Any, ...]) -> Check:

@@ -233,8 +233,8 @@ class AddItems(Message):
     blobs: tuple[BlobRef, ...] = ()
     """What is too large for the block, which refers to it by name (at most `blocks.MAX_ITEM_BLOBS`)."""
     files: tuple[str, ...] = ()
-    """From a peer that proved to be local: the name of the file in `folder/incoming` of each of `blobs`. Others have put
-    these before, for this job and `start` (`blobs.HOLDER_HEADER`)."""
+    """From a peer that proved to be local: the name of the file in `folder/incoming` of each of `blobs`. Others have
+    put these before, for this job and `start` (`blobs.HOLDER_HEADER`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -497,15 +497,23 @@ class RenewSlots(Message):
 
 @dataclass(frozen=True, slots=True)
 class WorkerFacts(Message):
-    """What the worker holds, right after `Welcome`; unacknowledged parts follow as ordinary `Part`s."""
+    """What the worker holds, right after `Welcome`; unacknowledged parts follow as ordinary `Part`s.
+
+    It comes in as many messages as it takes to keep each header within its bound, and counts once the last is there.
+    """
 
     held: tuple[HeldAttempt, ...] = ()
     ready_jobs: tuple[str, ...] = ()
+    more: bool = False
+    """Another message of the same kind follows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat(Message):
-    """The worker lives; every two seconds, and never instead of anything else."""
+    """The worker lives; every two seconds, and never instead of anything else.
+
+    A worker of many slots sends several, each with some of them.
+    """
 
     running: tuple[RunningItem, ...] = ()
     load: float = 0.0

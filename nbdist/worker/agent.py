@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sys
 import tempfile
 import time
@@ -26,6 +25,7 @@ from nbdist.errors import (
     NoRoomError,
     VersionError,
 )
+from nbdist.folders import HeldFolder, sweep
 from nbdist.wire import frames
 from nbdist.wire.frames import Payload
 from nbdist.wire.messages import (
@@ -46,10 +46,13 @@ from nbdist.worker.dialing import Dialer, Refusal, refusal_error
 from nbdist.worker.itemfiles import ItemFiles
 from nbdist.worker.jobs import JobFiles
 from nbdist.worker.orders import HUB, LOCAL, SLOT
+from nbdist.worker.records import WorkerPolicy
 from nbdist.worker.slots import SlotHost
 from nbdist.worker.supervisor import Supervisor
 from nbdist.worker.uplink import Uplink
 
+SPOOL_PREFIX = "nbdist-worker-"
+BLOBS_PREFIX = "nbdist-blobs-"
 ORPHAN_SECONDS = 30.0
 """A worker that was started for one hub ends when that has said that it stops and is not back after so long."""
 LAST_WORDS_SECONDS = 1.0
@@ -63,15 +66,16 @@ ITEM_TRIES = 4
 class Agent:
     """A worker's I/O. Make it inside the event loop, in the main thread."""
 
-    def __init__(self, config: WorkerConfig, say: Callable[[str], None]) -> None:
+    def __init__(self, config: WorkerConfig, say: Callable[[str], None], policy: WorkerPolicy | None = None) -> None:
         self._config = config
         self._say = say
         self._loop = asyncio.get_running_loop()
-        self._folder = Path(tempfile.mkdtemp(prefix="nbdist-worker-", dir=system.fast_folder()))
-        self._blob_folder = Path(tempfile.mkdtemp(prefix="nbdist-blobs-"))
-        self._launcher = processes.launcher(processes.slot_environment(config.threads), fork=config.fork)
+        self._held = _folders()
+        self._folder, self._blob_folder = (folder.path for folder in self._held)
+        environment = processes.slot_environment(config.threads)
+        self._launcher = processes.launcher(environment, self._folder / "start.log", fork=config.fork)
         self._hosts = [self._host(number) for number in range(config.slots)]
-        self._supervisor = Supervisor(config.slots)
+        self._supervisor = Supervisor(config.slots, policy)
         self._driver = Driver(self._supervisor, clock=time.monotonic, send=self._send, call_at=self._call_at)
         self._dialer = Dialer(config.address, config.name, config.slots)
         self._uplink = Uplink()
@@ -113,8 +117,8 @@ class Agent:
         for host in self._hosts:
             host.close()
         self._launcher.close()
-        for folder in (self._folder, self._blob_folder):
-            shutil.rmtree(folder, ignore_errors=True)
+        for folder in self._held:
+            folder.close()
 
     # --- the hub ----------------------------------------------------------------------------------------------------
 
@@ -356,6 +360,9 @@ class Agent:
         if not parts:
             self._parts.pop(order.attempt, None)
 
+    def _tell(self, order: orders.Say, payload: Payload) -> None:
+        self._say(order.text)
+
     def _quit(self, order: orders.Quit, payload: Payload) -> None:
         if not self._done.done():
             self._done.set_result(order.reason)
@@ -371,6 +378,15 @@ def _not_in_place(attempt: Attempt, error: Exception, folder: Path) -> orders.It
     return orders.ItemsNotInPlace(attempt, f"the data of its items did not come: {error}", todo)
 
 
+def _folders() -> tuple[HeldFolder, HeldFolder]:
+    """For claims, output and large results, and for blobs. What workers that were killed have left goes before."""
+    parents = [Path(parent) for parent in (system.SHARED_MEMORY, tempfile.gettempdir())]
+    for prefix in (SPOOL_PREFIX, BLOBS_PREFIX):
+        sweep(parents, prefix)
+    spool = HeldFolder(Path(system.fast_folder() or tempfile.gettempdir()), SPOOL_PREFIX)
+    return spool, HeldFolder(Path(tempfile.gettempdir()), BLOBS_PREFIX)
+
+
 _ORDERS: dict[type[Message], Callable[[Agent, Any, Payload], None]] = {
     orders.StartSlot: Agent._start_slot,
     orders.BeginClaim: Agent._begin_claim,
@@ -384,5 +400,6 @@ _ORDERS: dict[type[Message], Callable[[Agent, Any, Payload], None]] = {
     orders.KeepPart: Agent._keep_part,
     orders.PlaceBlob: Agent._place_blob,
     orders.DropParts: Agent._drop_parts,
+    orders.Say: Agent._tell,
     orders.Quit: Agent._quit,
 }

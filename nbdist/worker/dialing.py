@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-import os
-import platform
 import random
 import secrets
 import socket
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +15,11 @@ from pathlib import Path
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
 
-import nbdist
 from nbdist.errors import AccessError, ConnectionFailedError, FrameError, VersionError
 from nbdist.wire import frames
 from nbdist.wire.address import Address, is_loopback
-from nbdist.wire.messages import PROTOCOL_MAX, PROTOCOL_MIN, Hello, Machine, ProveLocal, Refused, Welcome
+from nbdist.wire.local import read_nonce, this_machine
+from nbdist.wire.messages import PROTOCOL_MAX, PROTOCOL_MIN, Hello, ProveLocal, Refused, Welcome
 from nbdist.wire.tls import FingerprintError, pinned_context
 from nbdist.worker import system, transfer
 
@@ -58,23 +55,26 @@ class Dialer:
         """The hub that was reached last."""
 
     async def dial(self) -> tuple[ClientConnection, Welcome]:
-        """One attempt, at each of the hub's hosts. Raises ConnectionFailedError, AccessError and Refusal."""
+        """One attempt, at each of the hub's hosts. Raises ConnectionFailedError, AccessError and Refusal: what the hub
+        itself said if it could be reached at all."""
         address = self._address()
         if address is None:
             raise ConnectionFailedError("the hub is not there yet")
-        problem = ConnectionFailedError(f"no answer at {address.shown}")
+        problems: list[tuple[int, Exception]] = []
         for one in address.hosts():
             try:
                 return await self._dial(one)
             except Refusal as refusal:
                 if refusal.refused.code == "access":
                     self._keys.pop(one.key, None)  # the hub may have lost or revoked it; the invite may still be good
-                raise
+                problems.append((0, refusal))
+            except AccessError as error:
+                problems.append((1, error))
             except FingerprintError as error:
-                problem = ConnectionFailedError(str(error))
+                problems.append((2, ConnectionFailedError(f"{one.shown}: {error.args[-1]}")))
             except (OSError, TimeoutError, WebSocketException, http.client.HTTPException) as error:
-                problem = ConnectionFailedError(f"no answer at {one.shown}: {error}")
-        raise problem
+                problems.append((3, ConnectionFailedError(f"no answer at {one.shown}: {error}")))
+        raise min(problems, key=lambda found: found[0])[1]
 
     def pause(self, failing_seconds: float) -> float:
         """How long to wait before the next attempt, when all have failed for so long."""
@@ -132,9 +132,8 @@ class Dialer:
         return replace(address, key=self._keys[address.key])
 
     async def _greet(self, connection: ClientConnection) -> Welcome:
-        hello = Hello(
-            "worker", PROTOCOL_MIN, PROTOCOL_MAX, this_machine(), self.peer, name=self._name, slots=self._slots
-        )
+        machine = this_machine(system.cores(), system.memory_bytes())
+        hello = Hello("worker", PROTOCOL_MIN, PROTOCOL_MAX, machine, self.peer, name=self._name, slots=self._slots)
         await connection.send(frames.encode(hello))
         try:
             message, _ = frames.decode(await connection.recv(decode=False))
@@ -150,7 +149,7 @@ class Dialer:
         """The hub's folder if this process can read it, after telling the hub so."""
         if not welcome.folder:
             return None
-        nonce = await asyncio.to_thread(_read_nonce, Path(welcome.folder))
+        nonce = await asyncio.to_thread(read_nonce, Path(welcome.folder))
         if not nonce:
             return None
         await connection.send(frames.encode(ProveLocal(nonce)))
@@ -163,28 +162,6 @@ def refusal_error(refused: Refused) -> AccessError | VersionError | ConnectionFa
     if refused.code == "access":
         return AccessError(text)
     return VersionError(text) if refused.code == "version" else ConnectionFailedError(text)
-
-
-def this_machine() -> Machine:
-    """What a worker says of its computer."""
-    return Machine(
-        hostname=socket.gethostname(),
-        platform=sys.platform,
-        architecture=platform.machine(),
-        python=platform.python_version(),
-        implementation=sys.implementation.name,
-        nbdist=nbdist.__version__,
-        cores=system.cores(),
-        memory_bytes=system.memory_bytes(),
-        pid=os.getpid(),
-    )
-
-
-def _read_nonce(folder: Path) -> str:
-    try:
-        return (folder / "nonce").read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return ""
 
 
 def _credential(answer: bytes) -> str:

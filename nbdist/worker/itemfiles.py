@@ -1,4 +1,4 @@
-"""The blobs of the items that slots have or wait for: each is got once, however many slices need it, and then removed."""
+"""The blobs of the items that slots have or wait for: each is got once, for all slices that need it, and removed."""
 
 from __future__ import annotations
 

@@ -62,11 +62,14 @@ async def _run(config: WorkerConfig) -> int:
 def _watch_signals(agent: Agent) -> None:
     """Ctrl-C and SIGTERM let the worker leave."""
     loop = asyncio.get_running_loop()
+    asked = False
 
     def leave(number: int) -> None:
+        nonlocal asked
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-        if number == signal.SIGINT:
+        if number == signal.SIGINT and not asked:
             _say("leaving as soon as running items are done; Ctrl-C again leaves at once")
+        asked = True
         agent.leave(name)
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -13,6 +13,8 @@ HUB = "hub"
 LOCAL = "local"
 SLOT = "slot:"
 """`slot:3` is slot 3."""
+EVERYTHING = 2**62
+"""Above every index of an item."""
 
 
 # --- orders ---------------------------------------------------------------------------------------------------------
@@ -117,6 +119,13 @@ class DropItems(Message):
     """The items that came with this slice, and their blobs, are not needed any more."""
 
     attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Say(Message):
+    """Tell the person at this machine."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

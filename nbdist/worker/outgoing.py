@@ -32,6 +32,11 @@ class Outgoing:
     def __bool__(self) -> bool:
         return bool(self._queues)
 
+    def results(self) -> int:
+        """How many items' results are kept."""
+        parts = (entry.message for queue in self._queues.values() for entry in queue)
+        return sum(part.stop - part.start for part in parts if isinstance(part, Part))
+
     def add(self, message: Part | SliceEnded | SlotCrashed, path: str = "") -> list[Message]:
         """Queues a message; `path`: the file of its payload. Gives what is to be done now."""
         entry = _Entry(message, path, is_placed=not path)

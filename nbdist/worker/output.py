@@ -1,16 +1,17 @@
 """What user code writes: text with the item that wrote it, within a bound for each slice.
 
-`sys.stdout` keeps text in memory until the next flush. `sys.stderr`, and everything that does not go through Python (C
-libraries, child processes), goes to a file at once, so that it survives a crash; what is new there is read at the
-next flush.
+`sys.stdout` keeps text in memory until it is sent. `sys.stderr`, and everything that does not go through Python (C
+libraries, child processes), goes to a file at once, so that it survives a crash; what is new there is read when it is
+sent. What `sys.stdout` is given remembers how far the file of descriptor 1 was then, so that both come in order.
 """
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -18,6 +19,8 @@ from nbdist.wire.messages import Stream
 
 SLICE_BYTES = 64 * 1024
 """Of each stream, for each slice; what is more is counted and left out."""
+CAN_READ_ANYWHERE = hasattr(os, "pread")
+"""Without moving the position of the file, which is shared. Windows cannot."""
 FILE_BYTES = 1024 * 1024
 """The files of file descriptors 1 and 2 are emptied when they are larger."""
 
@@ -36,9 +39,11 @@ class Capture:
     """All output of one slot."""
 
     def __init__(self, position: Sequence[int]) -> None:
-        self._stdout = _Memory(position)
         self._files: dict[Stream, _File] = {"stdout": _File(1, position), "stderr": _File(2, position)}
+        self._stdout = _Memory(self._files["stdout"], position)
         self._room: dict[Stream, int] = {}
+        self._decoders: dict[Stream, codecs.IncrementalDecoder] = {}
+        """They hold back a character of which only the first bytes are there."""
         self.begin_slice()
 
     def install(self) -> None:
@@ -50,18 +55,27 @@ class Capture:
     def begin_slice(self) -> None:
         """A new slice has its bound to itself."""
         self._room = {"stdout": SLICE_BYTES, "stderr": SLICE_BYTES}
+        self._decoders = {stream: codecs.getincrementaldecoder("utf-8")("replace") for stream in self._room}
 
     def take(self) -> list[Text]:
         """What is new, in order within each stream and item by item."""
         texts: list[Text] = []
-        for item, data in self._stdout.take():
+        for item, data in self._take_stdout():
             self._add(texts, item, "stdout", data)
-        for stream, file in self._files.items():
-            for item, data in file.take():
-                self._add(texts, item, stream, data)
+        for item, data in self._files["stderr"].take():
+            self._add(texts, item, "stderr", data)
         return texts
 
+    def _take_stdout(self) -> Iterator[tuple[int, bytes]]:
+        """What came through Python between what came beside it, which is of the item that wrote next."""
+        file = self._files["stdout"]
+        for end, item, data in self._stdout.take():
+            yield from file.take(end, item)
+            yield item, data
+        yield from file.take()
+
     def _add(self, texts: list[Text], item: int, stream: Stream, data: bytes) -> None:
+        data = self._decoders[stream].decode(data).encode()
         room = self._room[stream]
         if not data or room < 0:
             return
@@ -71,42 +85,97 @@ class Capture:
         texts.append(Text(item, stream, kept, len(data) - len(kept)))
 
 
-class _Memory(io.TextIOBase):
-    """`sys.stdout`: a list of what was written, by item."""
+class _Writer(io.TextIOBase):
+    """What `sys.stdout` and `sys.stderr` have in common: all that libraries ask of a text file that they write to.
+
+    They end with the process: closing them, or what somebody has wrapped round their `buffer`, changes nothing.
+    """
 
     encoding = "utf-8"
     errors = "replace"
+    mode = "w"
+    newlines = None
+    line_buffering = True
+    write_through = False
 
-    def __init__(self, position: Sequence[int]) -> None:
-        self._position = position
-        self._pieces: list[tuple[int, str]] = []
-        self._chars = 0
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.buffer = _Bytes(self)
 
-    def writable(self) -> bool:
-        return True
+    def keep(self, data: bytes) -> None:
+        """Takes bytes that are to come with the running item's output."""
+        raise NotImplementedError
 
     def write(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        if self._chars <= 2 * SLICE_BYTES:  # the rest would be left out anyway
-            self._chars += len(text)
-            self._pieces.append((self._position[0], text))
+        self.keep(text.encode("utf-8", self.errors))
         return len(text)
 
+    def reconfigure(self, **settings: Any) -> None:
+        """Accepted, and of no effect: what is written here is UTF-8 and goes to the notebook."""
+
+    def writable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        """Stays open."""
+
+
+class _Bytes(io.BufferedIOBase):
+    """`sys.stdout.buffer` and `sys.stderr.buffer`."""
+
+    mode = "wb"
+
+    def __init__(self, writer: _Writer) -> None:
+        self._writer = writer
+        self.name = writer.name
+
+    def write(self, data: Any, /) -> int:
+        given = bytes(memoryview(data))
+        self._writer.keep(given)
+        return len(given)
+
+    def writable(self) -> bool:
+        return True
+
     def fileno(self) -> int:
-        return 1
+        return self._writer.fileno()
 
-    def take(self) -> list[tuple[int, bytes]]:
-        pieces, self._pieces, self._chars = self._pieces, [], 0
-        return [(item, "".join(texts).encode("utf-8", "replace")) for item, texts in _grouped(pieces)]
+    def close(self) -> None:
+        """Stays open."""
 
 
-def _grouped(pieces: Sequence[tuple[int, str]]) -> list[tuple[int, list[str]]]:
-    groups: list[tuple[int, list[str]]] = []
-    for item, text in pieces:
-        if not groups or groups[-1][0] != item:
-            groups.append((item, []))
-        groups[-1][1].append(text)
+class _Memory(_Writer):
+    """`sys.stdout`: a list of what was written, by item."""
+
+    def __init__(self, file: _File, position: Sequence[int]) -> None:
+        super().__init__("<stdout>")
+        self._file = file
+        self._position = position
+        self._pieces: list[tuple[int, int, bytes]] = []
+        self._bytes = 0
+
+    def keep(self, data: bytes) -> None:
+        if self._bytes <= 2 * SLICE_BYTES:  # the rest would be left out anyway
+            self._bytes += len(data)
+            self._pieces.append((_end(self._file.descriptor), self._position[0], data))
+
+    def fileno(self) -> int:
+        return self._file.descriptor
+
+    def take(self) -> list[tuple[int, int, bytes]]:
+        """(How far the file was, the item, what it wrote), joined where only the last differs."""
+        pieces, self._pieces, self._bytes = self._pieces, [], 0
+        return [(end, item, b"".join(datas)) for (end, item), datas in _grouped(pieces)]
+
+
+def _grouped(pieces: Sequence[tuple[int, int, bytes]]) -> list[tuple[tuple[int, int], list[bytes]]]:
+    groups: list[tuple[tuple[int, int], list[bytes]]] = []
+    for end, item, data in pieces:
+        if not groups or groups[-1][0] != (end, item):
+            groups.append(((end, item), []))
+        groups[-1][1].append(data)
     return groups
 
 
@@ -126,19 +195,22 @@ class _File:
         if not self._marks or self._marks[-1][1] != item:
             self._marks.append((_size(self.descriptor), item))
 
-    def take(self) -> list[tuple[int, bytes]]:
-        """What is new. What nobody has marked is the running item's."""
-        size = _size(self.descriptor)
+    def take(self, end: int | None = None, item: int | None = None) -> list[tuple[int, bytes]]:
+        """What is new, up to `end`. What nobody has marked is that item's, or the running one's."""
+        if end is not None and end <= self._read_to:
+            return []
+        size = _size(self.descriptor) if end is None else min(end, _size(self.descriptor))
         if size <= self._read_to:
             return []
-        marks, self._marks = [mark for mark in self._marks if mark[0] < size], []
+        marks = [mark for mark in self._marks if mark[0] < size]
+        self._marks = [mark for mark in self._marks if mark[0] >= size]
         if not marks or marks[0][0] > self._read_to:
-            marks.insert(0, (self._read_to, self._position[0]))
+            marks.insert(0, (self._read_to, self._position[0] if item is None else item))
         texts = []
-        for (begin, item), end in zip(marks, [*[mark[0] for mark in marks[1:]], size], strict=True):
-            texts.append((item, self._read(max(begin, self._read_to), end)))
+        for (begin, marked), stop in zip(marks, [*[mark[0] for mark in marks[1:]], size], strict=True):
+            texts.append((marked, self._read(max(begin, self._read_to), stop)))
         self._read_to = size
-        if size > FILE_BYTES:
+        if size > FILE_BYTES and end is None:
             os.ftruncate(self.descriptor, 0)
             self._read_to = 0
         return texts
@@ -147,8 +219,9 @@ class _File:
         length = min(end - begin, 2 * SLICE_BYTES)
         if length <= 0:
             return b""
-        reader = os.dup(self.descriptor)
-        with open(reader, "rb", buffering=0) as file:
+        if CAN_READ_ANYWHERE:
+            return os.pread(self.descriptor, length, begin)
+        with open(os.dup(self.descriptor), "rb", buffering=0) as file:
             file.seek(begin)
             return file.read(length) or b""
 
@@ -157,24 +230,24 @@ def _size(descriptor: int) -> int:
     return os.fstat(descriptor).st_size
 
 
-class _Through(io.TextIOBase):
+def _end(descriptor: int) -> int:
+    """The size, in a fifth of the time: asked at each `write`. Where reading moves the position too, it is not used."""
+    return os.lseek(descriptor, 0, os.SEEK_END) if CAN_READ_ANYWHERE else _size(descriptor)
+
+
+class _Through(_Writer):
     """`sys.stderr`: writes to its file at once."""
 
-    encoding = "utf-8"
     errors = "backslashreplace"
+    write_through = True
 
     def __init__(self, file: _File) -> None:
+        super().__init__("<stderr>")
         self._file = file
 
-    def writable(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        if not isinstance(text, str):
-            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+    def keep(self, data: bytes) -> None:
         self._file.mark()
-        os.write(self._file.descriptor, text.encode("utf-8", "backslashreplace"))
-        return len(text)
+        os.write(self._file.descriptor, data)
 
     def fileno(self) -> int:
         return self._file.descriptor

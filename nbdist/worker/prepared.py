@@ -13,6 +13,8 @@ class PreparedJobs:
     def __init__(self) -> None:
         self._coming: dict[str, PrepareJob] = {}
         self._ready: dict[str, PrepareJob] = {}
+        self.refusal: tuple[str, str] | None = None
+        """Why no job can run here, and what to do."""
 
     def receive(self, message: PrepareJob | JobInPlace | JobNotInPlace | ForgetJob) -> list[Send]:
         """Takes what concerns jobs; gives what is to be said and done."""
@@ -29,6 +31,11 @@ class PreparedJobs:
         if isinstance(message, JobNotInPlace):
             told = [Send(HUB, JobRefused(message.job, message.reason, message.todo))]
         return [*told, Send(LOCAL, DropJob(message.job))]
+
+    def refuse_all(self, reason: str, todo: str) -> list[Send]:
+        """Nothing can run here: every job is told so and dropped, and so is each that comes until `refusal` is None."""
+        self.refusal = (reason, todo)
+        return [send for job in self.names() for send in self.receive(JobNotInPlace(job, reason, todo))]
 
     def ready(self) -> tuple[str, ...]:
         """The jobs of which everything is here."""
@@ -54,6 +61,8 @@ class PreparedJobs:
         return dropped
 
     def _prepare(self, message: PrepareJob) -> list[Send]:
+        if self.refusal is not None:
+            return [Send(HUB, JobRefused(message.job, *self.refusal))]
         if message.job in self._ready:
             return [Send(HUB, JobReady(message.job))]
         if message.job in self._coming:

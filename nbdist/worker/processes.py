@@ -18,7 +18,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import nbdist
 from nbdist.errors import NbdistError
@@ -34,6 +34,9 @@ THREAD_VARIABLES = (
     "LOKY_MAX_CPU_COUNT",
 )
 """Libraries read these when they are loaded, and would otherwise start a thread for each core in each slot."""
+
+MAX_LOG_BYTES = 64 * 1024
+LAST_WORDS_BYTES = 4096
 
 
 @dataclass(eq=False)
@@ -51,17 +54,23 @@ class Launcher(Protocol):
     """Starts slots."""
 
     async def start(self, setup: SlotSetup) -> SlotProcess:
-        """Starts one. Raises OSError or NbdistError."""
+        """Starts one. Raises OSError or NbdistError. May be cancelled when that takes too long."""
+
+    def last_words(self) -> str:
+        """The end of what processes wrote to stderr before they were slots."""
 
     def close(self) -> None:
         """Ends what it keeps running itself, and with it all slots."""
 
 
-def launcher(environment: Mapping[str, str], *, fork: bool | None = None) -> Launcher:
-    """The launcher for this machine; `fork` chooses another. Call it in the main thread, inside the event loop."""
+def launcher(environment: Mapping[str, str], log: Path, *, fork: bool | None = None) -> Launcher:
+    """The launcher for this machine; `fork` chooses another. Call it in the main thread, inside the event loop.
+
+    `log` is a file for what processes write before they are slots.
+    """
     if system.CAN_FORK if fork is None else fork:
-        return ForkServer(environment)
-    return Spawner(environment)
+        return ForkServer(environment, log)
+    return Spawner(environment, log)
 
 
 def slot_environment(threads: int) -> dict[str, str]:
@@ -77,11 +86,33 @@ def slot_environment(threads: int) -> dict[str, str]:
     return environment
 
 
+class _Log:
+    """What processes write to stderr before they are slots, which have files of their own."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def open(self) -> BinaryIO:
+        """To be written to by one more process. Begins anew when it has become long."""
+        with contextlib.suppress(OSError):
+            if self._path.stat().st_size > MAX_LOG_BYTES:
+                os.truncate(self._path, 0)
+        return self._path.open("ab")
+
+    def tail(self) -> str:
+        """The end of it."""
+        try:
+            return self._path.read_bytes()[-LAST_WORDS_BYTES:].decode("utf-8", "replace").strip()
+        except OSError:
+            return ""
+
+
 class ForkServer:
     """Starts slots by forking a process that has loaded what they need. Linux."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
         self._loop = asyncio.get_running_loop()
+        self._log = _Log(log)
         self._environment = dict(environment)
         self._starting: list[asyncio.Future[int]] = []
         self._ended: dict[int, asyncio.Future[str]] = {}
@@ -89,18 +120,19 @@ class ForkServer:
 
     def _open(self) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
+        with theirs, self._log.open() as log:
             self._server = subprocess.Popen(
                 [sys.executable, "-P", "-m", "nbdist.worker.forkserver", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
+                stderr=log,
                 env=self._environment,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
         self._control.setblocking(False)
         self._loop.add_reader(self._control, self._on_news)
-        self._has_died = False
+        self._has_died = self._has_answered = False
 
     async def start(self, setup: SlotSetup) -> SlotProcess:
         """Starts a slot, and the server again if that has died (the system may choose it when memory runs out)."""
@@ -116,9 +148,18 @@ class ForkServer:
         except NbdistError:
             ours.close()
             raise
+        except asyncio.CancelledError:
+            ours.close()  # if the slot comes after all, it ends at once
+            if not self._has_answered:
+                self._server.kill()  # it hangs before its first slot, and another may not
+            raise
         ended = self._ended.setdefault(pid, self._loop.create_future())
         ended.add_done_callback(lambda _: self._ended.pop(pid, None))
         return SlotProcess(pid, ours, ended)
+
+    def last_words(self) -> str:
+        """The end of what the server wrote to stderr."""
+        return self._log.tail()
 
     def close(self) -> None:
         """Ends the server; the slots die with it."""
@@ -143,6 +184,7 @@ class ForkServer:
             self._has_died = True
             self._server_died()
             return
+        self._has_answered = True
         news: dict[str, int] = json.loads(data)
         pid = news["pid"]
         if "code" not in news:
@@ -168,8 +210,9 @@ class ForkServer:
 class Spawner:
     """Starts slots as processes of their own, and keeps one ahead. Any operating system."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
         self._environment = dict(environment)
+        self._log = _Log(log)
         self._running: set[subprocess.Popen[bytes]] = set()
         self._spare = self._spawn()
 
@@ -184,6 +227,10 @@ class Spawner:
         # not in the loop's pool: slots would take all of its threads, for as long as they live
         threading.Thread(target=self._wait, args=(process, loop, ended), name="slot", daemon=True).start()
         return SlotProcess(process.pid, ours, ended)
+
+    def last_words(self) -> str:
+        """The end of what the last processes wrote to stderr."""
+        return self._log.tail()
 
     def close(self) -> None:
         """Ends the spare and all slots."""
@@ -210,11 +257,13 @@ class Spawner:
 
     def _spawn(self) -> tuple[subprocess.Popen[bytes], socket.socket, socket.socket]:
         ours, theirs = socket.socketpair()
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "nbdist.worker.spawned"],
-            stdin=subprocess.PIPE,
-            env=self._environment,
-            **system.spawn_options(theirs),
-        )
+        with self._log.open() as log:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "nbdist.worker.spawned"],
+                stdin=subprocess.PIPE,
+                stderr=log,
+                env=self._environment,
+                **system.spawn_options(theirs),
+            )
         self._running.add(process)
         return process, ours, theirs

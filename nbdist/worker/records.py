@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from nbdist.wire.messages import Attempt
+from nbdist.wire.messages import Attempt, Message
+from nbdist.worker.orders import KillSlot, StartSlot
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,10 @@ class WorkerPolicy:
     """What user code has to end in after an interrupt, before its slot is killed."""
     hub_gone_seconds: float = 5.0
     """A worker that leaves waits so long for a hub that does not take its results."""
+    start_seconds: float = 30.0
+    """A slot whose process is not ready after so long is killed."""
+    failed_starts: int = 3
+    """After so many in a row a slot is given nothing, and if no other is up, no job runs on this machine."""
     restart_seconds: float = 0.5
     """A slot that does not come up is started again after so long; then after twice as long, and so on …"""
     max_restart_seconds: float = 30.0
@@ -37,9 +42,16 @@ class Slice:
     has_blobs: bool = False
     is_fetching: bool = False
     """Its blobs are on their way: no slot has it yet."""
+    home: int = -1
+    """The slot that the hub gave it to, if another one stands in for that."""
     is_cancelled: bool = False
     is_foreign: bool = False
     """It is another hub's, and nobody is told of it any more."""
+
+    def __post_init__(self) -> None:
+        """Most slices are at home."""
+        if self.home < 0:
+            self.home = self.slot
 
 
 @dataclass(slots=True)
@@ -57,6 +69,9 @@ class Slot:
     is_expected_to_end: bool = False
     kill_at: float | None = None
     start_at: float | None = None
+    ready_by: float | None = None
+    is_overdue: bool = False
+    """Its process was killed because it did not become ready."""
     failed_starts: int = 0
 
     def reset(self) -> None:
@@ -64,6 +79,17 @@ class Slot:
         self.is_ready = self.is_used = self.is_due_for_renewal = self.is_expected_to_end = False
         self.kill_at = None
         self.loaded.clear()
+
+    def due(self, now: float) -> list[Message]:
+        """What is to be done with its process at this time."""
+        found: list[Message] = []
+        if self.kill_at is not None and self.kill_at <= now:
+            self.kill_at = None
+            found.append(KillSlot(self.number))
+        if self.start_at is not None and self.start_at <= now:
+            self.start_at = None
+            found.append(StartSlot(self.number))
+        return found
 
     def next_pause(self, policy: WorkerPolicy) -> float:
         """How long to wait before the next start after one that failed."""

@@ -55,19 +55,33 @@ class SlotHost:
         self._died = died
         self._process: SlotProcess | None = None
         self._transport: asyncio.Transport | None = None
+        self._launching: asyncio.Future[SlotProcess] | None = None
+        self._is_given_up = self._is_up = False
 
     async def start(self) -> None:
         """Gives the slot a process."""
         self._clear_output()
+        self._is_given_up = self._is_up = False
+        self._launching = asyncio.ensure_future(self._launcher.start(self._setup))
         try:
-            self._process = process = await self._launcher.start(self._setup)
+            self._process = process = await self._launching
         except (OSError, NbdistError) as error:
-            self._died(SlotDied(self.number, -1, f"cannot start a process: {error}"))
+            self._never_started(f"cannot start a process: {error}")
             return
+        except asyncio.CancelledError:
+            if not self._is_given_up:
+                raise
+            self._never_started("no process came")
+            return
+        finally:
+            self._launching = None
         loop = asyncio.get_running_loop()
         protocol = _SlotProtocol(self)
         self._transport, _ = await loop.create_connection(lambda: protocol, sock=process.sock)
         process.ended.add_done_callback(functools.partial(self._ended, process, self._transport))
+
+    def _never_started(self, reason: str) -> None:
+        self._died(SlotDied(self.number, -1, reason, self._launcher.last_words()))
 
     def _ended(self, process: SlotProcess, transport: asyncio.Transport, _: asyncio.Future[str]) -> None:
         """The process is gone. What it has forked may hold its socket open: nobody waits for that."""
@@ -91,9 +105,12 @@ class SlotHost:
             system.interrupt(self._process.pid)
 
     def kill(self) -> None:
-        """Ends the process and what it has started."""
+        """Ends the process and what it has started; if it is still to come, nobody waits for it any more."""
         if self._process is not None:
             system.kill(self._process.pid)
+        elif self._launching is not None:
+            self._is_given_up = True
+            self._launching.cancel()
 
     def cut(self, attempt: Attempt, give: float) -> int | None:
         """Takes a share of what the slot has not claimed of the attempt; None if it is at another."""
@@ -119,6 +136,7 @@ class SlotHost:
         except FrameError:
             self.kill()
             return
+        self._is_up = True
         self._deliver(self.number, message, payload)
 
     async def lost(self) -> None:
@@ -133,7 +151,8 @@ class SlotHost:
             reason = "it closed its connection"
         system.kill_rest(process.pid)
         self._remove_drafts(process.pid)
-        self._died(SlotDied(self.number, self.claim.where().item, reason, self._stderr_tail()))
+        words = self._stderr_tail() or ("" if self._is_up else self._launcher.last_words())
+        self._died(SlotDied(self.number, self.claim.where().item, reason, words))
 
     def _remove_drafts(self, pid: int) -> None:
         for draft in Path(self._setup.spool).glob(f"{draft_prefix(pid)}*"):

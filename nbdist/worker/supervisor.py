@@ -10,43 +10,17 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from nbdist.driver import Send
-from nbdist.wire.messages import (
-    Acknowledge,
-    Attempt,
-    CancelAttempt,
-    ForgetJob,
-    Heartbeat,
-    HeldAttempt,
-    JobRefused,
-    LeavePool,
-    Leaving,
-    Message,
-    Output,
-    Part,
-    PrepareJob,
-    RenewSlots,
-    RunningItem,
-    RunSlice,
-    SliceBegun,
-    SliceCut,
-    SliceEnded,
-    SlotCrashed,
-    SlotPart,
-    SlotReady,
-    TaskRefused,
-    TrimSlice,
-    Welcome,
-    WorkerFacts,
-)
+from nbdist.wire import messages as m
+from nbdist.wire.messages import Attempt, Message
 from nbdist.worker import orders
 from nbdist.worker.cutting import cut_at
+from nbdist.worker.leaving import Departure
 from nbdist.worker.orders import HUB, LOCAL, SLOT
 from nbdist.worker.outgoing import Outgoing
 from nbdist.worker.prepared import PreparedJobs
 from nbdist.worker.records import Slice, Slot, WorkerPolicy
-
-EVERYTHING = 2**62
-"""Above every index of an item."""
+from nbdist.worker.starting import TODO, Starts
+from nbdist.worker.stating import crash, held_by, not_fetched, running_in, state_facts, state_life
 
 
 class Supervisor:
@@ -61,9 +35,8 @@ class Supervisor:
         self._hub = ""
         self._is_connected = False
         self._beat_at: float | None = None
-        self._gone_at: float | None = None
-        self._leaves: str | None = None
-        self._has_quit = False
+        self._starts = Starts(self.slots, self.policy)
+        self._departure = Departure(self.policy)
         self._out: list[Send] = []
         self._now = 0.0
 
@@ -73,7 +46,7 @@ class Supervisor:
         """The first orders: a process for each slot."""
         self._now = now
         for slot in self.slots:
-            self._say(LOCAL, orders.StartSlot(slot.number))
+            self._say(LOCAL, self._starts.begin(slot, now))
         return self._settle()
 
     def receive(self, peer: str, message: Message, now: float, payload_bytes: int = 0) -> Iterable[Send]:
@@ -91,33 +64,32 @@ class Supervisor:
     def tick(self, now: float) -> Iterable[Send]:
         """Does what is due."""
         self._now = now
-        for slot in self.slots:
-            if slot.kill_at is not None and slot.kill_at <= now:
-                slot.kill_at = None
-                self._say(LOCAL, orders.KillSlot(slot.number))
-            if slot.start_at is not None and slot.start_at <= now:
-                slot.start_at = None
-                self._say(LOCAL, orders.StartSlot(slot.number))
+        self._say_here(self._starts.due(now))
         if self._beat_at is not None and self._beat_at <= now:
             self._beat_at = now + self.policy.heartbeat_seconds
-            self._say(HUB, self._heartbeat())
+            for heartbeat in state_life(running_in(self.slots)):
+                self._say(HUB, heartbeat)
         return self._settle()
 
     def deadline(self) -> float | None:
         """When `tick` is due."""
-        times = [time for slot in self.slots for time in (slot.kill_at, slot.start_at)]
-        times += [self._beat_at, self._give_up_at()]
+        times = [*self._starts.times(), self._beat_at, self._departure.give_up_at()]
         return min((time for time in times if time is not None), default=None)
 
     def _settle(self) -> list[Send]:
-        if self._leaves is not None and not self._has_quit and self._is_done():
-            self._quit(self._leaves)
+        if self._departure.reason is not None:
+            is_idle = not self._outgoing and not self._busy_slots()
+            self._say_here(self._departure.settle(self._now, self._outgoing.results(), is_idle=is_idle))
         out, self._out = self._out, []
         return out
 
     def _say(self, peer: str, message: Message) -> None:
         if peer != HUB or self._is_connected:
             self._out.append(Send(peer, message))
+
+    def _say_here(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            self._say(LOCAL, message)
 
     def _tell(self, messages: Iterable[Message]) -> None:
         """Says what the outgoing queues have ready: to the hub, or orders that concern it."""
@@ -126,41 +98,36 @@ class Supervisor:
 
     # --- the hub comes and goes -------------------------------------------------------------------------------------
 
-    def _welcome(self, message: Welcome) -> None:
+    def _welcome(self, message: m.Welcome) -> None:
         if self._hub not in ("", message.hub):
             self._drop_all()
         self._hub = message.hub
         self._is_connected = True
-        self._gone_at = None
+        self._departure.hub_came()
         self._beat_at = self._now + self.policy.heartbeat_seconds
-        self._say(HUB, WorkerFacts(tuple(self._facts()), self._jobs.ready()))
+        for facts in state_facts(held_by(self.slots), self._jobs.ready()):
+            self._say(HUB, facts)
         self._tell(list(self._outgoing.open()))
-        if self._leaves is not None:
-            self._say(HUB, Leaving(self._leaves))
-
-    def _facts(self) -> Iterable[HeldAttempt]:
-        """What the slots hold; the first of each counts as running, even if its process is still to come."""
-        for slot in self.slots:
-            slices = [slot.running, *slot.waiting] if slot.running is not None else [*slot.waiting]
-            known = [held for held in slices if held is not None and not held.is_foreign]
-            for place, held in enumerate(known):
-                yield HeldAttempt(
-                    held.job, held.attempt, slot.number, held.reported, held.stop, place == 0, held.is_fetching
-                )
+        if self._departure.reason is not None:
+            self._say(HUB, m.Leaving(self._departure.reason))
 
     def _hub_lost(self, message: orders.HubLost) -> None:
-        if self._is_connected or self._gone_at is None:
-            self._gone_at = self._now
-        self._is_connected = False
+        was_connected, self._is_connected = self._is_connected, False
+        self._departure.hub_lost(self._now, was_connected=was_connected)
         self._beat_at = None
         self._outgoing.close()
         for send in self._jobs.hub_lost():
             self._say(*send)
+        if was_connected:
+            self._say_here(self._departure.tell(self._outgoing.results(), self._busy_slots()))
+
+    def _busy_slots(self) -> int:
+        return sum(slot.running is not None for slot in self.slots)
 
     def _drop_all(self) -> None:
         """Another hub: nothing of what is held concerns it."""
         for attempt in self._outgoing.attempts():
-            self._say(LOCAL, orders.DropParts(attempt, EVERYTHING))
+            self._say(LOCAL, orders.DropParts(attempt, orders.EVERYTHING))
         self._outgoing = Outgoing()
         for slot in self.slots:
             for held in slot.waiting:
@@ -170,24 +137,15 @@ class Supervisor:
                 slot.running.is_foreign = True
                 self._interrupt(slot, slot.running)
         for name in self._jobs.names():
-            self._forget_job(ForgetJob(name))
-
-    def _heartbeat(self) -> Heartbeat:
-        return Heartbeat(
-            tuple(
-                RunningItem(slot.number, slot.running.attempt, slot.running.reported)
-                for slot in self.slots
-                if slot.running is not None and not slot.running.is_foreign
-            )
-        )
+            self._forget_job(m.ForgetJob(name))
 
     # --- jobs -------------------------------------------------------------------------------------------------------
 
-    def _about_job(self, message: PrepareJob | ForgetJob | orders.JobInPlace | orders.JobNotInPlace) -> None:
+    def _about_job(self, message: m.PrepareJob | m.ForgetJob | orders.JobInPlace | orders.JobNotInPlace) -> None:
         for send in self._jobs.receive(message):
             self._say(*send)
 
-    def _forget_job(self, message: ForgetJob) -> None:
+    def _forget_job(self, message: m.ForgetJob) -> None:
         self._about_job(message)
         for slot in self.slots:
             if message.job in slot.loaded:
@@ -196,18 +154,19 @@ class Supervisor:
 
     # --- slices -----------------------------------------------------------------------------------------------------
 
-    def _run_slice(self, message: RunSlice) -> None:
+    def _run_slice(self, message: m.RunSlice) -> None:
         if message.attempt in self._held:
             return
         if not self._jobs.is_ready(message.job) or not 0 <= message.slot < len(self.slots):
             self._end(message.attempt, "this worker has not prepared its job")
             return
-        if self._leaves is not None:
+        if self._departure.reason is not None:
             self._say(LOCAL, orders.DropItems(message.attempt))
-            self._say(HUB, SliceCut(message.attempt, message.start))
+            self._say(HUB, m.SliceCut(message.attempt, message.start))
             return
-        slot = self.slots[message.slot]
-        held = Slice(message.job, message.attempt, slot.number, message.start, message.stop, message.start)
+        slot = self._starts.stand_in(self.slots[message.slot])
+        start, stop = message.start, message.stop
+        held = Slice(message.job, message.attempt, slot.number, start, stop, start, home=message.slot)
         self._held[message.attempt] = held
         slot.waiting.append(held)
         if message.blobs:
@@ -231,9 +190,9 @@ class Supervisor:
             slot.loaded.add(held.job)
             self._say(peer, self._jobs.load_task(held.job))
         self._say(LOCAL, orders.BeginClaim(slot.number, held.attempt, held.start, held.stop))
-        self._say(peer, RunSlice(held.job, held.attempt, slot.number, held.start, held.stop))
+        self._say(peer, m.RunSlice(held.job, held.attempt, slot.number, held.start, held.stop))
         if held.has_blobs:
-            self._say(HUB, SliceBegun(held.attempt))
+            self._say(HUB, m.SliceBegun(held.attempt))
 
     def _items_in_place(self, event: orders.ItemsInPlace) -> None:
         held = self._held.get(event.attempt)
@@ -242,23 +201,17 @@ class Supervisor:
             self._advance(self.slots[held.slot])
 
     def _items_not_in_place(self, event: orders.ItemsNotInPlace) -> None:
-        """Gives the slice back. Where it is for want of something here, this machine has no more part in the job."""
+        """Gives the slice back."""
         held = self._held.get(event.attempt)
         if held is None:
             return
-        slot = self.slots[held.slot]
-        slot.waiting.remove(held)
+        self.slots[held.slot].waiting.remove(held)
         self._forget_slice(held)
-        if not self._is_connected:
-            return  # the hub will see that it is not held
-        if event.is_gone:
-            self._tell(self._outgoing.add(SlotCrashed(held.attempt, held.start, event.reason, kind="unfetched")))
-        else:
-            self._say(HUB, JobRefused(held.job, event.reason, event.todo))
-            self._end(held.attempt, event.reason)
-        self._advance(slot)
+        for message in not_fetched(held, event):
+            self._say(HUB, message)
+        self._advance(self.slots[held.slot])
 
-    def _trim(self, message: TrimSlice) -> None:
+    def _trim(self, message: m.TrimSlice) -> None:
         held = self._held.get(message.attempt)
         if held is None or held.is_cancelled:
             return  # its end is on the way to the hub
@@ -270,15 +223,15 @@ class Supervisor:
         if held.stop == held.start:
             slot.waiting.remove(held)
             self._forget_slice(held)
-        self._say(HUB, SliceCut(held.attempt, held.stop))
+        self._say(HUB, m.SliceCut(held.attempt, held.stop))
 
     def _claim_cut(self, event: orders.ClaimCut) -> None:
         held = self._held.get(event.attempt)
         if held is not None:
             held.stop = event.stop
-            self._say(HUB, SliceCut(event.attempt, event.stop))
+            self._say(HUB, m.SliceCut(event.attempt, event.stop))
 
-    def _cancel(self, message: CancelAttempt) -> None:
+    def _cancel(self, message: m.CancelAttempt) -> None:
         held = self._held.get(message.attempt)
         if held is None:
             self._end(message.attempt, "not known")
@@ -311,18 +264,18 @@ class Supervisor:
         """Tells the hub that an attempt is over, behind the parts that it may still have to tell of."""
         self._say(LOCAL, orders.DropItems(attempt))
         if self._is_connected:
-            self._tell(self._outgoing.add(SliceEnded(attempt, reason)))
+            self._tell(self._outgoing.add(m.SliceEnded(attempt, reason)))
 
-    def _acknowledge(self, message: Acknowledge) -> None:
+    def _acknowledge(self, message: m.Acknowledge) -> None:
         for attempt, stop in message.parts:
             self._outgoing.acknowledged(attempt, stop)
             self._say(LOCAL, orders.DropParts(attempt, stop))
 
     # --- slots ------------------------------------------------------------------------------------------------------
 
-    def _slot_ready(self, slot: Slot, message: SlotReady) -> None:
-        slot.is_ready = True
-        slot.failed_starts = 0
+    def _slot_ready(self, slot: Slot, message: m.SlotReady) -> None:
+        self._say_here(self._starts.came_up(slot))
+        self._jobs.refusal = None
         self._advance(slot)
 
     def _running(self, slot: Slot, attempt: Attempt) -> Slice | None:
@@ -330,7 +283,7 @@ class Supervisor:
         held = slot.running
         return held if held is not None and held.attempt == attempt else None
 
-    def _part(self, slot: Slot, part: Part, path: str = "") -> None:
+    def _part(self, slot: Slot, part: m.Part, path: str = "") -> None:
         held = self._running(slot, part.attempt)
         if held is None:
             return
@@ -342,26 +295,23 @@ class Supervisor:
         if part.final:
             self._slice_over(slot, held)
 
-    def _slot_part(self, slot: Slot, message: SlotPart) -> None:
-        self._part(slot, message.part, message.path)
-
-    def _slice_ended(self, slot: Slot, message: SliceEnded) -> None:
+    def _slice_ended(self, slot: Slot, message: m.SliceEnded) -> None:
         held = self._running(slot, message.attempt)
         if held is not None:
             if not held.is_foreign:
                 self._end(held.attempt, message.reason)
             self._slice_over(slot, held)
 
-    def _task_refused(self, slot: Slot, message: TaskRefused) -> None:
+    def _task_refused(self, slot: Slot, message: m.TaskRefused) -> None:
         slot.loaded.discard(message.job)
         held = self._running(slot, message.attempt)
         if held is not None:
             if not held.is_foreign:
-                self._say(HUB, JobRefused(message.job, message.reason, message.todo))
+                self._say(HUB, m.JobRefused(message.job, message.reason, message.todo))
                 self._end(held.attempt, message.reason)
             self._slice_over(slot, held)
 
-    def _output(self, slot: Slot, message: Output) -> None:
+    def _output(self, slot: Slot, message: m.Output) -> None:
         held = self._running(slot, message.attempt)
         if held is not None and not held.is_foreign:
             self._say(HUB, message)
@@ -380,12 +330,24 @@ class Supervisor:
         if held is not None:
             self._let_go(held)
             self._tell_of_death(held, event)
-        if self._has_quit:
+        if self._departure.has_quit:
             return
         if was_up:
-            self._say(LOCAL, orders.StartSlot(slot.number))
+            self._say(LOCAL, self._starts.begin(slot, self._now))
             return
-        slot.start_at = self._now + slot.next_pause(self.policy)
+        self._say_here(self._starts.failed(slot, event, self._now))
+        if self._starts.problem and self._jobs.refusal is None:
+            for send in self._jobs.refuse_all(self._starts.problem, TODO):
+                self._say(*send)
+            for other in self.slots:
+                self._give_back_waiting(other)
+        self._give_back_waiting(slot)
+
+    def _give_back_waiting(self, slot: Slot) -> None:
+        for held in slot.waiting:
+            self._forget_slice(held)
+            self._say(HUB, m.SliceCut(held.attempt, held.start))
+        slot.waiting.clear()
 
     def _tell_of_death(self, held: Slice, event: orders.SlotDied) -> None:
         if held.is_foreign:
@@ -393,10 +355,9 @@ class Supervisor:
         if held.is_cancelled:
             self._end(held.attempt, "killed")
         elif self._is_connected:
-            item = min(max(event.item, held.reported), max(held.start, held.stop - 1))
-            self._tell(self._outgoing.add(SlotCrashed(held.attempt, item, event.reason, event.stderr)))
+            self._tell(self._outgoing.add(crash(held, event)))
 
-    def _renew_slots(self, message: RenewSlots) -> None:
+    def _renew_slots(self, message: m.RenewSlots) -> None:
         for slot in self.slots:
             if slot.is_used:
                 slot.is_due_for_renewal = True
@@ -407,73 +368,49 @@ class Supervisor:
         slot.is_expected_to_end = True
         self._say(LOCAL, orders.KillSlot(slot.number))
 
-    def _blob_in_place(self, event: orders.BlobInPlace) -> None:
-        self._tell(self._outgoing.placed(event.attempt, event.start))
-
     def _blob_not_in_place(self, event: orders.BlobNotInPlace) -> None:
         self._tell(self._outgoing.lost(event.attempt, event.start, event.reason))
-        self._say(LOCAL, orders.DropParts(event.attempt, EVERYTHING))
+        self._say(LOCAL, orders.DropParts(event.attempt, orders.EVERYTHING))
 
     # --- leaving ----------------------------------------------------------------------------------------------------
 
     def _user_leaves(self, event: orders.UserLeaves) -> None:
-        if self._leaves is not None:
-            self._quit(event.reason)
+        if self._departure.reason is not None:
+            self._say_here(self._departure.quit(event.reason, self._outgoing.results()))
         else:
             self._leave(event.reason)
 
     def _leave(self, reason: str) -> None:
         """Takes no more; gives back what waits and what running slices have not claimed."""
-        if self._leaves is not None:
+        if self._departure.reason is not None:
             return
-        self._leaves = reason
-        if self._gone_at is None and not self._is_connected:
-            self._gone_at = self._now
-        self._say(HUB, Leaving(reason))
+        self._departure.begin(reason, self._now, is_connected=self._is_connected)
+        self._say(HUB, m.Leaving(reason))
         for slot in self.slots:
-            for held in slot.waiting:
-                self._forget_slice(held)
-                self._say(HUB, SliceCut(held.attempt, held.start))
-            slot.waiting.clear()
+            self._give_back_waiting(slot)
             if slot.running is not None:
                 self._say(LOCAL, orders.CutClaim(slot.number, slot.running.attempt, 1.0))
-
-    def _give_up_at(self) -> float | None:
-        """When a worker that leaves waits no longer for its hub."""
-        if self._leaves is None or self._has_quit or self._gone_at is None:
-            return None
-        return self._gone_at + self.policy.hub_gone_seconds
-
-    def _is_done(self) -> bool:
-        give_up_at = self._give_up_at()
-        if give_up_at is not None and give_up_at <= self._now:
-            return True
-        return not self._outgoing and all(slot.running is None for slot in self.slots)
-
-    def _quit(self, reason: str) -> None:
-        if not self._has_quit:
-            self._has_quit = True
-            self._say(LOCAL, orders.Quit(reason))
+        self._say_here(self._departure.tell(self._outgoing.results(), self._busy_slots()))
 
 
 _FROM_HUB: dict[type[Message], Callable[[Supervisor, Any], None]] = {
-    Welcome: Supervisor._welcome,
-    PrepareJob: Supervisor._about_job,
-    ForgetJob: Supervisor._forget_job,
-    RunSlice: Supervisor._run_slice,
-    TrimSlice: Supervisor._trim,
-    CancelAttempt: Supervisor._cancel,
-    Acknowledge: Supervisor._acknowledge,
-    RenewSlots: Supervisor._renew_slots,
-    LeavePool: lambda supervisor, message: supervisor._leave(message.reason),
+    m.Welcome: Supervisor._welcome,
+    m.PrepareJob: Supervisor._about_job,
+    m.ForgetJob: Supervisor._forget_job,
+    m.RunSlice: Supervisor._run_slice,
+    m.TrimSlice: Supervisor._trim,
+    m.CancelAttempt: Supervisor._cancel,
+    m.Acknowledge: Supervisor._acknowledge,
+    m.RenewSlots: Supervisor._renew_slots,
+    m.LeavePool: lambda supervisor, message: supervisor._leave(message.reason),
 }
 _FROM_SLOT: dict[type[Message], Callable[[Supervisor, Slot, Any], None]] = {
-    SlotReady: Supervisor._slot_ready,
-    Part: Supervisor._part,
-    SlotPart: Supervisor._slot_part,
-    SliceEnded: Supervisor._slice_ended,
-    TaskRefused: Supervisor._task_refused,
-    Output: Supervisor._output,
+    m.SlotReady: Supervisor._slot_ready,
+    m.Part: Supervisor._part,
+    m.SlotPart: lambda supervisor, slot, message: supervisor._part(slot, message.part, message.path),
+    m.SliceEnded: Supervisor._slice_ended,
+    m.TaskRefused: Supervisor._task_refused,
+    m.Output: Supervisor._output,
 }
 _EVENTS: dict[type[Message], Callable[[Supervisor, Any], None]] = {
     orders.SlotDied: Supervisor._slot_died,
@@ -483,7 +420,7 @@ _EVENTS: dict[type[Message], Callable[[Supervisor, Any], None]] = {
     orders.ClaimCut: Supervisor._claim_cut,
     orders.ItemsInPlace: Supervisor._items_in_place,
     orders.ItemsNotInPlace: Supervisor._items_not_in_place,
-    orders.BlobInPlace: Supervisor._blob_in_place,
+    orders.BlobInPlace: lambda self, event: self._tell(self._outgoing.placed(event.attempt, event.start)),
     orders.BlobNotInPlace: Supervisor._blob_not_in_place,
     orders.UserLeaves: Supervisor._user_leaves,
 }

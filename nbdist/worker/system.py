@@ -23,7 +23,7 @@ SENT_SIGNALS = os.name == "posix"
 
 _PR_SET_PDEATHSIG = 1
 _FREED_AND_KEPT_BYTES = 16 * 1024**2
-_SHARED_MEMORY = "/dev/shm"
+SHARED_MEMORY = "/dev/shm"
 _SHARED_MEMORY_MIN_FREE_BYTES = 1024**3
 
 
@@ -149,6 +149,6 @@ def cores() -> int:
 
 def fast_folder() -> str | None:
     """A folder in memory for temporary files, or None for the usual place: containers often have very little of it."""
-    if not os.path.isdir(_SHARED_MEMORY) or not os.access(_SHARED_MEMORY, os.W_OK):
+    if not os.path.isdir(SHARED_MEMORY) or not os.access(SHARED_MEMORY, os.W_OK):
         return None
-    return _SHARED_MEMORY if shutil.disk_usage(_SHARED_MEMORY).free >= _SHARED_MEMORY_MIN_FREE_BYTES else None
+    return SHARED_MEMORY if shutil.disk_usage(SHARED_MEMORY).free >= _SHARED_MEMORY_MIN_FREE_BYTES else None

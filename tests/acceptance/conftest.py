@@ -22,6 +22,7 @@ import pytest
 
 import nbdist
 from nbdist.wire.address import Address
+from notebooks import Notebook, open_notebook
 
 LIMIT_SECONDS = 20.0
 """For anything that is waited for."""
@@ -339,46 +340,11 @@ def lan() -> Iterator[Lan]:
 # --- notebooks --------------------------------------------------------------------------------------------------------
 
 
-class Notebook:
-    """An IPython shell in this process, on the pool that was connected last."""
-
-    def __init__(self, shell: Any, capture: pytest.CaptureFixture[str]) -> None:
-        self.shell = shell
-        self._capture = capture
-        self.printed = ""
-
-    def run(self, cell: str) -> Any:
-        """Runs a cell; gives its result, raises what it raised."""
-        outcome = self.shell.run_cell(cell, store_history=True)
-        captured = self._capture.readouterr()
-        self.printed = captured.out + captured.err
-        outcome.raise_error()
-        return outcome.result
-
-    def refuse(self, cell: str) -> BaseException:
-        """Runs a cell that fails; gives its exception."""
-        outcome = self.shell.run_cell(cell, store_history=True)
-        captured = self._capture.readouterr()
-        self.printed = captured.out + captured.err
-        error = outcome.error_before_exec or outcome.error_in_exec
-        assert isinstance(error, BaseException), self.printed
-        return error
-
-
 @pytest.fixture
 def notebook(capsys: pytest.CaptureFixture[str]) -> Iterator[Notebook]:
     """A notebook; what is connected in its test is its pool."""
-    from IPython.core.interactiveshell import InteractiveShell
-    from traitlets.config import Config
-
-    config = Config()
-    config.HistoryManager.enabled = False
-    config.InteractiveShell.colors = "nocolor"
-    InteractiveShell.clear_instance()
-    shell = InteractiveShell.instance(config=config)
-    shell.run_line_magic("load_ext", "nbdist")
-    yield Notebook(shell, capsys)
-    InteractiveShell.clear_instance()
+    with open_notebook(capsys) as opened:
+        yield opened
 
 
 def descendants(pid: int) -> list[psutil.Process]:

@@ -67,7 +67,7 @@ def test_a_cell_that_breaks_a_rule_is_refused_before_anything_runs(
 ) -> None:
     notebook.run("total = 0")
     before = len(pool.jobs)
-    error = notebook.refuse(cell)
+    error = notebook.fail(cell)
     assert isinstance(error, CellError), repr(error)
     assert_says(says, str(error))
     assert "Traceback" not in notebook.printed
@@ -79,21 +79,21 @@ def assert_says(pattern: str, text: str) -> None:
 
 
 def test_a_head_over_what_is_no_iterable(pool: nbdist.Pool, notebook: Any) -> None:
-    error = notebook.refuse("%%distribute n in 5\nn")
+    error = notebook.fail("%%distribute n in 5\nn")
     assert isinstance(error, (CellError, TypeError))
     assert_says(r"range\(5\)", one_line(error) if isinstance(error, TypeError) else str(error))
 
 
 def test_a_captured_name_that_cannot_travel_in_a_cell(pool: nbdist.Pool, notebook: Any) -> None:
     notebook.run("import threading\nguard = threading.Lock()")
-    error = notebook.refuse("%%distribute n in range(3)\nwith guard:\n    x = n\nx")
+    error = notebook.fail("%%distribute n in range(3)\nwith guard:\n    x = n\nx")
     assert isinstance(error, PackingError)
     assert_says("'guard'.*lock", one_line(error))
 
 
 def test_a_cell_that_fails_binds_nothing_and_keeps_what_it_had(pool: nbdist.Pool, notebook: Any) -> None:
     notebook.run("values = 'as before'")
-    error = notebook.refuse("%%distribute n in range(100) -> values --task-size 1\n1 / (n - 60)")
+    error = notebook.fail("%%distribute n in range(100) -> values --task-size 1\n1 / (n - 60)")
     assert isinstance(error, ZeroDivisionError)
     assert notebook.run("values") == "as before"
     assert nbdist.last_job is not None
@@ -142,7 +142,7 @@ def test_an_item_that_asks_the_keyboard(pool: nbdist.Pool) -> None:
 
 
 def test_an_item_that_asks_the_keyboard_in_a_cell(pool: nbdist.Pool, notebook: Any) -> None:
-    assert isinstance(notebook.refuse("%%distribute n in range(3)\ninput('?')"), (EOFError, CellError))
+    assert isinstance(notebook.fail("%%distribute n in range(3)\ninput('?')"), (EOFError, CellError))
 
 
 # --- crashes ----------------------------------------------------------------------------------------------------------

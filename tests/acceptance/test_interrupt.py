@@ -264,3 +264,14 @@ def hub_lines() -> list[str]:
             if "hub" in words and any(os.environ["JUPYTER_RUNTIME_DIR"] in word for word in words):
                 found.append(" ".join(words))
     return found
+
+
+def test_an_interrupt_ends_the_demonstration_and_its_job(own_pool: None, start: Any, connect: Any) -> None:
+    demo = start.nbdist("demo", "--samples", "4000000000")
+    demo.line(r"items/s")
+    os.kill(demo.pid, signal.SIGINT)
+    assert demo.wait() == 130
+    assert demo.lines[-1] == "nbdist: interrupted\n"
+    assert "Traceback" not in demo.text
+    jobs = connect().jobs
+    assert (jobs[0].state, jobs[0].reason) == ("cancelled", "interrupted")

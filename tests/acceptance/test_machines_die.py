@@ -17,6 +17,8 @@ pytestmark = pytest.mark.real
 LIMIT_SECONDS = 60.0
 JOIN_SECONDS = 20.0
 ITEMS = 20_000
+FREEZE_SECONDS = 11.0
+"""Longer than any machine may be silent."""
 
 
 def busy(x: int) -> int:
@@ -154,6 +156,36 @@ def test_an_agent_is_frozen_and_thawed(pair: Any, freeze: Callable[[int], None])
     again = start_job(pool)
     check(again.result(LIMIT_SECONDS))
     assert "one" in again.stats["machines"]
+
+
+@pytest.mark.slow
+def test_a_hub_is_frozen_and_thawed_and_nobody_is_lost_for_that(
+    connect: Any, freeze: Callable[[int], None], tmp_path: Path
+) -> None:
+    pool = connect(workers=2)
+    pool.wait(slots=2, timeout=JOIN_SECONDS)
+    hub = next(p for p in psutil.Process().children() if "nbdist" in p.cmdline() and "hub" in p.cmdline())
+    begun, over, seconds = tmp_path / "begun", tmp_path / "over", FREEZE_SECONDS
+
+    def work(x: int) -> int:
+        import time
+        from pathlib import Path
+
+        if x == 0:
+            Path(begun).touch()
+            time.sleep(seconds)
+            Path(over).touch()
+        return x
+
+    job = pool.map(work, range(1_000))
+    until(job, lambda job: begun.exists())
+    freeze(hub.pid)
+    until(job, lambda job: over.exists())
+    os.kill(hub.pid, signal.SIGCONT)
+    assert job.result(LIMIT_SECONDS) == list(range(1_000))
+    (row,) = pool.describe()["workers"]
+    assert row["joined_seconds"] > seconds, "it was lost, and has come back"
+    assert "lost" not in pool.explain(job, 0)
 
 
 def rows(pool: nbdist.Pool, name: str) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import operator
 from typing import Any
 
@@ -38,13 +39,51 @@ def test_values_come_in_order_each_once(world: tuple[int, list[tuple[int, int]]]
     assert [index for segment in assembly.segments for index in segment.indices] == list(range(0, count, step))
 
 
-@given(shuffled())
-def test_a_fold_goes_from_left_to_right(world: tuple[int, list[tuple[int, int]]]) -> None:
+@given(shuffled(), st.booleans())
+def test_a_fold_goes_from_left_to_right(world: tuple[int, list[tuple[int, int]]], is_strict: bool) -> None:
     count, ranges = world
-    assembly = FoldAssembly(operator.add)
+    assembly = FoldAssembly(operator.add, is_strict=is_strict)
+    taken = []
     for start, stop in ranges:
-        assembly.add(Piece(start, stop, ["".join(f"{i}," for i in range(start, stop))]))
+        taken += [start, stop] * assembly.add(Piece(start, stop, ["".join(f"{i}," for i in range(start, stop))]))
+        waiting = assembly._order.rest()
+        if not is_strict:
+            gaps = sum(taken.count(at) == 1 for at in set(taken)) // 2
+            assert len(waiting) + bool(assembly.segments) == gaps
     assert assembly.value == ["".join(f"{i}," for i in range(count))]
+    assert [(segment.start, segment.stop) for segment in assembly.segments] == [(0, count)]
+
+
+def test_a_strict_fold_combines_from_left_to_right_only() -> None:
+    for is_strict, text in ((True, "(((ab)c)d)"), (False, "((ab)(cd))")):
+        assembly = FoldAssembly(lambda left, right: f"({left}{right})", is_strict=is_strict)
+        for start in (3, 2, 0, 1):
+            assembly.add(Piece(start, start + 1, ["abcd"[start]], None, "mn"[start % 2], 0.25))
+        assert assembly.value == [text]
+        (segment,) = assembly.segments
+        assert (segment.worker, segment.seconds) == ("", 1.0)
+
+
+def test_a_fold_that_ends_with_gaps_says_so_in_its_segments() -> None:
+    assembly = FoldAssembly(operator.add)
+    for start in (8, 1, 0, 5, 6):
+        assembly.add(Piece(start, start + 1, [str(start)], None, "m", 1.0))
+    assembly.close()
+    assert assembly.value == ["01568"]
+    found = [(segment.start, segment.stop, segment.worker) for segment in assembly.segments]
+    assert found == [(0, 2, "m"), (5, 7, "m"), (8, 9, "m")]
+
+
+@given(shuffled(), st.integers(0, 40))
+def test_values_up_to_an_item_are_counted(world: tuple[int, list[tuple[int, int]]], item: int) -> None:
+    _, ranges = world
+    assembly = ListAssembly()
+    for start, stop in ranges[: len(ranges) // 2]:
+        assembly.add(Piece(start, stop, list(range(start, stop))))
+    reached = assembly.reached
+    assembly.close()
+    assert assembly.count_before(item) == min(item, reached)
+    assert assembly.count_before(math.inf) == reached
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(-1, 6))))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future, wait
 from typing import Any
 
 import pytest
 
+from nbdist.client import bursts
 from nbdist.client.calls import MAX_OPEN, Calls, _are_same, _Captured
 from nbdist.engines.base import Block, Deliver, PackedTask
 from nbdist.errors import JobCancelledError, NbdistError, PackingError
@@ -29,6 +30,7 @@ class OpenJob:
         self.deliver = deliver
         self.items: list[Any] = []
         self.blocks: list[int] = []
+        self.large: list[int] = []
         self.answered = self.seq = self.consumed_seq = 0
         self.is_closed = self.is_forgotten = False
 
@@ -39,7 +41,10 @@ class OpenJob:
 
     def add(self, values: Any, block: Callable[[], Block]) -> None:
         made = block()
-        items = [item for chunk in blocks.split(made.data, 0) for item in unpack_chunk(chunk.data)]
+        files = {f"{number:064x}": data for number, data in enumerate(made.large)}
+        data = made.data if made.finish is None else made.finish(list(files))
+        items = [item for chunk in blocks.split(data, 0) for item in unpack_chunk(chunk.data, files.__getitem__)]
+        self.large += [len(data) // 1_000_000 * 1_000_000 for data in made.large]
         assert len(items) == made.count == len(values)
         self.items += items
         self.blocks.append(len(items))
@@ -88,6 +93,18 @@ class World:
             line.flush()
         for job in self.jobs:
             job.answer()
+
+
+class Watched(list[Any]):
+    """Tells when something is added."""
+
+    def __init__(self, values: list[Any], added: threading.Event) -> None:
+        super().__init__(values)
+        self._added = added
+
+    def append(self, value: Any) -> None:
+        super().append(value)
+        self._added.set()
 
 
 @pytest.fixture
@@ -171,12 +188,21 @@ def test_a_function_that_cannot_be_packed_is_refused_at_once(world: World) -> No
         world.submit(5)
 
 
-def test_large_arguments_are_captured_values_of_a_job_of_their_own(world: World) -> None:
-    small, large = world.submit(len, b"12"), world.submit(len, bytes(2_000_000))
+def test_large_arguments_are_large_items_of_the_same_job(world: World) -> None:
+    calls = [world.submit(len, bytes(size)) for size in (2, 2_000_000, 3, 1_000_000)]
     world.settle()
-    assert (small.result(0), large.result(0)) == (2, 2_000_000)
-    assert [job.items for job in world.jobs] == [[(b"12",)], [()]]
-    assert world.jobs[1].is_closed
+    assert [call.result(0) for call in calls] == [2, 2_000_000, 3, 1_000_000]
+    assert len(world.jobs) == 1
+    assert world.jobs[0].large == [2_000_000, 1_000_000]
+
+
+def test_arguments_over_the_bound_are_refused_and_others_are_not(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nbdist.client.feed.MAX_ITEM_BYTES", 1_500_000)
+    large, small = world.submit(len, bytes(2_000_000)), world.submit(len, b"12")
+    world.settle()
+    assert small.result(0) == 2
+    with pytest.raises(PackingError, match=r"the arguments of the call have 2\.0 MB packed, more than 1\.5 MB"):
+        large.result(0)
 
 
 def test_keywords(world: World) -> None:
@@ -247,6 +273,83 @@ def test_many_threads(world: World) -> None:
     world.settle()
     assert len(found) == 600
     assert all(future.result(10) == number * number for number, future in found)
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> World:
+    """Three jobs at once; the next one begins when the test says so, not the sending thread."""
+    monkeypatch.setattr(bursts, "MAX_UNFINISHED", 3)
+    world = World()
+    world.calls._gate._wake = lambda: None
+    return world
+
+
+def submit_functions(world: World, count: int) -> list[Future[Any]]:
+    """A call of each of so many functions, all of which are closed: other functions have taken their places."""
+    futures = [world.submit(eval(f"lambda x: x + {number}"), 1) for number in range(count)]
+    for line in list(world.calls._lines.values()):
+        line.close()
+    return futures
+
+
+def test_only_so_many_jobs_are_at_the_pool_and_the_others_follow_in_order(narrow: World) -> None:
+    futures = submit_functions(narrow, 3 * MAX_OPEN)
+    for number, future in enumerate(futures):
+        unfinished = [job for job in narrow.jobs if not job.is_forgotten]
+        assert len(unfinished) <= 3
+        narrow.calls._gate.admit()
+        job = narrow.jobs[number]
+        job.answer()
+        assert job.is_closed
+        job.deliver(JobFinished("j", "done", job.seq, 1, ""), b"")
+        assert future.result(0) == 1 + number
+    narrow.calls.close()
+
+
+def test_the_sending_thread_begins_what_waits(narrow: World) -> None:
+    narrow.calls._gate._wake = narrow.calls._wake
+    submit_functions(narrow, 4)
+    began = threading.Event()
+    narrow.jobs = Watched(narrow.jobs, began)
+    assert len(narrow.jobs) == 3
+    narrow.jobs[0].deliver(JobFinished("j", "done", 0, 1, ""), b"")
+    assert began.wait(10)
+    assert len(narrow.jobs) == 4
+    narrow.calls.close()
+
+
+def test_a_call_that_waits_for_its_turn_can_be_cancelled(narrow: World) -> None:
+    futures = submit_functions(narrow, 5)
+    assert not futures[0].cancel()  # it is at the pool
+    assert futures[3].cancel()
+    for job in narrow.jobs[:3]:
+        job.answer()
+        job.deliver(JobFinished("j", "done", job.seq, 1, ""), b"")
+    narrow.calls._gate.admit()
+    narrow.settle()
+    assert futures[4].result(10) == 5
+    assert len(narrow.jobs) == 4  # none for the call that was cancelled
+    assert wait(futures, 10).not_done == set()
+    narrow.calls.close()
+
+
+def test_a_gathered_call_can_be_cancelled(world: World) -> None:
+    first, second, third = (world.submit(square, number) for number in (1, 2, 3))
+    assert not first.cancel()
+    is_cancelled = second.cancel()  # unless the sending thread was faster
+    world.settle()
+    assert third.result(10) == 9
+    assert second.cancelled() if is_cancelled else second.result(10) == 4
+    assert world.jobs[0].items == ([(1,), (3,)] if is_cancelled else [(1,), (2,), (3,)])
+
+
+def test_the_end_cancels_calls_that_wait(narrow: World) -> None:
+    futures = submit_functions(narrow, 6)
+    narrow.calls.close()
+    assert [future.cancelled() for future in futures] == [False] * 3 + [True] * 3
+    with pytest.raises(CancelledError):
+        futures[5].result(0)
+    assert wait(futures[3:], 10).not_done == set()
 
 
 def test_after_the_end_nothing_is_taken(world: World) -> None:

@@ -13,19 +13,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbdist.client.feed import MAX_ITEM_BYTES, READ_AHEAD_ITEMS, Chunker, feed
-from nbdist.client.items import MAX_REMEMBERED_ITEMS, NoItems, RangeItems, SequenceItems, items_of
-from nbdist.client.large import size_of, with_large_items
+from nbdist.client import feed as feed_module
+from nbdist.client.feed import READ_AHEAD_BYTES, READ_AHEAD_ITEMS, Chunker, feed
+from nbdist.client.items import MAX_REMEMBERED_ITEMS, NoItems, RangeItems, items_of
+from nbdist.client.weights import size_of
 from nbdist.engines.base import Block
 from nbdist.errors import PackingError
-from nbdist.execution.task import Task
 from nbdist.packing import unpack_chunk
 from nbdist.wire import blocks
 from nbdist.wire.frames import MAX_FRAME_BYTES
 
 
 def unpacked(block: Block, start: int) -> list[Any]:
-    return [item for chunk in blocks.split(block.data, start) for item in unpack_chunk(chunk.data)]
+    files = {f"{number:064x}": bytearray(data) for number, data in enumerate(block.large)}
+    data = block.data if block.finish is None else block.finish(list(files))
+    return [item for chunk in blocks.split(data, start) for item in unpack_chunk(chunk.data, files.__getitem__)]
 
 
 def read_all(stream: Iterator[Block]) -> list[Any]:
@@ -101,10 +103,49 @@ def test_chunks_have_the_sizes_that_the_wire_asks_for() -> None:
                 assert chunk.count == 1 or len(chunk.data) <= 2 * blocks.CHUNK_BYTES
 
 
-def test_an_item_too_large_for_a_frame_is_named() -> None:
-    with pytest.raises(PackingError, match="item 2 has"):
-        list(feed(items_of([[b"", b"", bytes(MAX_ITEM_BYTES + 1)]], star=False)))
-    assert read_all(feed(items_of([[bytes(MAX_ITEM_BYTES - 1_000)] * 3], star=False)))[2][:2] == b"\0\0"
+def test_an_item_over_the_bound_is_named_with_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed_module, "MAX_ITEM_BYTES", 3_000_000)
+    with pytest.raises(PackingError, match=r"item 2 has 3\.2 MB packed, more than 3\.0 MB: let the function"):
+        list(feed(items_of([[b"", b"", np.zeros(400_000)]], star=False)))
+
+
+def test_the_memory_of_large_arrays_is_not_copied() -> None:
+    array = np.arange(100_000)
+    values = [1, array, (2, array, "x"), np.arange(10)]
+    made = list(feed(items_of([values], star=False)))
+    assert [(block.count, len(block.large), block.size) for block in made[1:3]] == [(1, 1, 800_000)] * 2
+    assert all(np.shares_memory(np.asarray(block.large[0]).view(array.dtype), array) for block in made[1:3])
+    found = read_all(iter(made))
+    assert found[0] == 1
+    assert (found[1] == array).all()
+    assert (found[2][1] == array).all()
+    assert found[2][::2] == (2, "x")
+    found[1][0] = 5  # it is the function's own
+
+
+def test_an_item_with_very_many_large_arrays_is_one_blob_at_most_sixty() -> None:
+    arrays = [np.full(40_000, number) for number in range(100)]
+    (block,) = feed(items_of([[arrays]], star=False))
+    assert len(block.large) <= blocks.MAX_ITEM_BLOBS
+    (found,) = unpacked(block, 0)
+    assert [int(array[-1]) for array in found] == list(range(100))
+
+
+def test_a_reader_is_not_far_ahead_of_large_items() -> None:
+    given = 0
+    size = READ_AHEAD_BYTES // 4
+
+    def items() -> Iterator[bytes]:
+        nonlocal given
+        for number in range(1, 51):
+            given = number
+            yield bytes(size)
+
+    taken = 0
+    for taken, block in enumerate(feed(items_of([items()], star=False)), 1):
+        assert block.size >= size
+        assert given - taken <= 5
+    assert taken == 50
 
 
 def test_an_item_that_cannot_be_packed_is_named() -> None:
@@ -164,12 +205,12 @@ def test_chunks_shrink_at_once_and_grow_step_by_step() -> None:
     chunker = Chunker()
     grown = []
     for _ in range(4):
-        chunker.pack([1] * chunker.items, 0)
+        list(chunker.pack([1] * chunker.items, 0))
         grown.append(chunker.items)
     assert grown == [8, 64, 256, 256]
-    made = chunker.pack([bytes(range(250)) * i for i in range(32, 48)], 0)
-    assert sum(count for count, _ in made) == 16
-    assert max(len(data) for _, data in made) <= 2 * blocks.CHUNK_BYTES
+    made = list(chunker.pack([bytes(range(250)) * i for i in range(32, 48)], 0))
+    assert sum(chunk.count for chunk in made) == 16
+    assert max(len(chunk.data) for chunk in made) <= 2 * blocks.CHUNK_BYTES
     assert chunker.items <= 4
 
 
@@ -180,16 +221,10 @@ def test_a_block_fits_a_frame_however_large_its_items_are() -> None:
     assert max(len(block.data) for block in made) < MAX_FRAME_BYTES - 1_000
 
 
-def test_large_items_become_captured_values() -> None:
-    values = [b"", bytes(300_000)]
-    task = with_large_items(Task(len), SequenceItems([values], star=False))
-    assert task is not None
-    assert [task.function(index) for index in range(2)] == [0, 300_000]
-    task = with_large_items(Task(lambda a, b: len(a) * b, star=True), SequenceItems([values, [1, 2]], star=True))
-    assert task is not None
-    assert [task.function(index) for index in range(2)] == [0, 600_000]
-    assert with_large_items(Task(len), SequenceItems([[b"", bytes(1_000)]], star=False)) is None
+def test_sizes_are_guessed_without_packing() -> None:
     assert size_of({"a": [np.zeros(10)], "b": np.zeros(100_000)}) > 800_000
+    assert size_of((1, bytes(5_000))) > 5_000
+    assert size_of(5) == 0
 
 
 def test_a_list_that_is_changed_afterwards_changes_no_job() -> None:

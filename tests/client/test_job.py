@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from nbdist.client.inbox import MAX_WAITING_OUTPUT_BYTES, sweep
-from nbdist.client.items import RangeItems
+from nbdist.client.items import RangeItems, StreamItems
 from nbdist.client.job import Job
 from nbdist.client.options import Reduction, make_options
+from nbdist.client.parts import job_name
 from nbdist.engines.base import Block, JobSpec, PackedTask
 from nbdist.errors import JobCancelledError, JobRefusedError, NbdistError, PackingError, WorkerCrashedError
 from nbdist.execution.run import Run as FinishedRun
@@ -52,13 +54,14 @@ def payload(*runs: FinishedRun) -> bytes:
 
 
 class World:
-    def __init__(self, count: int = 10, *, reduce: Any = None, **options: Any) -> None:
+    def __init__(self, count: int = 10, *, reduce: Any = None, items: Any = None, **options: Any) -> None:
         reduction = Reduction.of(reduce)
         rules = make_options(
             reduce=reduce is not None, filters=False, stop_when=bool(options.pop("stop_when", False)), **options
         )
         spec = JobSpec("j", "squares", rules, Task(abs), lambda: PackedTask([]), total=count)
-        self.job = Job(spec, RangeItems([range(100, 100 + count)]), reduction)
+        self.items = items or RangeItems([range(100, 100 + count)])
+        self.job = Job(spec, self.items, reduction)
         self.run = Script()
         self.job.inbox.run = self.run
         self.deliver = self.job.inbox.deliver
@@ -171,6 +174,54 @@ def test_the_lowest_item_that_met_stop_when_counts() -> None:
     assert tuple(world.job.stopped_by or ()) == (3, 103, 9)
 
 
+def test_the_item_that_met_stop_when_is_known_although_items_of_a_generator_are_forgotten() -> None:
+    world = World(stop_when=True, items=StreamItems([iter(range(100, 110))], star=False, total=None))
+    assert len(list(world.items.read())) == 10
+    world.result(2, 4, stopped_at=3)
+    world.result(0, 2)
+    world.finish("stopped")
+    assert tuple(world.job.stopped_by or ()) == (3, 103, 9)
+    with pytest.raises(NbdistError, match="no longer known"):
+        world.job.item(3)
+
+
+def given_before(error: type[Exception], values: Iterator[Any]) -> list[Any]:
+    """What an iterator gives before it raises."""
+    given: list[Any] = []
+    with pytest.raises(error):
+        deque(map(given.append, values))
+    return given
+
+
+def test_iterating_gives_no_value_behind_a_gap_before_it_raises() -> None:
+    world = World()
+    world.result(0, 3)
+    world.result(5, 10)
+    world.finish("cancelled")
+    assert given_before(JobCancelledError, iter(world.job)) == [0, 1, 4]
+    assert len(given_before(JobCancelledError, world.job.as_completed())) == 8
+    assert len(world.job.values) == 8
+
+
+def test_iterating_gives_no_value_behind_the_failure_that_it_raises() -> None:
+    world = World()
+    world.result(4, 10)
+    world.result(3, 4, [], failures=[(3, ZeroDivisionError("3"))], kept=[])
+    world.result(0, 3)
+    world.run.prepared = [lambda: world.finish("failed")]
+    assert given_before(ZeroDivisionError, iter(world.job)) == [0, 1, 4]
+
+
+def test_the_machines_of_a_fold_are_counted_although_its_ranges_are_joined() -> None:
+    world = World(reduce=sum)
+    for start in (4, 6, 0, 2, 8):
+        world.result(start, start + 2, [start])
+    world.finish()
+    assert world.job.result(0) == 20
+    assert [(segment.start, segment.stop, segment.seconds) for segment in world.job.segments] == [(0, 10, 5.0)]
+    assert world.job.stats["machines"] == {"m": {"items": 10, "busy_seconds": 5.0}}
+
+
 def test_results_that_cannot_be_unpacked_here() -> None:
     world = World()
     world.seq = 1
@@ -272,3 +323,10 @@ def test_a_job_whose_results_cannot_be_used_is_ended() -> None:
     world.deliver(Result("j", 1, 0, 5, "m"), b"garbage")
     assert world.job.outcome is None
     assert "PackingError" in world.run.cancelled
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [(None, "abs"), ("a\ud800b", "a?b"), (5, "5"), ("x" * 500, "x" * 100), ("", "abs")]
+)
+def test_a_job_is_called_by_text_that_can_be_sent(name: object, text: str) -> None:
+    assert job_name(name, Task(abs)) == text

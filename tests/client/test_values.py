@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
+import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -78,11 +80,42 @@ def test_dict_and_array() -> None:
 
 def test_a_changed_list_no_longer_knows() -> None:
     values = values_of(1, 2)
-    values.append(3)
+    list.append(values, 3)
     with pytest.raises(NbdistError, match="no longer"):
         values.dict()
     with pytest.raises(NbdistError, match="no longer"):
         Values([1]).frame()
+
+
+CHANGES: list[Callable[[Values], object]] = [
+    lambda values: values.sort(),
+    lambda values: values.reverse(),
+    random.shuffle,
+    lambda values: values.insert(0, values.pop()),
+    lambda values: values.__setitem__(0, 7),
+    lambda values: values.__iadd__([1]),
+    lambda values: values.append(1) or values.pop(),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_values_that_were_moved_are_not_paired_with_the_wrong_items(change: Callable[[Values], object]) -> None:
+    values = values_of(3, 1, 2)
+    plain = list(values)
+    random.seed(1)
+    change(values)
+    random.seed(1)
+    change(plain)  # type: ignore[arg-type]
+    assert values == plain
+    for ask in (values.dict, values.frame):
+        with pytest.raises(NbdistError, match=r"changed in place.*sorted\(values\)"):
+            ask()
+
+
+def test_a_sorted_copy_changes_nothing() -> None:
+    values = values_of(3, 1, 2)
+    assert sorted(values) == [1, 2, 3]
+    assert values.dict() == {10: 3, 11: 1, 12: 2}
 
 
 @pytest.mark.parametrize(

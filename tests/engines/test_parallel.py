@@ -40,8 +40,14 @@ def test_an_item_that_cannot_travel_is_named(parallel_pool: nbdist.Pool) -> None
         parallel_pool.map(lambda x: x, [1, 2, threading.Lock(), 4]).result(LIMIT_SECONDS)
 
 
-def test_items_too_large_for_a_frame_are_named(parallel_pool: nbdist.Pool) -> None:
-    with pytest.raises(PackingError, match=r"item 1 has 2\.0 MB"):
+def test_items_too_large_for_a_frame_travel_too(parallel_pool: nbdist.Pool) -> None:
+    values = [b"", bytes(2_000_000), b"x", bytes(300_000), bytes(1_000_000)]
+    assert parallel_pool.map(len, iter(values)).result(LIMIT_SECONDS) == list(map(len, values))
+
+
+def test_items_over_the_bound_are_named(parallel_pool: nbdist.Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nbdist.client.feed.MAX_ITEM_BYTES", 1_500_000)
+    with pytest.raises(PackingError, match=r"item 1 has 2\.0 MB packed, more than 1\.5 MB"):
         parallel_pool.map(len, iter([b"", bytes(2_000_000)])).result(LIMIT_SECONDS)
 
 

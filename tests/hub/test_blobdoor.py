@@ -6,11 +6,13 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hubs import WithHub, job
 
 from nbdist.hub import blobs as blobs_module
 from nbdist.wire.blobs import blob_name
@@ -18,11 +20,10 @@ from nbdist.wire.messages import (
     AttachJob,
     BlobPlaced,
     BlobRef,
+    CancelJob,
     ForgetJob,
     JobFinished,
-    JobOptions,
     JobReady,
-    Machine,
     NeedBlobs,
     Part,
     PrepareJob,
@@ -30,14 +31,11 @@ from nbdist.wire.messages import (
     Refused,
     Result,
     RunSlice,
-    SubmitJob,
     TakeResults,
     Welcome,
 )
 
 pytestmark = pytest.mark.real
-MACHINE = Machine("host", "linux", "x86_64", "3.11.7", "cpython", "0.1.0")
-WithHub = Callable[..., None]
 LARGE = os.urandom(3_500_000)
 SMALL = b"a small value"
 
@@ -48,7 +46,7 @@ def test_a_blob_goes_in_and_comes_out(with_hub: WithHub, data: bytes) -> None:
         key, name = hub.hub.keys.notebook, blob_name([data])
         async with hub.client("notebook", "n1") as notebook:
             task = BlobRef(name, len(data))
-            await notebook.send(SubmitJob("j1", "j1", MACHINE, JobOptions(), task=task, ranges=((0, 1, 1),)))
+            await notebook.send(job("j1", task=task, ranges=((0, 1, 1),)))
             assert (await notebook.until(NeedBlobs))[0].names == (name,)
             status, answer, _ = await hub.request("PUT", f"/blobs/{name}", key, data)
             assert (status, json.loads(answer)) == (201, {"size": len(data)})
@@ -142,7 +140,7 @@ def test_a_name_is_no_credential(with_hub: WithHub) -> None:
             stranger_key = hub.worker_key("w2")
             await hub.request("PUT", path, hub.hub.keys.notebook, SMALL)
             assert (await hub.request("GET", path, hub.hub.keys.notebook))[0] == 403
-            await notebook.send(SubmitJob("j1", "j1", MACHINE, JobOptions(), task=task, ranges=((0, 1, 1),)))
+            await notebook.send(job("j1", task=task, ranges=((0, 1, 1),)))
             prepare, _ = await worker.until(PrepareJob)
             assert prepare.task == task
             assert (await hub.request("GET", path, worker_key))[:2] == (200, SMALL)
@@ -157,7 +155,7 @@ def test_a_large_result_is_a_blob_until_the_notebook_has_it(with_hub: WithHub) -
         name = blob_name([LARGE])
         async with hub.client("notebook", "n1") as notebook, hub.worker("w1") as worker:
             key = hub.worker_key("w1")
-            await notebook.send(SubmitJob("j1", "j1", MACHINE, JobOptions(), ranges=((0, 1, 1),)))
+            await notebook.send(job("j1", ranges=((0, 1, 1),)))
             await worker.until(PrepareJob)
             await worker.send(JobReady("j1"))
             order, _ = await worker.until(RunSlice)
@@ -173,7 +171,7 @@ def test_a_large_result_is_a_blob_until_the_notebook_has_it(with_hub: WithHub) -
             await notebook.send(AttachJob("j1", 0, 1 << 20))
             assert (await notebook.until(Result))[0] == result, "it is kept: a notebook may want it again"
             await notebook.send(ForgetJob("j1"))
-            await notebook.send(SubmitJob("j2", "j2", MACHINE, JobOptions(), ranges=((0, 1, 1),)))
+            await notebook.send(job("j2", ranges=((0, 1, 1),)))
             await notebook.until(NeedBlobs)
             assert not hub.hub.blobs.has(name)
 
@@ -188,7 +186,7 @@ def test_a_local_peer_places_blobs_itself(with_hub: WithHub) -> None:
             folder = private_folder(welcome)
             task = BlobRef(blob_name([SMALL]), len(SMALL))
             await notebook.send(ProveLocal((folder / "nonce").read_text()))
-            await notebook.send(SubmitJob("j1", "j1", MACHINE, JobOptions(), task=task, ranges=((0, 1, 1),)))
+            await notebook.send(job("j1", task=task, ranges=((0, 1, 1),)))
             assert (await notebook.until(NeedBlobs))[0].names == (task.name,)
             (folder / "incoming" / "x").write_bytes(SMALL)
             (folder / "incoming" / "x").rename(folder / "blobs" / task.name)
@@ -211,5 +209,75 @@ def test_who_did_not_prove_to_be_local_cannot_place_blobs(with_hub: WithHub, pro
         async with hub.client("notebook", "n1") as notebook:
             await notebook.send(ProveLocal(proof) if proof else BlobPlaced(BlobRef("0" * 64, 1)))
             assert (await notebook.until(Refused))[0].code == ("access" if proof else "protocol")
+
+    with_hub(scenario)
+
+
+def test_a_blob_for_items_is_held_from_its_arrival_on(with_hub: WithHub) -> None:
+    async def scenario(hub: Any) -> None:
+        key, name = hub.hub.keys.notebook, blob_name([LARGE])
+        async with hub.client("notebook", "n1") as notebook:
+            await notebook.send(job("j1"))
+            await notebook.until(NeedBlobs)
+            head = {"Nbdist-Holder": "j1@0"}
+            assert (await hub.request("HEAD", f"/blobs/{name}", key, **head))[0] == 404
+            assert (await hub.request("PUT", f"/blobs/{name}", key, LARGE, **head))[0] == 201
+            assert (await hub.request("PUT", f"/blobs/{name}", key, LARGE, **{"Nbdist-Holder": "j1@1"}))[0] == 200
+            assert (await hub.request("HEAD", f"/blobs/{name}", key, **{"Nbdist-Holder": "j1@2"}))[0] == 200
+            assert sorted(hub.hub.blobs.holders(name)) == ["j1@0", "j1@1", "j1@2"]
+            await notebook.send(CancelJob("j1"))
+            await notebook.until(JobFinished)
+            assert not hub.hub.blobs.has(name)
+
+    with_hub(scenario)
+
+
+@pytest.mark.parametrize("holder", ["j1@0", "other@0", "j1@x", "@", "j1"])
+def test_a_blob_for_items_of_nobody_is_refused(with_hub: WithHub, holder: str) -> None:
+    async def scenario(hub: Any) -> None:
+        async with hub.client("notebook", "n1") as notebook:
+            await notebook.send(job("j1"))
+            await notebook.until(NeedBlobs)
+            key = hub.worker_key("w1") if holder == "j1@0" else hub.hub.keys.notebook
+            name = blob_name([SMALL])
+            status, answer, _ = await hub.request("PUT", f"/blobs/{name}", key, SMALL, **{"Nbdist-Holder": holder})
+            assert (status, b"another's" in answer) == (409, True)
+            assert not hub.hub.blobs.has(name)
+
+    with_hub(scenario)
+
+
+def test_a_full_disk_is_said_to_be_one(with_hub: WithHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blobs_module, "RESERVE_BYTES", 2**62)
+
+    async def scenario(hub: Any) -> None:
+        status, answer, _ = await hub.request("PUT", f"/blobs/{blob_name([SMALL])}", hub.hub.keys.notebook, SMALL)
+        assert (status, b"make room" in answer) == (507, True)
+
+    with_hub(scenario)
+
+
+def test_a_blob_for_items_whose_job_ends_while_it_comes_is_not_kept(with_hub: WithHub) -> None:
+    async def scenario(hub: Any) -> None:
+        key, name = hub.hub.keys.notebook, blob_name([LARGE])
+        async with hub.client("notebook", "n1") as notebook:
+            await notebook.send(job("j1"))
+            await notebook.until(NeedBlobs)
+            loop, cancelled = asyncio.get_running_loop(), threading.Event()
+
+            async def cancel() -> None:
+                await notebook.send(CancelJob("j1"))
+                await notebook.until(JobFinished)
+                cancelled.set()
+
+            def pieces() -> Iterator[bytes]:
+                yield LARGE[:2_000_000]
+                asyncio.run_coroutine_threadsafe(cancel(), loop)
+                assert cancelled.wait(10)
+                yield LARGE[2_000_000:]
+
+            head = {"Nbdist-Holder": "j1@0", "Content-Length": str(len(LARGE))}
+            assert (await hub.request("PUT", f"/blobs/{name}", key, pieces(), **head))[0] == 201
+            assert not hub.hub.blobs.has(name)
 
     with_hub(scenario)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hubs import WithHub, job
 from websockets.exceptions import InvalidStatus
 
 from nbdist.wire import blocks, frames
@@ -19,9 +19,7 @@ from nbdist.wire.messages import (
     DescribePool,
     Heartbeat,
     JobFinished,
-    JobOptions,
     JobReady,
-    Machine,
     NeedBlobs,
     Part,
     PrepareJob,
@@ -34,12 +32,6 @@ from nbdist.wire.messages import (
 )
 
 pytestmark = pytest.mark.real
-MACHINE = Machine("host", "linux", "x86_64", "3.11.7", "cpython", "0.1.0")
-WithHub = Callable[..., None]
-
-
-def job(name: str, **fields: Any) -> SubmitJob:
-    return SubmitJob(name, name, MACHINE, JobOptions(), **fields)
 
 
 async def answer_slices(worker: Any, until: int) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from nbdist.errors import FrameError, ProtocolError
 from nbdist.hub.items import JobItems
 from nbdist.wire import blocks
+from nbdist.wire.messages import BlobRef
 
 
 def block(start: int, sizes: list[int]) -> bytes:
@@ -94,3 +95,23 @@ def test_credit_bounds_what_is_held() -> None:
         items.add(items.stop, 1, memoryview(big))
     items.grant(len(big))
     assert items.add(items.stop, 1, memoryview(big))
+
+
+def test_one_block_may_be_larger_than_the_window_if_it_is_alone() -> None:
+    items = JobItems()
+    small = memoryview(blocks.join([(1, b"x")]))
+    large = [BlobRef("a" * 64, 3 * blocks.ITEMS_WINDOW_BYTES)]
+    assert items.add(0, 1, small, large)
+    with pytest.raises(ProtocolError, match="granted"):
+        items.add(1, 1, small)
+    items.drop(0)
+    assert items.add(1, 1, small, large)
+
+
+def test_who_was_given_a_block_is_known_until_it_is_finished() -> None:
+    items = filled([2, 2], [3], [1])
+    items.note_reader(3, 5, "w")
+    assert items.readers == {0: {"w"}, 4: {"w"}}
+    items.drop(0)
+    assert items.readers == {4: {"w"}}
+    assert (items.is_past(0), items.is_past(4), items.is_past(8)) == (True, False, False)

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from hubs import WithHub
 
 from nbdist.hub.addresses import lan_addresses, order
 from nbdist.hub.statedir import StateDir
@@ -29,7 +30,6 @@ from nbdist.wire.messages import Answer, CloseInvites, MakeInvite, Welcome
 from nbdist.wire.tls import FingerprintError, pinned_context
 
 pytestmark = pytest.mark.real
-WithHub = Callable[..., None]
 
 
 def test_the_certificate_is_made_once_and_is_private(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The state directory: private, locked, counted; shared memory that a killed hub left is swept."""
+"""The state directory: private, locked, counted; shared memory that a killed hub left goes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from nbdist.hub import statedir
-from nbdist.hub.statedir import SharedFolder, StateBusyError, StateDir, sweep_shared_memory, write_private
+from nbdist.hub.statedir import StateBusyError, StateDir, shared_folder, write_private
 
 
 def test_one_hub_at_a_time(tmp_path: Path) -> None:
@@ -54,15 +54,14 @@ def test_a_file_that_cannot_be_replaced_leaves_no_rest(tmp_path: Path) -> None:
 @pytest.fixture
 def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(statedir, "SHARED_MEMORY", tmp_path)
-    monkeypatch.setattr(statedir, "SHARED_MIN_AGE_SECONDS", -1.0)
     return tmp_path
 
 
 def test_a_shared_folder_is_private_and_goes(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = SharedFolder(StateDir(tmp_path_factory.mktemp("state")))
+    folder = shared_folder(StateDir(tmp_path_factory.mktemp("state")))
     assert folder.path.parent == shared
     assert folder.path.stat().st_mode & 0o777 == 0o700
-    folder.close(keep=False)
+    folder.close()
     assert list(shared.iterdir()) == []
 
 
@@ -70,17 +69,17 @@ def test_the_next_hub_on_a_state_directory_finds_its_shared_folder(
     shared: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     state = StateDir(tmp_path_factory.mktemp("state"))
-    folder = SharedFolder(state)
+    folder = shared_folder(state)
     (folder.path / "blob").write_bytes(b"x")
+    assert folder._lock is not None
     os.close(folder._lock)
-    sweep_shared_memory()
-    again = SharedFolder(state)
+    again = shared_folder(state)
     assert again.path == folder.path
     assert (again.path / "blob").read_bytes() == b"x"
     again.close(keep=True)
-    other = SharedFolder(StateDir(tmp_path_factory.mktemp("other")))
+    other = shared_folder(StateDir(tmp_path_factory.mktemp("other")))
     assert other.path != folder.path
-    other.close(keep=False)
+    other.close()
 
 
 def test_a_folder_that_somebody_else_names_is_not_taken(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -88,9 +87,9 @@ def test_a_folder_that_somebody_else_names_is_not_taken(shared: Path, tmp_path_f
     strange = shared / "strange"
     strange.mkdir()
     state.write(statedir.SHARED_FILE, {"folder": str(strange)})
-    folder = SharedFolder(state)
+    folder = shared_folder(state)
     assert folder.path != strange
-    folder.close(keep=False)
+    folder.close()
 
 
 def test_without_enough_shared_memory_there_is_no_folder(
@@ -98,26 +97,18 @@ def test_without_enough_shared_memory_there_is_no_folder(
 ) -> None:
     monkeypatch.setattr(statedir.shutil, "disk_usage", lambda path: SimpleNamespace(free=2**20))
     with pytest.raises(OSError):
-        SharedFolder(StateDir(tmp_path_factory.mktemp("state")))
+        shared_folder(StateDir(tmp_path_factory.mktemp("state")))
     assert list(shared.iterdir()) == []
 
 
 def test_only_folders_of_hubs_that_are_gone_for_good_are_swept(
     shared: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    state, gone = tmp_path_factory.mktemp("state"), tmp_path_factory.mktemp("gone")
-    living, dead = SharedFolder(StateDir(state)), SharedFolder(StateDir(gone))
+    gone = tmp_path_factory.mktemp("gone")
+    dead = shared_folder(StateDir(gone))
+    assert dead._lock is not None
     os.close(dead._lock)  # as the end of its process does
     shutil.rmtree(gone)
-    (shared / "nbdist-hub-elsewhere").mkdir()
-    (shared / "another").mkdir()
-    sweep_shared_memory()
-    assert sorted(path.name for path in shared.iterdir()) == sorted(["another", living.path.name])
-    living.close(keep=False)
-
-
-def test_a_young_folder_is_left_alone(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statedir, "SHARED_MIN_AGE_SECONDS", 60.0)
-    (shared / "nbdist-hub-young").mkdir()
-    sweep_shared_memory()
-    assert (shared / "nbdist-hub-young").exists()
+    living = shared_folder(StateDir(tmp_path_factory.mktemp("state")))
+    assert list(shared.iterdir()) == [living.path]
+    living.close()

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from hubs import MACHINE
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,9 +14,7 @@ from nbdist.driver import Driver
 from nbdist.hub.pages.status import MAX_ROWS, login_page, status_page, welcome_page
 from nbdist.hub.requests import MAX_DESCRIPTION_BYTES, description
 from nbdist.scheduler.machine import Scheduler
-from nbdist.wire.messages import Hello, JobOptions, Machine, SubmitJob, WorkerFacts
-
-MACHINE = Machine("host", "linux", "x86_64", "3.11.7", "cpython", "0.1.0")
+from nbdist.wire.messages import Hello, JobOptions, SubmitJob, WorkerFacts
 
 
 class Tags(HTMLParser):

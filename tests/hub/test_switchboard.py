@@ -19,6 +19,7 @@ from nbdist.hub.refusal import RefusalError
 from nbdist.hub.resultlog import ResultLog
 from nbdist.hub.stores import Stores
 from nbdist.hub.switchboard import ALLOWED, Identity, Switchboard
+from nbdist.scheduler.machine import Scheduler
 from nbdist.scheduler.orders import (
     STORES,
     BlobsReady,
@@ -84,8 +85,8 @@ class Wire:
 
 
 class World:
-    def __init__(self, folder: Path) -> None:
-        self.script = Script()
+    def __init__(self, folder: Path, machine: Any = None) -> None:
+        self.script = machine or Script()
         self.later: list[Callable[[], None]] = []
         self.timers: list[Callable[[], None]] = []
         self.blobs = BlobStore(folder)
@@ -390,3 +391,120 @@ def test_what_a_notebook_that_is_away_has_not_consumed_stays(world: World) -> No
     world.notebook, link = world.join("notebook", "n1")
     world.says(world.notebook, m.AttachJob("j", 0, 1000))
     assert [payload for _, payload in link.of(m.Result)] == [b"one"]
+
+
+# --- items whose data lies in blobs ---
+
+
+def placed(world: World, data: bytes) -> tuple[m.BlobRef, str]:
+    """A file of a local notebook's, and what is said of it."""
+    from nbdist.wire.blobs import blob_name
+
+    file = f"{len(list((world.blobs.folder / 'incoming').iterdir())):032x}"
+    (world.blobs.folder / "incoming" / file).write_bytes(data)
+    return m.BlobRef(blob_name([data]), len(data)), file
+
+
+def add_large(world: World, start: int, data: bytes = b"large", job: str = "j") -> m.BlobRef:
+    ref, file = placed(world, data)
+    world.says(world.notebook, m.AddItems(job, start, 1, (ref,), (file,)), blocks.join([(1, b"see blob")]))
+    return ref
+
+
+def files(world: World) -> list[str]:
+    return [path.name for part in ("blobs", "incoming") for path in (world.blobs.folder / part).iterdir()]
+
+
+@pytest.fixture
+def local(world: World) -> World:
+    """Its notebook has proved to be local, and has an open job."""
+    world.says(world.notebook, m.ProveLocal(world.blobs.nonce))
+    world.submit()
+    return world
+
+
+def test_the_blobs_of_items_are_held_until_their_block_is_finished(local: World) -> None:
+    refs = [add_large(local, 0), add_large(local, 1, b"other"), add_large(local, 2)]
+    assert refs[0] == refs[2]
+    assert sorted(files(local)) == sorted({ref.name for ref in refs})
+    local.says(local.worker, m.Heartbeat(), then=[Send(STORES, DropItems("j", 0, 1))])
+    assert sorted(files(local)) == sorted({ref.name for ref in refs})
+    local.says(local.worker, m.Heartbeat(), then=[Send(STORES, DropItems("j", 2, 3))])
+    assert files(local) == [refs[1].name]
+    local.says(local.worker, m.Heartbeat(), then=[Send(STORES, JobEnded(m.JobFinished("j", "cancelled", 0, None)))])
+    assert files(local) == []
+
+
+def test_a_worker_may_get_the_blobs_of_the_items_that_it_was_given_and_no_others(local: World) -> None:
+    refs = [add_large(local, 0), add_large(local, 1, b"other")]
+    other, _ = local.join("worker", "w2")
+    run = m.RunSlice("j", (3, 1), 0, 0, 1, (refs[0],))
+    local.says(local.worker, m.Heartbeat(), then=[Send("w1", m.PrepareJob("j", m.JobOptions())), Send("w1", run)])
+    may = [[local.stores.may_get(peer.grant, ref.name) for ref in refs] for peer in (local.worker, other)]
+    assert may == [[True, False], [False, False]]
+    assert all(local.stores.may_get(local.notebook.grant, ref.name) for ref in refs)
+    assert not local.stores.may_get(Grant("another", "notebook"), refs[0].name)
+    assert local.w.of(m.RunSlice)[0] == (run, (0).to_bytes(8, "big") + blocks.join([(1, b"see blob")]))
+
+
+def test_items_that_come_too_late_leave_no_file(local: World) -> None:
+    local.says(local.worker, m.Heartbeat(), then=[Send(STORES, JobEnded(m.JobFinished("j", "cancelled", 0, None)))])
+    add_large(local, 0)
+    add_large(local, 0, job="unknown")
+    assert files(local) == []
+
+
+def test_items_without_their_blob_cancel_their_job_and_nothing_else(local: World) -> None:
+    ref = m.BlobRef("a" * 64, 5)
+    local.says(local.notebook, m.AddItems("j", 0, 1, (ref,), ("0" * 32,)), blocks.join([(1, b"x")]))
+    cancel = local.script.inputs[-1][1]
+    assert isinstance(cancel, m.CancelJob)
+    assert "data of item 0" in cancel.reason
+
+
+def test_a_peer_that_is_not_local_names_no_files(world: World) -> None:
+    world.submit()
+    ref, file = placed(world, b"large")
+    world.says(world.notebook, m.AddItems("j", 0, 1, (ref,), (file,)), blocks.join([(1, b"x")]))
+    assert isinstance(world.script.inputs[-1][1], m.CancelJob)
+
+
+@pytest.mark.parametrize("file", ["../blobs/x", "..", "", "0" * 31, "0" * 31 + "/"])
+def test_a_name_of_a_file_is_nothing_but_that(local: World, file: str) -> None:
+    local.says(local.notebook, m.AddItems("j", 0, 1, (m.BlobRef("a" * 64, 5),), (file,)), blocks.join([(1, b"x")]))
+    assert isinstance(local.script.inputs[-1][1], m.CancelJob)
+
+
+def test_large_credit_that_was_lost_with_a_connection_is_given_again(local: World) -> None:
+    ref = add_large(local, 0, bytes(1000))
+    local.says(local.worker, m.Heartbeat(), then=[Send(STORES, DropItems("j", 0, 1))])
+    local.says(local.notebook, m.AddItems("j", 0, 1, (ref,), ("0" * 32,)), blocks.join([(1, b"see blob")]))
+    assert local.n.of(m.GrantItems)[0][0].more_bytes == 1000
+
+
+@pytest.mark.parametrize("count", [0, -1, -(2**40)])
+def test_items_that_are_none_end_their_job_and_earn_no_credit(world: World, count: int) -> None:
+    world.submit()
+    world.says(world.notebook, m.AddItems("j", 0, 1), blocks.join([(1, b"a")]))
+    for start in (0, 1, 5):
+        world.says(world.notebook, m.AddItems("j", start, count), blocks.join([(1, b"a")]))
+        assert isinstance(cancel := world.script.inputs[-1][1], m.CancelJob)
+        assert f"its notebook broke the protocol: a block of {count} items" in cancel.reason
+    assert world.n.of(m.GrantItems) == []
+
+
+@pytest.mark.parametrize("step", [0, 1], ids=["refused", "taken"])
+def test_a_job_that_the_scheduler_refuses_is_kept_by_nobody(tmp_path: Path, step: int) -> None:
+    from nbdist.wire.blobs import blob_name
+
+    world = World(tmp_path, Scheduler(3))
+    here, missing = m.BlobRef(blob_name([b"abc"]), 3), m.BlobRef("0" * 64, 5)
+    (tmp_path / "blobs" / here.name).write_bytes(b"abc")
+    world.blobs.placed(here)
+    world.submit(ranges=((0, 5, step),), blobs=(here, missing))
+    kept = step == 1
+    assert world.stores.unfinished() == kept
+    assert bool(world.blobs.holders(here.name)) is kept
+    assert bool(world.n.of(m.Refused)) is not kept
+    world.board.blob_came(missing.name) if not kept else None
+    assert (world.stores.get("j") is not None) is kept

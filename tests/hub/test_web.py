@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hubs import WithHub
+
+from nbdist.wire.messages import JobOptions, Machine, NeedBlobs, SubmitJob
 
 pytestmark = pytest.mark.real
-WithHub = Callable[..., None]
 
 
 def test_an_invite_is_traded_for_a_credential_of_the_workers_own(with_hub: WithHub) -> None:
@@ -39,6 +40,31 @@ def test_the_pool_is_for_those_who_may_look(with_hub: WithHub) -> None:
         assert set(json.loads(answer)) >= {"workers", "jobs", "hub"}
         assert (await hub.request("GET", "/api/explain?job=j&item=3", hub.hub.keys.notebook))[0] == 200
         assert (await hub.request("GET", "/api/explain?job=j&item=x", hub.hub.keys.notebook))[0] == 400
+
+    with_hub(scenario)
+
+
+def test_names_that_are_no_text_break_no_page(with_hub: WithHub) -> None:
+    async def scenario(hub: Any) -> None:
+        key = hub.hub.keys.notebook
+        body = json.dumps({"name": "lap\ud800top", "peer": "w9"}).encode()
+        assert (await hub.request("POST", "/join", hub.hub.keys.invite, body))[0] == 200
+        path = json.loads((await hub.request("POST", "/api/login", key))[1])["path"]
+        code = json.dumps({"code": path.split("=")[1]}).encode()
+        cookie = (await hub.request("POST", "/login", body=code))[2]["Set-Cookie"]
+        async with (
+            hub.client("worker", "w1", slots=2, name="lap\ud800top"),
+            hub.client("notebook", "n1") as notebook,
+        ):
+            machine = Machine("ho\udfffst", "linux", "x86_64", "3.11.7", "cpython", "0.1.0")
+            await notebook.send(SubmitJob("j1", "jo\ud800b", machine, JobOptions(), ranges=((0, 3, 1),)))
+            await notebook.until(NeedBlobs)
+            status, page, _ = await hub.request("GET", "/", Cookie=cookie.split(";")[0])
+            assert status == 200
+            assert b"jo?b" in page
+            assert b"lap?top" in page
+            status, answer, _ = await hub.request("GET", "/api/pool", key)
+            assert (status, json.loads(answer)["jobs"][0]["name"]) == (200, "jo?b")
 
     with_hub(scenario)
 

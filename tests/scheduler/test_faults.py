@@ -88,6 +88,35 @@ def test_silence_of_eight_seconds_is_a_loss_and_heartbeats_prevent_it(hand):
     assert "no sign of life" in hand.one(Disconnect, "quiet").reason
 
 
+@pytest.mark.parametrize("wakes_with", ["the timer", "a message"])
+def test_a_hub_that_stood_still_gives_every_worker_its_whole_silence_again(hand, wakes_with):
+    hand.worker("a")
+    hand.worker("b")
+    hand.wait(1.9)
+    hand.now += 20.0  # nobody asks the scheduler
+    if wakes_with == "the timer":
+        hand.wait(0.0)
+    else:
+        hand.say("a", m.Heartbeat())
+    hand.wait(7.9)
+    assert len(hand.scheduler.state.workers) == 2
+    hand.wait(0.2)
+    assert not hand.scheduler.state.workers, "the silence after it counts as ever"
+
+
+def test_a_hub_that_stood_still_waits_again_for_word_that_a_job_has_stopped(hand):
+    hand.worker("a")
+    hand.job()
+    hand.ready("a")
+    run = hand.one(m.RunSlice, "a")
+    hand.say("notebook", m.CancelJob("job", "enough"))
+    hand.now += 20.0
+    hand.wait(1.0)
+    assert not hand.take(m.JobFinished)
+    hand.say("a", m.SliceEnded(run.attempt, "cancelled"))
+    assert hand.one(m.JobFinished).reason == "enough"
+
+
 def test_retries_run_an_item_again_and_elsewhere(hand):
     hand.worker("a")
     hand.worker("b")
@@ -192,6 +221,20 @@ def test_word_of_an_attempt_that_is_over_is_no_lie(hand):
     hand.part("w", run)
     assert not hand.take(Disconnect)
     assert len(hand.take(m.Result)) == 1
+
+
+def test_parts_that_were_on_their_way_when_their_attempt_was_cancelled_are_no_lies(hand):
+    hand.worker()
+    hand.job(options={"task_size": 10})
+    hand.ready()
+    run = hand.one(m.RunSlice)
+    hand.say("notebook", m.CancelJob("job"))
+    hand.wait(5)
+    assert hand.one(m.JobFinished).outcome == "cancelled"
+    for start in range(3):
+        hand.part("w", run, start=start, stop=start + 1, final=False)
+    hand.say("w", m.SliceEnded(run.attempt, "cancelled"))
+    assert not hand.take(Disconnect)
 
 
 def test_parts_are_acknowledged_soon_and_dropped_ones_too(hand):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from nbdist.scheduler.orders import STORES, BlobsReady, Disconnect, DropItems, PeerClosed, ReleaseJob
@@ -90,10 +92,49 @@ def test_a_slice_touches_no_more_blocks_than_fit_a_frame(make_hand):
         assert blocks * 400 <= 1000
 
 
-def test_more_items_than_announced_or_with_a_gap_break_the_protocol(hand):
-    hand.job(total=None)
-    hand.say("notebook", m.AddItems("job", 1, 3), 10)
-    assert hand.one(Disconnect, "notebook").code == "protocol"
+@pytest.mark.parametrize(
+    ("total", "message", "reason"),
+    [
+        (None, m.AddItems("job", 5, 3), r"items \[5, 8\) came for a job that has 4"),
+        (None, m.AddItems("job", 4, 0), r"items \[4, 4\) came for a job that has 4"),
+        (None, m.AddItems("job", 4, -2), r"items \[4, 2\) came for a job that has 4"),
+        (None, m.AddItems("job", 2, 0), r"items \[2, 2\)"),
+        (None, m.AddItems("job", 3, 2), r"items \[3, 5\)"),
+        (5, m.AddItems("job", 4, 3), "more items came than the 5"),
+        (None, m.CloseItems("job", 3), "a job with 4 items was closed at 3"),
+        (None, m.CloseItems("job", 10**9), "was closed at 1000000000"),
+        (None, m.CloseItems("job", -1), "was closed at -1"),
+    ],
+)
+def test_items_that_make_no_sense_end_their_job_and_nothing_else(hand, total, message, reason):
+    hand.worker()
+    hand.job("other")
+    host = hand.scheduler.state.workers["w"].hello.machine
+    hand.say("notebook", m.SubmitJob("job", "job", host, m.JobOptions(), total=total))
+    hand.say(STORES, BlobsReady("job"))
+    hand.say("notebook", m.AddItems("job", 0, 4), 1000)
+    hand.ready("w", "job")
+    (run,) = hand.take(m.RunSlice)[:1]
+    hand.say("notebook", message, 1000)
+    hand.say("notebook", message, 1000)
+    assert hand.take(m.CancelAttempt)
+    hand.say("w", m.SliceEnded(run.attempt, "cancelled"))
+    hand.wait(5)
+    finished = hand.one(m.JobFinished)
+    assert finished.outcome == "cancelled"
+    assert re.search(f"its notebook broke the protocol: .*{reason}", finished.reason)
+    assert not hand.take(Disconnect)
+    assert not hand.take(m.GrantItems)
+    assert list(hand.scheduler.state.active) == ["other"]
+
+
+def test_a_job_of_a_range_takes_no_items_and_is_not_closed(hand):
+    for message in (m.AddItems("job", 10, 3), m.CloseItems("job", 10)):
+        hand.job()
+        hand.say("notebook", message, 10)
+        assert hand.one(m.JobFinished).outcome == "cancelled"
+        hand.say("notebook", m.ForgetJob("job"))
+        hand.scheduler.state.jobs.clear()
 
 
 def test_cancel_is_confirmed_once_nothing_runs(hand):
@@ -329,7 +370,7 @@ def test_a_worker_that_comes_back_with_a_job_that_is_over_is_told_to_forget_it(h
 def test_a_range_too_long_to_count_breaks_the_protocol(hand):
     ranges = ((-(2**62), 2**62 + 5, 1),)
     said = hand.say("notebook", m.SubmitJob("j", "j", hand.job.__globals__["HOST"], m.JobOptions(), ranges=ranges))
-    assert [type(send.message) for send in said] == [Disconnect]
+    assert [type(send.message) for send in said] == [Disconnect, m.ForgetJob]
 
 
 def test_an_item_whose_result_cannot_be_brought_home_fails_in_the_end(hand):

@@ -6,7 +6,7 @@ One seed makes one world. To look into a failure: `pytest tests/simulation/test_
 from __future__ import annotations
 
 import random
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import pytest
 from simulation import Costs, SimJob, SimWorker, World
@@ -23,6 +23,7 @@ class Chaos:
     """One random world: machines of all kinds, jobs of all kinds, and faults until the jobs are done."""
 
     def __init__(self, seed: int) -> None:
+        self.seed = seed
         self.rng = random.Random(seed)
         self.world = World(seed, latency=10 ** self.rng.uniform(-4, -1.3), codec=seed % 20 == 0)
         self.world.add_notebook()
@@ -59,12 +60,19 @@ class Chaos:
         if rng.random() < 0.4:
             cuts = sorted({0, total, *(rng.randrange(total + 1) for _ in range(rng.randint(0, 20)))})
             blocks = [b - a for a, b in pairwise(cuts)]
+        large: frozenset[int] = frozenset()
+        if blocks is not None and self.seed % 2:
+            starts = [0, *accumulate(blocks)][:-1]
+            large = frozenset(start for start in starts if start % 3)
         return SimJob(
             f"job{number}",
             Costs(costs),
             total,
             options=options,
             arrives=blocks,
+            large=large,
+            fetch_seconds=1.0 if self.seed % 3 else 0.01,
+            lost_fetches=100.0 if self.seed % 5 == 0 else 0.0,
             poison=some(1.0) if rng.random() < 0.3 else frozenset(),
             failing={i: rng.randint(1, 3) for i in some(2.0)} if rng.random() < 0.4 else {},
             stop_at=some(0.5) if rng.random() < 0.2 else frozenset(),
@@ -81,6 +89,8 @@ class Chaos:
         self.world.run(lambda: all(job.finished is not None for job in self.jobs))
         for job in self.jobs:
             self.check(job)
+        if not self.liars:
+            assert not [order for _, order in self.world.disconnected if order.code == "protocol"]
 
     def cancel(self, job: SimJob) -> None:
         self.world.to_hub("notebook", m.CancelJob(job.id, "user"))
@@ -158,10 +168,50 @@ class Chaos:
         if job.stop_at:
             allowed.add("stopped")
         assert outcome in allowed
+        if outcome == "done":
+            assert not job.held, "blobs of finished items are still at the hub"
         if outcome == "done" and not self.liars:
             assert set(job.faults) >= job.poison
             for item, fault in job.faults.items():
                 assert fault.kind == ("crashed" if item in job.poison else "lost")
+
+
+class FrozenHub(Chaos):
+    """A random world in which the hub stands still now and then; its machines are well, or have all their faults."""
+
+    def __init__(self, seed: int, *, with_faults: bool) -> None:
+        super().__init__(seed)
+        self.freezes_left = 4
+        if not with_faults:
+            self.faults_left = 0
+
+    def plan_fault(self) -> None:
+        super().plan_fault()
+        if self.freezes_left:
+            self.freezes_left -= 1
+            self.world.after(self.rng.expovariate(0.3), lambda: self.world.freeze_hub(10 ** self.rng.uniform(-1, 1.7)))
+
+
+@pytest.mark.parametrize("first", range(0, 200, SEEDS_A_TEST))
+def test_a_hub_that_stood_still_loses_no_healthy_worker(first: int) -> None:
+    for seed in range(first, first + SEEDS_A_TEST):
+        chaos = FrozenHub(seed, with_faults=False)
+        for _ in range(3):
+            chaos.plan_fault()
+        chaos.run()
+        assert chaos.world.disconnected == [], f"world of seed {seed}"
+        assert set(chaos.world.scheduler.state.workers) == set(chaos.world.workers)
+        assert all(fault.kind == "crashed" for job in chaos.jobs for fault in job.faults.values())
+
+
+@pytest.mark.parametrize("first", range(1_000, 1_200, SEEDS_A_TEST))
+def test_each_item_has_exactly_one_result_although_the_hub_stands_still(first: int) -> None:
+    for seed in range(first, first + SEEDS_A_TEST):
+        try:
+            FrozenHub(seed, with_faults=True).run()
+        except BaseException as error:
+            error.add_note(f"world of seed {seed}")
+            raise
 
 
 @pytest.mark.parametrize("first", SEEDS[::SEEDS_A_TEST])

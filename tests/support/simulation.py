@@ -11,18 +11,28 @@ import heapq
 import random
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, count
 
 from nbdist.driver import Send
 from nbdist.scheduler import invariants
 from nbdist.scheduler.kept import Kept
 from nbdist.scheduler.machine import Scheduler
-from nbdist.scheduler.orders import AFTER_KEEPING, STORES, BlobsReady, Disconnect, PeerClosed, Restarted
+from nbdist.scheduler.orders import (
+    AFTER_KEEPING,
+    STORES,
+    BlobsReady,
+    Disconnect,
+    DropItems,
+    KeptJob,
+    PeerClosed,
+    Restarted,
+)
 from nbdist.scheduler.policy import Policy
 from nbdist.scheduler.records import Phase, State
 from nbdist.wire import frames
 from nbdist.wire import messages as m
+from nbdist.worker.stating import FACTS_PER_MESSAGE, state_facts, state_life
 
 CLAIM_SECONDS = 0.005
 PART_SECONDS = 0.25
@@ -66,6 +76,11 @@ class SimJob:
     options: m.JobOptions = field(default_factory=m.JobOptions)
     arrives: list[int] | None = None
     """Sizes of the blocks in which items arrive; None: a range."""
+    large: frozenset[int] = frozenset()
+    """First items of the blocks that have a blob."""
+    fetch_seconds: float = 0.0
+    lost_fetches: float = 0.0
+    """How many of a thousand fetches fail, and the slice goes back."""
     poison: frozenset[int] = frozenset()
     """Items that end their process."""
     failing: dict[int, int] = field(default_factory=dict)
@@ -81,6 +96,14 @@ class SimJob:
     finished_at: float = 0.0
     granted: int = 0
     submitted: bool = False
+    held: dict[int, tuple[int, m.BlobRef]] = field(default_factory=dict)
+    """Blobs at the hub: first item of a block -> its end, and the blob."""
+    dropped: set[int] = field(default_factory=set)
+    """First items of blocks that are finished."""
+
+    def blobs(self, start: int, stop: int) -> set[m.BlobRef]:
+        """Those that items need."""
+        return {ref for first, (end, ref) in self.held.items() if first < stop and start < end}
 
 
 @dataclass
@@ -117,6 +140,8 @@ class World:
         self.latency = latency
         self.codec = codec
         self.check_always = True
+        self.stated_at_once = self.random.choice([1, 2, 3, FACTS_PER_MESSAGE])
+        """Workers state their facts and heartbeats in messages of so many entries."""
         self.inputs: list[tuple[str, m.Message, float, int] | float] = []
         self.outputs: list[list[Send]] = []
         self.record = False
@@ -131,6 +156,8 @@ class World:
         self._last: dict[tuple[str, str], float] = {}
         self._connection: dict[str, int] = {}
         self._tick_at: float | None = None
+        self._hub_waiting: list[Callable[[], None]] | None = None
+        """What came to the hub while it stands still; None: it does not."""
 
     # --- the clock ---
 
@@ -171,14 +198,15 @@ class World:
         connection = self._connection.get(peer)
         if self.codec:
             message, _ = frames.decode(frames.encode(message))
-        self.at(self._arrival(peer, "hub"), lambda: self._arrive(peer, connection, message, size))
+        self.at(self._arrival(peer, "hub"), lambda: self._at_hub(lambda: self._arrive(peer, connection, message, size)))
 
     def _arrive(self, peer: str, connection: int | None, message: m.Message, size: int) -> None:
         if peer in self.connected and self._connection.get(peer) == connection:
             self.step(peer, message, size)
             if isinstance(message, m.SubmitJob) and message.job in self.jobs:
                 start = self.hub_starts
-                self.after(0.002, lambda: self._blobs_came(message.job) if self.hub_starts == start else None)
+                came = lambda: self._blobs_came(message.job) if self.hub_starts == start else None  # noqa: E731
+                self.after(0.002, lambda: self._at_hub(came))
 
     def _blobs_came(self, job: str) -> None:
         if not self.hub_is_down:
@@ -199,7 +227,7 @@ class World:
             self.connected.add(peer)
             self.step(peer, hello, 0)
 
-        self.at(self._arrival(peer, "hub"), arrive)
+        self.at(self._arrival(peer, "hub"), lambda: self._at_hub(arrive))
 
     def cut(self, peer: str) -> None:
         """The connection is gone, and the hub does not know."""
@@ -208,7 +236,7 @@ class World:
     def close(self, peer: str) -> None:
         """The connection is closed, and the hub hears of it."""
         self._connection.pop(peer, None)
-        self.at(self._arrival(peer, "hub"), lambda: self._closed(peer))
+        self.at(self._arrival(peer, "hub"), lambda: self._at_hub(lambda: self._closed(peer)))
 
     def _closed(self, peer: str) -> None:
         if peer in self.connected and peer not in self._connection and not self.hub_is_down:
@@ -227,7 +255,7 @@ class World:
                 self.kept.add(send.message)
                 self._store(send.message)
         self._unkept.clear()
-        self._tick_at = None
+        self._tick_at = self._hub_waiting = None
         self.close_all()
         self.after(down_seconds, self._start_hub)
 
@@ -237,12 +265,22 @@ class World:
         self.scheduler = Scheduler(self.hub_starts, self._policy)
         for kept in self.kept.jobs():
             self.step(STORES, kept, 0)
-        assert_same_jobs(self.kept, self.scheduler.state)
+            self._restore_blobs(kept)
+        if not self._unkept:
+            assert_same_jobs(self.kept, self.scheduler.state)
         for kept in self.kept.jobs():
             if kept.finished is None:
                 self.step(STORES, BlobsReady(kept.spec.job), 0)
         self.step(STORES, Restarted(tuple(self.kept.workers)), 0)
         self.kept.workers.clear()
+
+    def _restore_blobs(self, kept: KeptJob) -> None:
+        """As the real stores do: what came and is finished is not held any more."""
+        job = self.jobs[kept.spec.job]
+        needed = {block.start for block in kept.blocks}
+        for start in [start for start in job.held if start < kept.available and start not in needed]:
+            del job.held[start]
+            job.dropped.add(start)
 
     def _redial(self, notebook: str) -> None:
         """A notebook comes back as soon as the hub is there, and says again what may not have been heard."""
@@ -262,6 +300,35 @@ class World:
         if self.record:
             self.inputs.append((peer, message, self.now, size))
         self._deliver(self.scheduler.receive(peer, message, self.now, size))
+
+    def freeze_hub(self, seconds: float) -> None:
+        """The hub's process stands still; what comes waits in its sockets, and its timer does not fire."""
+        if self._hub_waiting is None:
+            self._hub_waiting = []
+            self.after(seconds, self._thaw_hub)
+
+    def _thaw_hub(self) -> None:
+        """Timers first or sockets first: that is up to the hub's loop."""
+        if self._hub_waiting is None:
+            return  # it was killed meanwhile
+        waiting, self._hub_waiting = self._hub_waiting, None
+        if self.random.random() < 0.5 and self._tick_at is not None and self._tick_at <= self.now:
+            self._tick()
+        for action in waiting:
+            action()
+        if self._tick_at is not None and self._tick_at <= self.now:
+            self._tick()
+
+    def _at_hub(self, action: Callable[[], None]) -> None:
+        """Does it now, or when the hub thaws."""
+        if self._hub_waiting is None:
+            action()
+        else:
+            self._hub_waiting.append(action)
+
+    def _due(self, when: float) -> None:
+        if self._tick_at == when and self._hub_waiting is None:
+            self._tick()
 
     def _tick(self) -> None:
         if self.hub_is_down:
@@ -284,7 +351,7 @@ class World:
         deadline = self.scheduler.deadline()
         if deadline is not None and (self._tick_at is None or deadline < self._tick_at):
             when = self._tick_at = max(deadline, self.now)
-            self.at(when, lambda: self._tick() if self._tick_at == when else None)
+            self.at(when, lambda: self._due(when))
 
     def _keep(self, send: Send) -> None:
         if not self._unkept and self.flush_seconds:
@@ -354,6 +421,9 @@ class World:
                 job.got[item] = message.worker
             if message.fault is not None:
                 job.faults[message.fault.item] = message.fault
+        elif isinstance(message, DropItems):
+            self.jobs[message.job].held.pop(message.start, None)
+            self.jobs[message.job].dropped.add(message.start)
 
     def _to_notebook(self, message: m.Message) -> None:
         if isinstance(message, m.JobFinished):
@@ -395,7 +465,13 @@ class World:
 
         for size in job.arrives or ():
             when += self.random.expovariate(50.0)
-            self.at(when, lambda s=start, c=size: send(m.AddItems(job.id, s, c), 1000))  # type: ignore[misc]
+            message = m.AddItems(job.id, start, size)
+            if start in job.large and size:
+                ref = m.BlobRef(f"{start:064x}", 10_000_000)
+                if start not in job.dropped:
+                    job.held[start] = (start + size, ref)
+                message = replace(message, blobs=(ref,))
+            self.at(when, lambda message=message: send(message, 1000))  # type: ignore[misc]
             start += size
         assert start == job.total
         self.at(when + 0.01, lambda: send(m.CloseItems(job.id, job.total), 0))
@@ -448,6 +524,8 @@ class SimWorker:
         self.running: list[Running | None] = [None] * slots
         self.waiting: list[m.RunSlice | None] = [None] * slots
         self.prepared: set[str] = set()
+        self.fetching: set[m.Attempt] = set()
+        """Slices whose blobs are on their way."""
         self.kept: list[m.Part] = []
         """Parts that are not acknowledged."""
         self.connected = False
@@ -471,10 +549,15 @@ class SimWorker:
         for slot, (running, waiting) in enumerate(zip(self.running, self.waiting, strict=True)):
             if running is not None:
                 run = running.run
-                held.append(m.HeldAttempt(run.job, run.attempt, slot, running.sent, running.stop, True))
+                fetching = run.attempt in self.fetching
+                held.append(m.HeldAttempt(run.job, run.attempt, slot, running.sent, running.stop, True, fetching))
             if waiting is not None:
-                held.append(m.HeldAttempt(waiting.job, waiting.attempt, slot, waiting.start, waiting.stop, False))
-        self.say(m.WorkerFacts(tuple(held), tuple(sorted(self.prepared))))
+                fetching = waiting.attempt in self.fetching
+                held.append(
+                    m.HeldAttempt(waiting.job, waiting.attempt, slot, waiting.start, waiting.stop, False, fetching)
+                )
+        for facts in state_facts(held, sorted(self.prepared), at_most=world.stated_at_once):
+            self.say(facts)
         for part in self.kept:
             self.say(part)
         if self.leaving:
@@ -489,7 +572,8 @@ class SimWorker:
                     for slot, run in enumerate(self.running)
                     if run is not None
                 )
-                self.say(m.Heartbeat(running))
+                for heartbeat in state_life(running, at_most=self.world.stated_at_once):
+                    self.say(heartbeat)
                 self._heartbeat(connection)
 
         self.world.after(HEARTBEAT_SECONDS, lambda: self.awake(beat))
@@ -589,13 +673,35 @@ class SimWorker:
             return
         job = self.world.jobs[message.job]
         assert 0 <= message.start < message.stop <= job.total
+        unfinished = job.blobs(message.start, message.stop)
+        assert set(message.blobs) >= unfinished, "a slice without the blobs of its items"
         if self.leaving:
             self.say(m.SliceCut(message.attempt, message.start))
-        elif self.running[message.slot] is None:
+            return
+        if message.blobs:
+            self.fetching.add(message.attempt)
+            delay = job.fetch_seconds * self.world.random.random()
+            self.world.after(delay, lambda: self.awake(lambda: self._fetched(message)))
+        if self.running[message.slot] is None:
             self._start(message.slot, message)
         else:
             assert self.waiting[message.slot] is None, "a third slice for a slot"
             self.waiting[message.slot] = message
+
+    def _fetched(self, message: m.RunSlice) -> None:
+        """The blobs of a slice have come, or cannot be got: then it goes back."""
+        self.fetching.discard(message.attempt)
+        running, waiting = self.running[message.slot], self.waiting[message.slot]
+        fails = self.world.random.random() * 1000 < self.world.jobs[message.job].lost_fetches
+        if running is not None and running.run.attempt == message.attempt:
+            if fails:
+                self._next(message.slot)
+                self.say(m.SliceEnded(message.attempt, "its data did not come"))
+                return
+            self._begin(message.slot, running)
+        elif waiting is not None and waiting.attempt == message.attempt and fails:
+            self.waiting[message.slot] = None
+            self.say(m.SliceEnded(message.attempt, "its data did not come"))
 
     def on_TrimSlice(self, message: m.TrimSlice) -> None:
         for slot in range(len(self.running)):
@@ -607,7 +713,7 @@ class SimWorker:
                 if stop <= waiting.start:
                     self.waiting[slot] = None
                 else:
-                    self.waiting[slot] = m.RunSlice(waiting.job, waiting.attempt, slot, waiting.start, stop)
+                    self.waiting[slot] = replace(waiting, stop=stop)
                 return
             run = self.running[slot]
             if run is not None and run.run.attempt == message.attempt:
@@ -616,6 +722,13 @@ class SimWorker:
 
     def _cut_running(self, slot: int, run: Running, give: float) -> None:
         reached, claimed = self.reached(run)
+        if run.run.attempt in self.fetching:
+            stop = run.at + round((run.stop - run.at) * (1 - give))
+            self.say(m.SliceCut(run.run.attempt, stop))
+            run.stop = stop
+            if stop == run.at:
+                self._next(slot)
+            return
         stop = claimed + round((run.stop - claimed) * (1 - give))
         self.say(m.SliceCut(run.run.attempt, stop))
         if stop < run.stop:
@@ -654,6 +767,14 @@ class SimWorker:
         self.running[slot] = Running(
             message, self.world.now, message.start, message.start, message.stop, self.speeds[slot]
         )
+        if message.attempt not in self.fetching:
+            self._begin(slot, self.running[slot])
+
+    def _begin(self, slot: int, run: Running | None) -> None:
+        assert run is not None
+        run.since = self.world.now
+        if run.run.blobs:
+            self.say(m.SliceBegun(run.run.attempt))
         self._plan_slot(slot)
 
     def _next(self, slot: int) -> None:
@@ -671,6 +792,8 @@ class SimWorker:
     def reached(self, run: Running) -> tuple[int, int]:
         """(items finished so far, where the claim ends)."""
         job = self.world.jobs[run.run.job]
+        if run.run.attempt in self.fetching:
+            return run.at, run.at
         work = (self.world.now - run.since) * run.speed
         reached = job.costs.reached(run.at, work, run.stop)
         ahead = job.costs.reached(run.at, work + CLAIM_SECONDS * run.speed, run.stop)

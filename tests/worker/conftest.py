@@ -107,7 +107,9 @@ def slot(request: pytest.FixtureRequest, tmp_path: Path, limited: Any) -> Callab
         pytest.skip("this operating system has no fork server")
 
     async def on_slot(test: Callable[[Bench], Awaitable[None]]) -> None:
-        launcher = processes.launcher(processes.slot_environment(1), fork=request.param == "fork")
+        launcher = processes.launcher(
+            processes.slot_environment(1), tmp_path / "start.log", fork=request.param == "fork"
+        )
         heard: asyncio.Queue[tuple[m.Message, bytes]] = asyncio.Queue()
 
         def deliver(number: int, message: m.Message, payload: Any) -> None:
@@ -154,6 +156,8 @@ class FakeHub:
     trades: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
     """What was shown to get a credential."""
     refusal: m.Refused | None = None
+    blobs: dict[str, list[bytes | int]] = field(default_factory=dict)
+    """Name -> what it answers, one after another: bytes, or a status. The last answer is given again and again."""
     port: int = 0
 
     @property
@@ -163,7 +167,8 @@ class FakeHub:
     def open(self, port: int = 0) -> None:
         self._sockets = bind_sockets(port, "127.0.0.1")
         self.port = self._sockets[0].getsockname()[1]
-        self._server = HTTPServer(Application([("/join", _Join, {"hub": self}), ("/socket", _Socket, {"hub": self})]))
+        doors = [("/join", _Join), ("/socket", _Socket), ("/blobs/(.*)", _Blobs)]
+        self._server = HTTPServer(Application([(path, door, {"hub": self}) for path, door in doors]))
         self._server.add_sockets(self._sockets)
 
     async def close(self) -> None:
@@ -182,6 +187,19 @@ class _Join(RequestHandler):
         else:
             self.set_status(401)
             self.write("this invite has expired")
+
+
+class _Blobs(RequestHandler):
+    def initialize(self, hub: FakeHub) -> None:
+        self.hub = hub
+
+    def get(self, name: str) -> None:
+        answers = self.hub.blobs.get(name, [404])
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, int):
+            self.set_status(answer)
+        else:
+            self.write(answer)
 
 
 class _Socket(WebSocketHandler):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import psutil
 import pytest
 
 from nbdist.errors import AccessError, VersionError
-from nbdist.packing import unpack_part
+from nbdist.packing import item_chunk, pack_item, unpack_part
+from nbdist.wire import blocks
 from nbdist.wire import messages as m
+from nbdist.wire.blobs import blob_name
 from nbdist.worker.agent import Agent
 from nbdist.worker.config import WorkerConfig
 
@@ -261,5 +264,90 @@ def test_a_credential_that_the_hub_has_lost_is_traded_for_again(joined: OnWorker
         await worker.hub.trades.get()
         worker.hub.refusal = None
         await worker.talk()
+
+    joined(test)
+
+
+# --- items whose data lies in blobs ---
+
+
+def large_item(value: bytes) -> tuple[m.BlobRef, bytes, bytes]:
+    """The blob of a large item, its bytes, and the payload of the slice that has it as item 3."""
+    (entry,) = pack_item(value)
+    ref = m.BlobRef(blob_name([entry]), len(entry))
+    return ref, bytes(entry), (3).to_bytes(8, "big") + blocks.join([(1, item_chunk([entry], [ref.name]))])
+
+
+def test_a_large_item_is_fetched_with_patience_and_then_run(
+    joined: OnWorker, packed: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nbdist.worker.agent.FETCH_PAUSE_SECONDS", 0.01)
+
+    async def test(worker: Any) -> None:
+        ref, data, payload = large_item(bytes(400_000))
+        worker.hub.blobs[ref.name] = [503, 500, data]
+        talk = await worker.talk()
+        await talk.say(m.PrepareJob("j", m.JobOptions()), packed(len))
+        await talk.until(m.JobReady)
+        await talk.say(m.RunSlice("j", (1, 1), 0, 3, 4, (ref,)), payload)
+        assert await talk.until(m.SliceBegun, m.Part) == m.SliceBegun((1, 1))
+        await talk.until(m.Part)
+        assert items_of(talk.said[-1][1]) == [400_000]
+        assert [path.name for path in worker.agent._blob_folder.iterdir()] == ["lock"]
+
+    joined(test)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (404, m.SlotCrashed((1, 1), 3, "", kind="unfetched")),
+        (403, m.SlotCrashed((1, 1), 3, "", kind="unfetched")),
+        (b"damaged", m.SlotCrashed((1, 1), 3, "", kind="unfetched")),
+        (503, m.JobRefused("j", "")),
+    ],
+)
+def test_a_large_item_that_does_not_come_goes_back(
+    joined: OnWorker, packed: Pack, monkeypatch: pytest.MonkeyPatch, answer: Any, expected: Any
+) -> None:
+    monkeypatch.setattr("nbdist.worker.agent.FETCH_PAUSE_SECONDS", 0.01)
+
+    async def test(worker: Any) -> None:
+        ref, _, payload = large_item(bytes(400_000))
+        worker.hub.blobs[ref.name] = [answer]
+        talk = await worker.talk()
+        await talk.say(m.PrepareJob("j", m.JobOptions()), packed(len))
+        await talk.until(m.JobReady)
+        await talk.say(m.RunSlice("j", (1, 1), 0, 3, 4, (ref,)), payload)
+        said = await talk.until(m.SlotCrashed, m.JobRefused, m.Part)
+        assert ref.name[:12] in said.reason
+        assert dataclasses.replace(said, reason="") == expected
+        if isinstance(said, m.JobRefused):
+            assert (await talk.until(m.SliceEnded)).attempt == (1, 1)
+
+    joined(test)
+
+
+def test_a_fetch_outlasts_a_lost_hub(joined: OnWorker, packed: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nbdist.worker.agent.FETCH_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("nbdist.worker.agent.ITEM_TRIES", 10**6)
+
+    async def test(worker: Any) -> None:
+        ref, data, payload = large_item(bytes(400_000))
+        worker.hub.blobs[ref.name] = [503]
+        talk = await worker.talk()
+        await talk.say(m.PrepareJob("j", m.JobOptions()), packed(len))
+        await talk.until(m.JobReady)
+        await talk.say(m.RunSlice("j", (1, 1), 0, 3, 4, (ref,)), payload)
+        await talk.say(m.PrepareJob("j", m.JobOptions()))
+        await talk.until(m.JobReady)  # it has the slice by now
+        talk.line.abort()
+        talk = await worker.talk()
+        facts = await talk.until(m.WorkerFacts)
+        assert facts.held == (m.HeldAttempt("j", (1, 1), 0, 3, 4, True, True),)
+        worker.hub.blobs[ref.name] = [data]
+        await talk.until(m.SliceBegun)
+        await talk.until(m.Part)
+        assert items_of(talk.said[-1][1]) == [400_000]
 
     joined(test)

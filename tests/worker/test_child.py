@@ -85,6 +85,94 @@ def test_output_comes_back_with_the_item_that_wrote_it(slot: OnSlot, packed: Pac
     slot(test)
 
 
+def test_bytes_text_and_what_comes_from_elsewhere_arrive_in_order(slot: OnSlot, packed: Pack) -> None:
+    def function(item: int) -> None:
+        import os
+        import subprocess
+        import sys
+
+        for stream in (sys.stdout, sys.stderr):
+            print("text", file=stream)
+            stream.buffer.write(b"bytes\n")
+            stream.buffer.write(memoryview(b"\xe2\x82"))
+            stream.buffer.flush()
+            stream.buffer.write(bytearray(b"\xac\n"))
+            print("before", file=stream)
+            subprocess.run([sys.executable, "-c", "print('a process')"], stdout=stream, check=True)
+            print("between", file=stream)
+            os.write(stream.fileno(), b"descriptor\n")
+            print("after", file=stream, flush=True)
+
+    async def test(bench: Any) -> None:
+        bench.run(packed(function), 0, 2)
+        await bench.to_end()
+        wanted = "text\nbytes\n€\nbefore\na process\nbetween\ndescriptor\nafter\n"
+        assert bench.text("stdout") == {0: wanted, 1: wanted}
+        assert bench.text("stderr") == {0: wanted, 1: wanted}
+
+    slot(test)
+
+
+def test_a_character_in_two_halves_arrives_whole_and_what_is_none_is_marked(slot: OnSlot, packed: Pack) -> None:
+    def function(item: int) -> None:
+        import sys
+        import time
+
+        sys.stdout.buffer.write(b"\xe2\x82")
+        time.sleep(0.2)  # longer than output waits
+        sys.stdout.buffer.write(b"\xac\xff!")
+
+    async def test(bench: Any) -> None:
+        bench.run(packed(function), 0, 1)
+        await bench.to_end()
+        assert bench.text("stdout") == {0: "€\ufffd!"}
+
+    slot(test)
+
+
+def test_streams_have_what_libraries_ask_of_them(slot: OnSlot, packed: Pack) -> None:
+    def function(item: int) -> list[Any]:
+        import contextlib
+        import faulthandler
+        import io
+        import logging
+        import sys
+
+        facts = []
+        for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+            assert stream.fileno() == stream.buffer.fileno() == number
+            assert not stream.isatty()
+            assert not stream.buffer.isatty()
+            assert stream.encoding == "utf-8"
+            assert stream.errors in ("replace", "backslashreplace")
+            assert stream.writable()
+            assert not stream.readable()
+            stream.reconfigure(encoding="utf-8", errors="strict", line_buffering=True, write_through=False)
+            wrapped = io.TextIOWrapper(stream.buffer, encoding="utf-8", write_through=True)
+            wrapped.write("wrapped\n")
+            wrapped.close()
+            stream.close()
+            print("open", file=stream)
+            facts.append((stream.closed, stream.buffer.closed, stream.name, stream.buffer.mode))
+        faulthandler.dump_traceback(file=sys.stderr, all_threads=False)
+        logging.StreamHandler().emit(logging.makeLogRecord({"msg": "logged"}))
+        with contextlib.suppress(TypeError):
+            sys.stdout.buffer.write("text")
+        with contextlib.suppress(TypeError):
+            sys.stdout.write(b"bytes")
+        return facts
+
+    async def test(bench: Any) -> None:
+        bench.run(packed(function), 0, 1)
+        assert await bench.to_end() == [[(False, False, "<stdout>", "wb"), (False, False, "<stderr>", "wb")]]
+        assert bench.text("stdout") == {0: "wrapped\nopen\n"}
+        assert bench.text("stderr")[0].startswith("wrapped\nopen\n")
+        assert "in function" in bench.text("stderr")[0]
+        assert "logged" in bench.text("stderr")[0]
+
+    slot(test)
+
+
 def test_output_comes_while_an_item_still_runs(slot: OnSlot, packed: Pack) -> None:
     def function(item: int) -> None:
         import time

@@ -26,7 +26,7 @@ def setup_of(folder: Path, number: int = 0) -> SlotSetup:
 
 def test_slots_leave_the_threads_of_the_loop_to_others(limited: Limited, tmp_path: Path) -> None:
     async def test() -> None:
-        launcher = processes.Spawner(processes.slot_environment(1))
+        launcher = processes.Spawner(processes.slot_environment(1), tmp_path / "start.log")
         try:
             for number in range(system.cores() + 5):  # the pool of the loop has four more threads than cores
                 await launcher.start(setup_of(tmp_path, number))
@@ -40,7 +40,7 @@ def test_slots_leave_the_threads_of_the_loop_to_others(limited: Limited, tmp_pat
 @pytest.mark.skipif(not system.CAN_FORK, reason="this operating system has no fork server")
 def test_a_fork_server_that_died_is_started_again(limited: Limited, tmp_path: Path) -> None:
     async def test() -> None:
-        launcher = processes.ForkServer(processes.slot_environment(1))
+        launcher = processes.ForkServer(processes.slot_environment(1), tmp_path / "start.log")
         try:
             slot = await launcher.start(setup_of(tmp_path))
             system.kill(launcher._server.pid)

@@ -360,6 +360,39 @@ def test_a_worker_that_leaves_does_not_wait_for_ever_for_its_hub(world: World) -
     assert world.pass_time(0.2).of(orders.Quit) == [orders.Quit("Ctrl-C")]
 
 
+def test_a_worker_that_leaves_says_what_it_waits_for_while_its_hub_is_gone(world: World) -> None:
+    world.hear("hub", piece()).hear("slot:0", part()).hear("hub", piece(A2, 10, 20))
+    world.hear("slot:0", part(A2, 10, 12, final=False)).hear(orders.LOCAL, orders.HubLost("gone"))
+    assert world.of(orders.Say) == []
+    world.hear(orders.LOCAL, orders.UserLeaves("Ctrl-C"), orders.HubLost("still gone"))
+    (said,) = world.of(orders.Say)
+    assert "waiting up to 5 s" in said.text
+    assert "12 results kept for it and 1 item still running" in said.text
+    assert "Ctrl-C again leaves at once and loses" in said.text
+    world.hear("slot:0", part(A2, 12, 13))
+    world.hear(orders.LOCAL, orders.UserLeaves("Ctrl-C again"))
+    lost, quitting = world.of(orders.Say, orders.Quit)
+    assert lost.text == "13 results did not reach the hub: those items run again"
+    assert quitting == orders.Quit("Ctrl-C again")
+
+
+def test_a_hub_that_goes_while_a_worker_leaves_is_told_of_too(world: World) -> None:
+    world.hear("hub", piece()).hear(orders.LOCAL, orders.UserLeaves("Ctrl-C"))
+    assert world.of(orders.Say) == []
+    world.hear(orders.LOCAL, orders.HubLost("gone"), orders.HubLost("gone"))
+    (said,) = world.of(orders.Say)
+    assert "with 1 item still running" in said.text
+    world.hear("hub", welcome()).hear("slot:0", part())
+    assert world.of(orders.Say, orders.Quit) == []
+    world.hear("hub", m.Acknowledge(((A1, 10),)))
+    assert world.of(orders.Say, orders.Quit) == [orders.Quit("Ctrl-C")]
+
+
+def test_a_worker_without_anything_to_hand_over_leaves_without_a_word(world: World) -> None:
+    world.hear(orders.LOCAL, orders.HubLost("gone"), orders.UserLeaves("Ctrl-C"))
+    assert world.of(orders.Say, orders.Quit) == [orders.Quit("Ctrl-C")]
+
+
 def test_a_hub_that_comes_back_hears_of_the_leaving(world: World) -> None:
     world.hear("hub", piece()).hear(orders.LOCAL, orders.UserLeaves("Ctrl-C"), orders.HubLost("gone"))
     world.take()
@@ -371,3 +404,93 @@ def test_what_a_supervisor_does_not_know_is_ignored(world: World) -> None:
     world.hear("hub", m.TrimSlice((9, 9), 0.5), m.Acknowledge((((9, 9), 5),)), m.ForgetJob("?"), m.NeedBlobs("j", ()))
     world.hear("slot:0", part(A3), m.SliceEnded(A3))
     assert [message for message in world.take() if not isinstance(message, orders.DropParts)] == []
+
+
+# --- items whose data lies in blobs ---
+
+
+def large(attempt: m.Attempt = A1, start: int = 0, stop: int = 10, slot: int = 0) -> m.RunSlice:
+    return m.RunSlice("j", attempt, slot, start, stop, (BLOB,))
+
+
+def test_a_slice_is_run_once_its_blobs_are_here(world: World) -> None:
+    world.hear("hub", large())
+    assert world.take() == [orders.FetchItems(A1, (BLOB,))]
+    world.hear(orders.LOCAL, orders.ItemsInPlace(A1))
+    said = world.take()
+    assert said[1:] == [orders.BeginClaim(0, A1, 0, 10), piece(), m.SliceBegun(A1)]
+    world.hear("slot:0", part())
+    assert orders.DropItems(A1) in world.take()
+
+
+def test_blobs_are_got_while_the_slice_before_runs_and_order_is_kept(world: World) -> None:
+    world.hear("hub", piece(), large(A2, 10, 20))
+    assert world.of(orders.FetchItems) == [orders.FetchItems(A2, (BLOB,))]
+    world.hear(orders.LOCAL, orders.ItemsInPlace(A2))
+    assert world.take() == []
+    world.hear("slot:0", part())
+    assert world.of(m.RunSlice, m.SliceBegun) == [piece(A2, 10, 20), m.SliceBegun(A2)]
+
+
+def test_nothing_overtakes_a_slice_that_waits_for_its_blobs(world: World) -> None:
+    world.hear("hub", large(), piece(A2, 10, 20))
+    assert world.of(m.RunSlice) == []
+    world.hear(orders.LOCAL, orders.ItemsInPlace(A1))
+    assert world.of(m.RunSlice) == [piece()]
+
+
+def test_a_slice_whose_blobs_cannot_be_kept_here_goes_back_and_the_machine_is_left_out(world: World) -> None:
+    world.hear("hub", large())
+    world.take()
+    world.hear(orders.LOCAL, orders.ItemsNotInPlace(A1, "no room", "make some"))
+    assert world.take("hub") == [m.JobRefused("j", "no room", "make some"), m.SliceEnded(A1, "no room")]
+    world.hear("hub", piece(A2))
+    assert world.of(m.RunSlice) == [piece(A2)]
+
+
+def test_data_that_the_hub_does_not_have_counts_against_the_item(world: World) -> None:
+    world.hear("hub", large(start=3))
+    world.take()
+    world.hear(orders.LOCAL, orders.ItemsNotInPlace(A1, "gone", is_gone=True))
+    assert world.of(m.SlotCrashed) == [m.SlotCrashed(A1, 3, "gone", kind="unfetched")]
+
+
+@pytest.mark.parametrize(
+    ("order", "answer"),
+    [(m.CancelAttempt(A1), m.SliceEnded(A1, "cancelled")), (m.TrimSlice(A1, 1.0), m.SliceCut(A1, 0))],
+)
+def test_a_slice_that_is_not_wanted_any_more_is_not_fetched_on(
+    world: World, order: m.Message, answer: m.Message
+) -> None:
+    world.hear("hub", large(), order)
+    said = world.take()
+    assert answer in said
+    assert orders.DropItems(A1) in said
+    world.hear(orders.LOCAL, orders.ItemsInPlace(A1), orders.ItemsNotInPlace(A1, "late"))
+    assert world.take() == []
+
+
+def test_a_worker_that_comes_back_says_what_it_still_fetches(world: World) -> None:
+    world.hear("hub", large())
+    world.hear(orders.LOCAL, orders.HubLost("cut"))
+    world.take()
+    world.hear("hub", welcome())
+    assert world.of(m.WorkerFacts)[0].held == (m.HeldAttempt("j", A1, 0, 0, 10, True, True),)
+    world.hear(orders.LOCAL, orders.ItemsInPlace(A1))
+    assert m.SliceBegun(A1) in world.take()
+
+
+def test_a_slice_that_cannot_be_fetched_while_the_hub_is_away_is_simply_not_held(world: World) -> None:
+    world.hear("hub", large())
+    world.hear(orders.LOCAL, orders.HubLost("cut"), orders.ItemsNotInPlace(A1, "gone", is_gone=True))
+    world.take()
+    world.hear("hub", welcome())
+    assert world.take("hub") == [m.WorkerFacts((), ("j",))]
+
+
+def test_a_slot_that_dies_leaves_no_blobs(world: World) -> None:
+    world.hear("hub", large())
+    world.hear(orders.LOCAL, orders.ItemsInPlace(A1), orders.SlotDied(0, 0, "killed"))
+    said = world.take()
+    assert orders.DropItems(A1) in said
+    assert [message for message in said if isinstance(message, m.SlotCrashed)]

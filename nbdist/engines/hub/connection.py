@@ -11,7 +11,7 @@ import contextlib
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Protocol
@@ -25,16 +25,21 @@ from nbdist.errors import (
     ConnectionFailedError,
     FrameError,
     NbdistError,
+    NobodyListensError,
     ProtocolError,
+    StrangerError,
     VersionError,
 )
 from nbdist.wire import frames
 from nbdist.wire.address import Address, is_loopback
+from nbdist.wire.local import read_nonce
 from nbdist.wire.messages import Message, ProveLocal, Refused, Welcome
 from nbdist.wire.sending import send_now
 
 FIRST_LIMIT_SECONDS = 10.0
 """For the first connection; later ones are tried for as long as the engine lives."""
+REFUSED_LIMIT_SECONDS = 1.0
+"""For a first connection that is refused everywhere: so long a hub that is just starting may need to listen."""
 FIRST_DELAY_SECONDS = 0.02
 LOOPBACK_DELAY_SECONDS = 0.25
 LAN_DELAY_SECONDS = 2.0
@@ -144,12 +149,16 @@ class Connection:
     async def _keep_up(self) -> None:
         self._main = asyncio.current_task()
         give_up_at = self._loop.time() + FIRST_LIMIT_SECONDS
+        refused_at: float | None = None
         delay = FIRST_DELAY_SECONDS
         while not self._closing:
             try:
                 socket, welcome = await self._dial()
-            except ConnectionFailedError:
-                if not self._first.done() and self._loop.time() > give_up_at:
+            except ConnectionFailedError as error:
+                now = self._loop.time()
+                refused_at = None if not isinstance(error, NobodyListensError) else refused_at or now
+                is_shut = refused_at is not None and now > refused_at + REFUSED_LIMIT_SECONDS
+                if not self._first.done() and (is_shut or now > give_up_at):
                     raise
                 await self._pause(delay)
                 delay *= 2
@@ -164,21 +173,20 @@ class Connection:
 
     async def _dial(self) -> tuple[ClientConnection, Welcome]:
         found = await self._loop.run_in_executor(None, self._find, self._is_urgent())
-        failures = []
+        errors: list[NbdistError] = []
         for address in found.hosts():
             try:
                 socket, welcome = await greeting.greet(address, self._peer)
-            except ConnectionFailedError as error:
-                failures.append(str(error))
+            except NbdistError as error:
+                errors.append(error)
             else:
                 self.address = address
                 return socket, welcome
-        raise ConnectionFailedError("; ".join(failures))
+        raise most_telling(errors, is_first=not self._first.done())
 
     async def _serve(self, socket: ClientConnection, welcome: Welcome) -> str:
         try:
-            self._prove_local(welcome)
-            again = [] if self.folder is None else [frames.encode(ProveLocal(greeting.nonce(self.folder)))]
+            again = self._prove_local(welcome)
             self._outbox.clear()
             # at the front: what other threads add meanwhile goes behind them, and must not be lost
             self._outbox.extendleft(reversed([*again, *self._owner.opened(welcome)]))
@@ -201,9 +209,11 @@ class Connection:
             self._socket = None
             await socket.close()
 
-    def _prove_local(self, welcome: Welcome) -> None:
-        folder = Path(welcome.folder) if welcome.folder else None
-        self.folder = folder if folder is not None and greeting.nonce(folder) else None
+    def _prove_local(self, welcome: Welcome) -> list[bytes]:
+        """What is to be sent if the hub's folder can be read here."""
+        nonce = read_nonce(Path(welcome.folder)) if welcome.folder else ""
+        self.folder = Path(welcome.folder) if nonce else None
+        return [frames.encode(ProveLocal(nonce))] if nonce else []
 
     def _start_draining(self) -> None:
         """Sends what waits, at once as far as the connection has room; a task sends the rest."""
@@ -257,6 +267,25 @@ class Connection:
                         await self._socket.send(self._outbox.popleft())
                     await self._socket.close()
         main.cancel()
+
+
+def most_telling(errors: Sequence[NbdistError], *, is_first: bool) -> NbdistError:
+    """Of what came of dialling a hub's addresses, one after another, what is to be raised.
+
+    What the hub itself says counts most. That another computer has one of the addresses by now counts more than that
+    nobody answers at another, but it does not end a connection that has been up: the hub may come back at the other.
+    """
+    failures = [error for error in errors if isinstance(error, ConnectionFailedError)]
+    strangers = [error for error in errors if isinstance(error, StrangerError)]
+    for error in errors:
+        if error not in failures and error not in strangers:
+            return error
+    if strangers and (is_first or not failures):
+        return strangers[0]
+    kind = (
+        NobodyListensError if all(isinstance(error, NobodyListensError) for error in errors) else ConnectionFailedError
+    )
+    return kind("; ".join(map(str, errors)))
 
 
 def _broken(refused: Refused, *, is_final: bool) -> str:

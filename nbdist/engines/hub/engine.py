@@ -16,7 +16,7 @@ from threading import Thread
 from typing import Any
 
 from nbdist.engines.base import Buffer, Deliver, JobSpec, PackedBlob, PackedTask
-from nbdist.engines.hub import greeting, transfers
+from nbdist.engines.hub import transfers
 from nbdist.engines.hub.connection import Connection
 from nbdist.engines.hub.drafts import Draft, Drafts
 from nbdist.engines.hub.itemblobs import ItemBlobs
@@ -26,6 +26,7 @@ from nbdist.engines.hub.run import HubRun
 from nbdist.errors import ConnectionFailedError, NbdistError
 from nbdist.wire import blobs, frames
 from nbdist.wire.address import Address
+from nbdist.wire.local import this_machine
 from nbdist.wire.messages import (
     Answer,
     BlobPlaced,
@@ -61,7 +62,7 @@ class HubEngine:
         self._release = release
         self._error: NbdistError | None = None
         self._pid = os.getpid()
-        self._machine = greeting.this_machine()
+        self._machine = this_machine(os.cpu_count() or 1)
         self._drafts = Drafts()
         self._transfers = ThreadPoolExecutor(TRANSFER_THREADS, "nbdist-transfer")
         self._item_blobs = ItemBlobs(self._place)

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
-import platform
+import socket
 import ssl
-import sys
-from pathlib import Path
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-import nbdist
-from nbdist.errors import AccessError, ConnectionFailedError, FrameError, NbdistError, VersionError
+from nbdist.errors import (
+    AccessError,
+    ConnectionFailedError,
+    FrameError,
+    NbdistError,
+    NobodyListensError,
+    StrangerError,
+    VersionError,
+)
 from nbdist.wire import frames, tls
 from nbdist.wire.address import Address
-from nbdist.wire.messages import PROTOCOL_MAX, PROTOCOL_MIN, Hello, Machine, Message, Refused, Welcome
+from nbdist.wire.local import this_machine
+from nbdist.wire.messages import PROTOCOL_MAX, PROTOCOL_MIN, Hello, Message, Refused, Welcome
 
 OPEN_LIMIT_SECONDS = 5.0
 WELCOME_LIMIT_SECONDS = 5.0
-MAX_NONCE_BYTES = 1024
 MAX_REASON_CHARACTERS = 500
 _CREDENTIAL_STATUS = (401, 403)
 
@@ -28,45 +34,22 @@ _CREDENTIAL_STATUS = (401, 403)
 async def greet(address: Address, peer: str) -> tuple[ClientConnection, Welcome]:
     """Connects and says hello as a notebook.
 
-    Raises AccessError (also if another computer answers there), VersionError, and ConnectionFailedError when it makes
-    sense to try again.
+    Raises AccessError, StrangerError, VersionError, and ConnectionFailedError when it makes sense to try again:
+    NobodyListensError if nothing listens there.
     """
-    socket = await _open(address)
+    connection = await _open(address)
     try:
-        hello = Hello("notebook", PROTOCOL_MIN, PROTOCOL_MAX, this_machine(), peer)
-        await socket.send(frames.encode(hello))
+        hello = Hello("notebook", PROTOCOL_MIN, PROTOCOL_MAX, this_machine(os.cpu_count() or 1), peer)
+        await connection.send(frames.encode(hello))
         async with asyncio.timeout(WELCOME_LIMIT_SECONDS):
-            answer, _ = frames.decode(await socket.recv(decode=False))
-        return socket, _check_answer(answer, address)
+            answer, _ = frames.decode(await connection.recv(decode=False))
+        return connection, _check_answer(answer, address)
     except (ConnectionClosed, TimeoutError, FrameError) as error:
-        await socket.close()
+        await connection.close()
         raise ConnectionFailedError(f"no welcome from the hub at {address.shown}: {error!r}") from error
     except BaseException:
-        await socket.close()
+        await connection.close()
         raise
-
-
-def this_machine() -> Machine:
-    """What a hub is told about this process."""
-    return Machine(
-        hostname=platform.node(),
-        platform=sys.platform,
-        architecture=platform.machine(),
-        python=platform.python_version(),
-        implementation=sys.implementation.name,
-        nbdist=nbdist.__version__,
-        cores=os.cpu_count() or 1,
-        pid=os.getpid(),
-    )
-
-
-def nonce(folder: Path) -> str:
-    """The text that proves that we can read the hub's folder; empty if we cannot."""
-    try:
-        with open(folder / "nonce", encoding="ascii") as file:
-            return file.read(MAX_NONCE_BYTES).strip()
-    except (OSError, ValueError):
-        return ""
 
 
 async def _open(address: Address) -> ClientConnection:
@@ -86,17 +69,28 @@ async def _open(address: Address) -> ClientConnection:
             write_limit=frames.MAX_FRAME_BYTES,
         )
     except tls.FingerprintError as error:
-        raise AccessError(f"{address.shown}: {error.args[-1]}") from None
+        raise StrangerError(f"{address.shown}: {error.args[-1]}") from None
     except InvalidStatus as error:
         text = (error.response.body or b"").decode("utf-8", "replace").strip()[:MAX_REASON_CHARACTERS]
         if error.response.status_code in _CREDENTIAL_STATUS:
             raise AccessError(text or _no_entry(address)) from None
         raise ConnectionFailedError(f"{address.shown} answers {error.response.status_code}: {text}") from None
     except (OSError, TimeoutError, ssl.SSLError, InvalidHandshake, EOFError) as error:
+        if _is_refused(error):
+            raise NobodyListensError(
+                f"no hub listens at {address.shown} ({error}): it has ended, or this port was shut. "
+                "`nbdist hub` starts one; `nbdist invite` opens the port again and prints a new line"
+            ) from error
         raise ConnectionFailedError(
             f"no hub answers at {address.shown} ({str(error) or type(error).__name__}). Is it running? "
             "`nbdist hub` starts one and prints its address"
         ) from error
+
+
+def _is_refused(error: Exception) -> bool:
+    """Also where a name has several addresses, which asyncio tells as text only."""
+    kinds = (ConnectionRefusedError, socket.gaierror)
+    return isinstance(error, kinds) or f"[Errno {errno.ECONNREFUSED}]" in str(error)
 
 
 def _no_entry(address: Address) -> str:

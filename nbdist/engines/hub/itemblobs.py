@@ -16,7 +16,7 @@ from pathlib import Path
 from nbdist.engines.base import Block, Buffer, PackedBlob
 from nbdist.engines.hub import transfers
 from nbdist.engines.hub.items import ItemFeed, Parcel
-from nbdist.errors import ConnectionFailedError, NbdistError, NoRoomError
+from nbdist.errors import ConnectionFailedError, NoRoomError
 from nbdist.wire.address import Address
 from nbdist.wire.blobs import BlobHasher, blob_name, holder_of_items
 from nbdist.wire.messages import AddItems, BlobRef
@@ -43,7 +43,9 @@ class ItemBlobs:
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._threads = 0
         self._closed = threading.Event()
-        self._sent: dict[str, None] = {}
+        self._sent: dict[str, bool] = {}
+        self._lock = threading.Lock()
+        """Guards `_sent`."""
 
     def upload(self, feed: ItemFeed, parcel: Parcel, failed: Callable[[str], None]) -> None:
         """Brings the blobs of a parcel to the hub in another thread; `failed` is told why that cannot be done."""
@@ -51,7 +53,7 @@ class ItemBlobs:
         def work() -> None:
             try:
                 self._try_often(feed, parcel)
-            except (OSError, NbdistError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the job must not wait for this item for ever
                 if feed.is_wanted():
                     failed(f"item {parcel.start} ({parcel.size / 1e6:.1f} MB) cannot be sent: {error}")
 
@@ -98,14 +100,19 @@ class ItemBlobs:
         refs = []
         for buffer in block.large:
             blob = PackedBlob(blob_name([buffer]), memoryview(buffer).nbytes, [buffer])
-            if blob.name not in self._sent or not transfers.hold(blob.name, address, holder):
+            if not self._note_sent(blob.name) or not transfers.hold(blob.name, address, holder):
                 transfers.put(blob, address, holder)
-            self._sent.pop(blob.name, None)
-            self._sent[blob.name] = None
-            if len(self._sent) > MAX_SENT:
-                self._sent.pop(next(iter(self._sent)), None)
             refs.append(BlobRef(blob.name, blob.size))
         _pack(parcel, block, refs, ())
+
+    def _note_sent(self, name: str) -> bool:
+        """Whether the blob was sent before, lately."""
+        with self._lock:
+            was_sent = self._sent.pop(name, False)
+            self._sent[name] = True
+            if len(self._sent) > MAX_SENT:
+                del self._sent[next(iter(self._sent))]
+        return was_sent
 
 
 def _pack(parcel: Parcel, block: Block, refs: list[BlobRef], files: tuple[str, ...]) -> None:

@@ -91,10 +91,10 @@ class TestGreeting:
         assert "a job that makes no sense" in message.reason
 
     def test_no_hub_is_told_with_the_address(self, hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("nbdist.engines.hub.connection.FIRST_LIMIT_SECONDS", 0.1)
+        monkeypatch.setattr("nbdist.engines.hub.connection.REFUSED_LIMIT_SECONDS", 0.1)
         address = hub.address
         hub.close()
-        with pytest.raises(ConnectionFailedError, match=f"no hub answers at ws://127.0.0.1:{address.port}/"):
+        with pytest.raises(ConnectionFailedError, match=f"no hub listens at ws://127.0.0.1:{address.port}/"):
             HubEngine(lambda urgent: address)
 
     def test_what_finding_the_hub_raises_is_raised(self) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbdist.engines.base import Block
-from nbdist.engines.hub.items import ItemFeed
+from nbdist.engines.hub.items import ItemFeed, Parcel
 from nbdist.errors import FrameError
 from nbdist.wire import frames
 from nbdist.wire.messages import AddItems, CloseItems, Message
@@ -142,3 +142,75 @@ def test_every_item_goes_once_in_order_and_never_beyond_the_credit(sizes: list[i
         feed.grant(grant)
     feed.grant(10_000)
     assert wire.starts == list(range(len(sizes)))
+
+
+# --- blocks with blobs ---
+
+
+def large(size: int) -> Block:
+    return Block(1, large=[bytes(size)], finish=lambda names: names[0].encode())
+
+
+class Uploads:
+    """Holds parcels until the test says that their blobs are at the hub."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.parcels: list[Parcel] = []
+        self.feed = ItemFeed("j", wire, WINDOW, self.parcels.append)
+
+    def done(self, number: int) -> bool:
+        parcel = self.parcels[number]
+        assert parcel.block is not None
+        assert parcel.block.finish is not None
+        parcel.pack(parcel.block.finish(["name"]), AddItems("j", parcel.start, 1))
+        return self.feed.uploaded(parcel)
+
+
+def test_a_large_block_is_told_of_once_its_blobs_are_there_and_in_order() -> None:
+    wire = Wire()
+    uploads = Uploads(wire)
+    for made in (large(30), large(30), block(5)):
+        uploads.feed.add(made)
+    uploads.feed.close()
+    assert [parcel.start for parcel in uploads.parcels] == [0, 1]
+    assert uploads.done(1)
+    assert wire.messages == []
+    assert uploads.feed.again() == []
+    assert uploads.done(0)
+    assert wire.starts == [0, 1, 2]
+    assert wire.messages[-1][0] == CloseItems("j", 3)
+    assert [type(frames.decode(frame)[0]) for frame in uploads.feed.again()] == [AddItems] * 3 + [CloseItems]
+    assert all(parcel.block is None for parcel in uploads.parcels)  # its memory is not held
+
+
+def test_large_blocks_are_uploaded_within_the_credit_and_one_may_be_larger() -> None:
+    uploads = Uploads(Wire())
+    for size in (500, 60, 60):
+        uploads.feed.add(large(size))
+    assert [parcel.size for parcel in uploads.parcels] == [500]
+    uploads.done(0)
+    assert len(uploads.parcels) == 1
+    uploads.feed.grant(500)
+    assert len(uploads.parcels) == 2
+    uploads.feed.grant(0, wider_bytes=20)
+    assert len(uploads.parcels) == 3
+
+
+def test_a_wider_window_gives_nothing_back() -> None:
+    wire = Wire()
+    feed = ItemFeed("j", wire, WINDOW)
+    feed.add(block(60))
+    feed.grant(0, wider_bytes=1_000)
+    assert len(feed.again()) == 1
+
+
+def test_what_arrives_after_the_end_is_not_told() -> None:
+    wire = Wire()
+    uploads = Uploads(wire)
+    uploads.feed.add(large(30))
+    parcel = uploads.parcels[0]
+    assert not uploads.feed.may_find_room(parcel)
+    uploads.feed.stop()
+    assert not uploads.feed.is_wanted()
+    assert not uploads.done(0)
+    assert wire.messages == []
