@@ -11,6 +11,7 @@ import codecs
 import io
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -153,7 +154,8 @@ class _Memory(_Writer):
         super().__init__("<stdout>")
         self._file = file
         self._position = position
-        self._pieces: list[tuple[int, int, bytes]] = []
+        self._pieces: deque[tuple[int, int, bytes]] = deque()
+        """Added to by the thread that runs an item while another takes: never another deque, or one would be lost."""
         self._bytes = 0
 
     def keep(self, data: bytes) -> None:
@@ -166,7 +168,8 @@ class _Memory(_Writer):
 
     def take(self) -> list[tuple[int, int, bytes]]:
         """(How far the file was, the item, what it wrote), joined where only the last differs."""
-        pieces, self._pieces, self._bytes = self._pieces, [], 0
+        pieces = [self._pieces.popleft() for _ in range(len(self._pieces))]
+        self._bytes = 0
         return [(end, item, b"".join(datas)) for (end, item), datas in _grouped(pieces)]
 
 

@@ -179,7 +179,7 @@ def test_an_item_is_sent_to_the_machine_that_runs_it_alone(remote: Place, tmp_pa
     found = remote.pool.map(seen, arrays(), task_size=1).result(LIMIT_SECONDS)
     assert max(map(max, found)) <= 4 * ITEM_BYTES
     assert max(map(max, found)) >= ITEM_BYTES
-    assert [list(Path(folder).iterdir()) for folder in folders] == [[], []]
+    assert [[file.name for file in Path(folder).iterdir()] for folder in folders] == [["lock"], ["lock"]]
 
 
 def test_a_machine_is_killed_in_the_middle(remote: Place) -> None:
