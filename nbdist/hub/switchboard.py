@@ -21,6 +21,7 @@ from nbdist.hub.items import size_of
 from nbdist.hub.jobs import JobRecord
 from nbdist.hub.peers import Link, Peer, Peers
 from nbdist.hub.stores import Stores
+from nbdist.hub.turns import Turn
 from nbdist.scheduler import orders
 from nbdist.scheduler.jobs import broken
 from nbdist.scheduler.orders import BlobsReady, Disconnect, DropItems, PeerClosed
@@ -29,9 +30,6 @@ from nbdist.wire.frames import Payload
 from nbdist.wire.messages import Message
 
 log = logging.getLogger("nbdist.hub")
-
-FULL_RETRY_SECONDS = 1.0
-"""How often a full disk is tried again."""
 
 ALLOWED: dict[m.Role, frozenset[type[Message]]] = {
     "notebook": frozenset(
@@ -92,12 +90,14 @@ class Switchboard:
         self._machine = machine
         self._clock = clock
         self._call_soon = call_soon
-        self._call_at = call_at
-        self._held: list[tuple[str, Message]] = []
-        """What may go out only once everything until now is kept."""
-        self._due: dict[str, JobRecord] = {}
-        """Jobs that may have results to send, likewise."""
-        self._turn_ends = False
+        self._turn = Turn(
+            stores.flush,
+            self._send_held,
+            self._send_results,
+            self._keeping,
+            call_soon=call_soon,
+            call_later=lambda seconds, callback: call_at(clock() + seconds, callback),
+        )
         self._driver = Driver(machine, clock=clock, send=self._send, call_at=call_at)
         self._inputs: dict[type[Message], Callable[[Peer, Any, Payload], None]] = {
             m.ProveLocal: self._prove_local,
@@ -135,30 +135,18 @@ class Switchboard:
                 self._driver.receive(orders.STORES, BlobsReady(record.job))
         self._driver.receive(orders.STORES, orders.Restarted(tuple(workers)))
 
-    def _at_end_of_turn(self) -> None:
-        """Everything that is dealt with before the loop waits again is kept at once, and then spoken of."""
-        if not self._turn_ends:
-            self._turn_ends = True
-            self._call_soon(self._end_turn)
+    def _keeping(self, is_full: bool, reason: str) -> None:
+        """The disk takes nothing more, or something again."""
+        self.stores.is_full = is_full
+        log.error("%s", f"{reason}; jobs wait until there is room" if is_full else "there is room again: jobs go on")
+        self._driver.receive(orders.STORES, orders.StoresFull(is_full))
+        full = f"the hub cannot keep results: {reason}; make room there, your job waits and loses nothing"
+        self._notify_all(full if is_full else "the hub has room again: your job goes on")
 
-    def _end_turn(self) -> None:
-        try:
-            self.stores.flush()
-        except (NbdistError, OSError) as error:
-            self._say_full(str(error))
-            self._call_at(self._clock() + FULL_RETRY_SECONDS, self._end_turn)
-            return
-        self._turn_ends = False
-        if self.stores.is_full:
-            self._say_room()
-        due, self._due = self._due, {}
-        for record in due.values():
-            self._send_results(record)
-        held, self._held = self._held, []
-        for to, message in held:
-            peer = self.peers.get(to)
-            if peer is not None:
-                self._outputs.get(type(message), _pass_on)(peer, message)
+    def _send_held(self, to: str, message: Message) -> None:
+        peer = self.peers.get(to)
+        if peer is not None:
+            self._outputs.get(type(message), _pass_on)(peer, message)
 
     def _send_results(self, record: JobRecord) -> None:
         peer = self._notebook(record)
@@ -169,20 +157,6 @@ class Switchboard:
                 peer.link.send(result, payload)
         except (NbdistError, OSError) as error:
             self._cannot_send(peer.id, m.CancelJob(record.job, ""), error)
-
-    def _say_full(self, reason: str) -> None:
-        if self.stores.is_full:
-            return
-        self.stores.is_full = True
-        log.error("%s; jobs wait until there is room", reason)
-        self._driver.receive(orders.STORES, orders.StoresFull(True))
-        self._notify_all(f"the hub cannot keep results: {reason}; make room there, your job waits and loses nothing")
-
-    def _say_room(self) -> None:
-        self.stores.is_full = False
-        log.error("there is room again: jobs go on")
-        self._driver.receive(orders.STORES, orders.StoresFull(False))
-        self._notify_all("the hub has room again: your job goes on")
 
     def _notify_all(self, text: str) -> None:
         for peer in list(self.peers):
@@ -241,7 +215,7 @@ class Switchboard:
     def stop(self) -> None:
         """Says good-bye to everybody and stops the timer."""
         self._driver.stop()
-        self._end_turn()
+        self._turn.end()
         for peer in list(self.peers):
             peer.link.refuse(m.Refused("stopped", "the hub was stopped", "start it again: nbdist hub"))
 
@@ -272,7 +246,7 @@ class Switchboard:
         check_size(payload)
         record = self.stores.submit(peer.id, peer.grant, message, payload)
         record.attached = True
-        self._hold(peer.id, m.NeedBlobs(record.job, tuple(sorted(record.missing))))
+        self._turn.hold(peer.id, m.NeedBlobs(record.job, tuple(sorted(record.missing))))
         self._driver.receive(peer.id, message, payload)
         if not record.missing:
             self._driver.receive(peer.id, BlobsReady(record.job))
@@ -307,14 +281,14 @@ class Switchboard:
         if self.stores.owned(message.job, peer.id, peer.grant) is not None:
             self._driver.receive(peer.id, message)
             self.stores.forget(message.job)  # the scheduler may have forgotten it before
-            self._at_end_of_turn()
+            self._turn.ends()
             self.changed()
 
     def _take_results(self, peer: Peer, message: m.TakeResults, payload: Payload) -> None:
         record = self.stores.owned(message.job, peer.id, peer.grant)
         if record is not None:
             self.stores.take(record, message)
-            self._deliver(record)
+            self._turn.deliver(record)
 
     def _attach(self, peer: Peer, message: m.AttachJob, payload: Payload) -> None:
         record = self.stores.owned(message.job, peer.id, peer.grant)
@@ -328,10 +302,10 @@ class Switchboard:
         if record.progress is not None:
             peer.link.send_if_room(record.progress)
         if record.finished is not None:
-            self._hold(peer.id, record.finished)
+            self._turn.hold(peer.id, record.finished)
         else:
             self._driver.receive(peer.id, record.submit)  # it may have ended while the notebook was away
-        self._deliver(record)
+        self._turn.deliver(record)
 
     def _ask_for_blobs(self, peer: Peer, record: JobRecord) -> None:
         """Says again which blobs are missing; a local peer may have placed some, and not been heard saying so."""
@@ -370,7 +344,7 @@ class Switchboard:
             if to == orders.STORES:
                 self._store(message, payload)
             elif isinstance(message, orders.AFTER_KEEPING):
-                self._hold(to, message)
+                self._turn.hold(to, message)
             elif isinstance(message, (m.JobProgress, m.Notice)):
                 self._tell_notebook(message)
             else:
@@ -380,17 +354,13 @@ class Switchboard:
         except (NbdistError, OSError) as error:
             self._cannot_send(to, message, error)
 
-    def _hold(self, to: str, message: Message) -> None:
-        self._held.append((to, message))
-        self._at_end_of_turn()
-
     def _store(self, message: Message, payload: Payload) -> None:
-        self._at_end_of_turn()
+        self._turn.ends()
         if isinstance(message, m.Result):
             kept = b"" if message.fault is not None or message.blob is not None else payload
             record = self.stores.keep_result(message, kept)
             if record is not None:
-                self._deliver(record)
+                self._turn.deliver(record)
         elif isinstance(message, DropItems):
             self.stores.drop_items(message)
         elif isinstance(message, orders.ReleaseJob):
@@ -429,10 +399,6 @@ class Switchboard:
         if record is not None and record.items is not None:
             record.items.grant(message.more_bytes + message.wider_bytes)
         peer.link.send(message)
-
-    def _deliver(self, record: JobRecord) -> None:
-        self._due[record.job] = record
-        self._at_end_of_turn()
 
     def _notebook(self, record: JobRecord) -> Peer | None:
         return self.peers.get(record.peer) if record.attached else None
