@@ -16,6 +16,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,8 @@ from nbdist.wire.local import NONCE_FILE
 from nbdist.wire.messages import BlobRef
 
 _FILE = re.compile(r"[0-9a-f]{32}", re.ASCII)
+INCOMING_SECONDS = 3600.0
+"""A file that is older when a hub starts is nobody's any more."""
 MAX_BLOB_BYTES = 64 * 1024**3
 CACHE_BYTES = 4 * 1024**3
 """Blobs that no job needs may take so much, and at most a quarter of what is free; the oldest go first."""
@@ -111,6 +114,8 @@ class BlobStore:
         try:
             size = path.stat().st_size
         except OSError:
+            if ref.name in self._blobs:
+                return  # it was adopted, and that was not heard
             raise BlobError(f"blob {ref.name[:16]} was said to be in the hub's folder and is not there") from None
         if size != ref.size:
             raise BlobError(f"blob {ref.name[:16]} has {size} bytes, {ref.size} were announced")
@@ -208,10 +213,11 @@ class BlobStore:
                 self._late.discard(name)
 
     def _find(self) -> None:
-        """What an earlier hub has left: its blobs, which nobody needs yet, and what it had not got whole."""
+        """What an earlier hub has left: its blobs, which nobody needs yet, and files that local peers speak of soon."""
         for file in (self.folder / "incoming").iterdir():
             with contextlib.suppress(OSError):
-                file.unlink()
+                if time.time() - file.stat().st_mtime > INCOMING_SECONDS:
+                    file.unlink()
         for file in sorted((self.folder / "blobs").iterdir(), key=lambda file: file.stat().st_mtime):
             if is_name(file.name):
                 self._blobs[file.name] = _Blob(file.stat().st_size)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -99,9 +101,11 @@ def test_blobs_of_an_earlier_hub_are_found_and_those_that_nobody_needs_go(tmp_pa
     store = BlobStore(tmp_path)
     put(store, b"old")
     put(store, b"needed")
-    (tmp_path / "incoming" / "half").write_bytes(b"ne")
+    for name, age_seconds in (("young", 10.0), ("old", 7200.0)):
+        (tmp_path / "incoming" / name).write_bytes(b"ne")
+        os.utime(tmp_path / "incoming" / name, (time.time() - age_seconds,) * 2)
     again = BlobStore(tmp_path)
-    assert list((tmp_path / "incoming").iterdir()) == []
+    assert [file.name for file in (tmp_path / "incoming").iterdir()] == ["young"]
     again.pin(blob_name([b"needed"]), "job", keep=True)
     assert again.is_pinned
     again.close()
