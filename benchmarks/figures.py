@@ -198,7 +198,7 @@ ALL = (
     Figure("start", "start two workers to the first result", start),
     Figure("idle", "idle processes besides the notebook", idle, leaves_out=("ProcessPool", "joblib")),
     Figure("round-trip", "one call, there and back", round_trip),
-    Figure("calls", "single no-op calls", single_calls, higher_is_better=True),
+    Figure("calls", "single no-op calls", single_calls, True, leaves_out=("joblib",)),
     Figure("map", f"no-op map of 10^6 integers to a list (peers: {CHUNKS} chunks by hand)", noop_map, True),
     Figure("growing", "pure-Python items whose cost grows", growing_cost),
     Figure("pi-small", "pi, 10^9 samples in pieces that fit the cache", pi_small),

@@ -45,6 +45,8 @@ EXIT_FAILED = 2
 MAX_BUFFER_BYTES = 4 * 1024 * 1024
 """Of one connection, for what has come and is not read yet. Must exceed a frame."""
 MAX_HEADER_BYTES = 16 * 1024
+EXPIRE_PAUSE_SECONDS = 600.0
+"""How often jobs that were over a long time ago are looked for."""
 IDLE_CONNECTION_SECONDS = 60.0
 """A connection that has not asked for anything by then is closed (a websocket has)."""
 
@@ -127,10 +129,12 @@ class Hub:
         self.board.requests = Requests(self.board, access, self.ports)
         self.board.changed = self._changed
         self._application = make_application(self.rooms)
+        self._expiry = loop.call_later(EXPIRE_PAUSE_SECONDS, self._expire)
 
     async def start(self) -> None:
         """Takes up what an earlier hub has left here, opens the port and says so."""
         self.board.restore()
+        self.board.expire()
         await self.ports.open(self._config.port, lan=self._config.lan)
         connect, invite = self.ports.address(self.keys.notebook).url, self.ports.address(self.keys.invite).url
         if self._config.ready_file is not None:
@@ -146,6 +150,7 @@ class Hub:
 
     async def stop(self) -> None:
         """Says good-bye, shuts the ports, and leaves nothing behind that the next hub here does not need."""
+        self._expiry.cancel()
         self.ports.close()
         self.board.stop()
         await asyncio.sleep(0)  # the good-byes go out
@@ -156,6 +161,10 @@ class Hub:
             self._shared.close(keep=self.blobs.is_pinned)
         if self._config.ready_file is not None:
             self._config.ready_file.unlink(missing_ok=True)
+
+    def _expire(self) -> None:
+        self.board.expire()
+        self._expiry = asyncio.get_running_loop().call_later(EXPIRE_PAUSE_SECONDS, self._expire)
 
     def _make_server(self, context: ssl.SSLContext | None) -> HTTPServer:
         return HTTPServer(

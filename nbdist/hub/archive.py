@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ KEEP_SECONDS = 24 * 3600.0
 """A job that has ended is kept for so long."""
 
 _REPLACED = (orders.ItemTried, ResultsDropped)
-_PLAIN = (orders.TargetsSet, orders.ItemsClosed, orders.JobStopping, JobEnded, orders.WorkerHere)
+_PLAIN = (orders.TargetsSet, orders.ItemsClosed, orders.JobStopping)
 
 
 @dataclass(slots=True)
@@ -37,19 +38,32 @@ class FoundJob:
     results: list[Result] = field(default_factory=list)
     """Those among the results in the log whose payload is a blob."""
     dropped: ResultsDropped | None = None
+    ended_at: float = 0.0
 
 
 class Archive:
     """The files. Raises JournalError if they are of a newer version of nbdist."""
 
-    def __init__(self, folder: Path, keep_seconds: float = KEEP_SECONDS) -> None:
+    def __init__(
+        self, folder: Path, keep_seconds: float = KEEP_SECONDS, clock: Callable[[], float] = time.time
+    ) -> None:
         self._results = folder / RESULTS_FOLDER
         self._results.mkdir(mode=0o700, parents=True, exist_ok=True)
         make_private(self._results)
-        self._journal = Journal(folder)
+        self._journal = Journal(folder, clock)
+        self._clock = clock
         self._keep_seconds = keep_seconds
         self._afterwards: list[Callable[[], None]] = []
         """Files that go once the journal says that nobody needs them."""
+
+    def end(self, record: JobRecord, message: JobEnded) -> None:
+        """The job is over: from now on it is kept for a while."""
+        record.ended_at = self._clock()
+        self._journal.keep(message)
+
+    def is_expired(self, record: JobRecord) -> bool:
+        """Whether the job has been over for so long that it is not kept any more."""
+        return record.finished is not None and self._clock() - record.ended_at > self._keep_seconds
 
     def log(self, job: str) -> ResultLog:
         """The log of a new job's results."""
@@ -67,8 +81,8 @@ class Archive:
                 found[message.job].blocks.append((message, payload))
             elif isinstance(message, ResultsDropped) and message.job in found:
                 found[message.job].dropped = message
-            elif isinstance(message, JobEnded) and age_seconds > self._keep_seconds:
-                self._forget(found.pop(message.finished.job, None), message.finished.job)
+            elif isinstance(message, JobEnded) and message.finished.job in found:
+                found[message.finished.job].ended_at = self._clock() - age_seconds
         for job, one in found.items():
             self._load_results(kept, one, job)
         for record in kept.jobs():
@@ -126,11 +140,6 @@ class Archive:
             kept.add(result)
             if result.blob is not None:
                 one.results.append(result)
-
-    def _forget(self, one: FoundJob | None, job: str) -> None:
-        if one is not None:
-            list(one.log.recover())
-            self.forget(job, one.log)
 
     def _remove_strangers(self, found: dict[str, FoundJob]) -> None:
         """Files whose job the journal has forgotten: the hub was killed before it had removed them."""

@@ -62,6 +62,8 @@ class JobRecord:
     """Peers that were told to prepare it: they may get its blobs."""
     progress: JobProgress | None = None
     finished: JobFinished | None = None
+    ended_at: float = 0.0
+    """By the clock on the wall."""
     result_blobs: deque[Result] = field(default_factory=deque)
     """Results in the log whose payload is a blob."""
     dropped: Dropped = field(default_factory=lambda: Dropped())

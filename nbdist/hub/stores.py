@@ -188,7 +188,7 @@ class Stores:
         kept = one.kept
         record = new_record(kept.spec, one.task, kept.owner, one.grant, one.log)
         self._jobs[record.job] = record
-        record.attached, record.finished = False, kept.finished
+        record.attached, record.finished, record.ended_at = False, kept.finished, one.ended_at
         if one.dropped is not None:
             gone = one.dropped
             record.dropped = Dropped(gone.seq, Intervals(gone.done), gone.failed_items, gone.first_failed)
@@ -282,7 +282,7 @@ class Stores:
     def keep_end(self, record: JobRecord, message: JobEnded) -> None:
         """The job has ended: what went into it is not needed any more."""
         record.finished = message.finished
-        self._archive.keep(message, record, b"")
+        self._archive.end(record, message)
         record.log.close()
         self._clear_items(record)
         for ref in record.blobs:
@@ -315,6 +315,10 @@ class Stores:
             self.blobs.unpin(ref.name, job)
         self._clear_items(record)
         self._archive.forget(job, record.log)
+
+    def expired(self) -> list[str]:
+        """Jobs that have been over for so long that nobody will ask for them."""
+        return [job for job, record in self._jobs.items() if self._archive.is_expired(record)]
 
     def may_get(self, grant: Grant, name: str) -> bool:
         """Whether this credential may read a blob: a name is no credential.

@@ -204,6 +204,12 @@ class Switchboard:
         for record in self.stores.blob_came(name):
             self._driver.receive(record.peer, BlobsReady(record.job))
 
+    def expire(self) -> None:
+        """Forgets jobs that were over a long time ago."""
+        for job in self.stores.expired():
+            self.stores.forget(job)
+            self._turn.ends()
+
     def describe(self) -> dict[str, Any]:
         """The pool now: `workers`, `jobs` and `hub`."""
         return self._machine.describe(self._clock())

@@ -18,7 +18,10 @@ def send_now(connection: ClientConnection, frame: bytes) -> bool:
 
     To be called on the connection's loop, while no `send` of it is under way.
     """
-    if connection.protocol.state is not State.OPEN or connection.transport.get_write_buffer_size() > ROOM_BYTES:
+    transport = connection.transport
+    if connection.protocol.state is not State.OPEN or transport.is_closing():
+        return False  # asyncio would complain of each write, on the user's screen
+    if transport.get_write_buffer_size() > ROOM_BYTES:
         return False
     connection.protocol.send_binary(frame)
     connection.send_data()
