@@ -8,6 +8,7 @@ import datetime
 import json
 import os
 import platform
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -21,6 +22,8 @@ def main() -> int:
     options = _parse()
     installed = {peer: peers.is_installed(peer) for peer in peers.ALL if peer.name.lower() in options.peers}
     chosen = [figure for figure in figures.ALL if not options.figures or figure.name in options.figures]
+    if options.alone:
+        return _measure_alone(chosen[0], next(peer for peer in installed), options.scale)
     print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}, scale {options.scale}")
     results: dict[str, dict[str, dict[str, float]]] = {}
     for figure in chosen:
@@ -51,6 +54,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--peers", default=every, help=every)
     parser.add_argument("--scale", type=float, default=1.0, help="below 1: smaller, to see that it works")
     parser.add_argument("--save", action="store_true", help="write a results file too")
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.peers = set(options.peers.lower().split(","))
     unknown = set(options.figures) - set(names) | options.peers - set(every.split(","))
@@ -60,15 +64,29 @@ def _parse() -> argparse.Namespace:
 
 
 def _measure(figure: figures.Figure, peer: Any, scale: float) -> dict[str, float] | None:
-    """The numbers; None, after saying why, if the peer cannot do it."""
-    with warnings.catch_warnings(), open(os.devnull, "w") as nowhere:
+    """The numbers; None, after saying why, if the peer cannot do it.
+
+    In a process of its own: some peers leave variables in the environment (how memory is freed, how many threads NumPy
+    has) that would slow down those that are measured after them.
+    """
+    command = [sys.executable, "-m", "benchmarks", figure.name, "--peers", peer.name, "--scale", str(scale), "--alone"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = ended.stdout.splitlines()
+    if ended.returncode == 0 and lines:
+        found: dict[str, float] = json.loads(lines[-1])
+        return found
+    reason = (ended.stderr.strip().splitlines() or ["no answer"])[-1]
+    print(f"  {peer.name:12} failed: {reason}", file=sys.stderr)
+    return None
+
+
+def _measure_alone(figure: figures.Figure, peer: Any, scale: float) -> int:
+    """Measures here, and prints the numbers as JSON."""
+    with warnings.catch_warnings(), open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         warnings.simplefilter("ignore")
-        try:
-            with contextlib.redirect_stdout(nowhere):
-                return figure.measure(peer, scale)
-        except Exception as error:  # noqa: BLE001 - one peer that fails must not hide the others
-            print(f"  {peer.name:12} failed: {type(error).__name__}: {error}", file=sys.stderr)
-            return None
+        found = figure.measure(peer, scale)
+    print(json.dumps(found), flush=True)
+    return 0
 
 
 def _row(figure: figures.Figure, found: dict[str, dict[str, float]], name: str) -> str:

@@ -160,8 +160,10 @@ class Dask:
         self._client = Client(self._cluster)
 
     def map(self, function: Callable[[Any], Any], items: Sequence[Any], chunks: int) -> list[Any]:
-        futures = self._client.map(function, items, batch_size=max(1, len(items) // chunks), pure=False)
-        return list(self._client.gather(futures))
+        size = max(1, len(items) // chunks)
+        parts = [items[at : at + size] for at in range(0, len(items), size)]
+        futures = [self._client.submit(_each, function, part, pure=False) for part in parts]
+        return [value for part in self._client.gather(futures) for value in part]
 
     def call(self, function: Callable[[Any], Any], item: Any) -> Any:
         return self._client.submit(function, item, pure=False).result()
