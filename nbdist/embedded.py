@@ -28,6 +28,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,6 +56,9 @@ MAX_LOG_BYTES = 1024 * 1024
 TAIL_BYTES = 2000
 """Of a log, in an error."""
 MAX_SLOTS = 4096
+MAX_RESTARTS = 5
+RESTART_SECONDS = 30.0
+"""The hub of a private pool is started again so many times within so long."""
 BUSY_EXIT_CODE = 3
 """The hub's, when another hub holds the state directory."""
 
@@ -141,28 +145,42 @@ class PrivatePool:
         _try_lock(self._lock)
         self._processes: list[subprocess.Popen[bytes]] = []
         atexit.register(self.close)
+        self._hub_options = ("--embedded", "--state", str(self._folder))
+        self._restarts: list[float] = []
+        self._restarting = threading.Lock()
         try:
-            self._hub = self._spawn("hub", "--embedded", "--state", str(self._folder))
+            self._hub = self._spawn("hub", *self._hub_options)
             self._spawn("worker", "--quiet", "--slots", str(slots))
         except BaseException:
             self.close()
             raise
 
     def wait(self) -> Address:
-        """The hub's address once it listens.
+        """The hub's address once it listens; a hub that has ended is started again, and takes its jobs up.
 
-        Raises ConnectionFailedError if it does not come up, and NbdistError if it has been up and has ended: nobody
-        starts it again.
+        Raises ConnectionFailedError if it does not come up or the pool was closed, and NbdistError if it ends again and
+        again.
         """
-        if self._hub.poll() is not None and not self._processes:
-            raise ConnectionFailedError("this private pool was closed")
-        address = _wait_ready(self._folder, self._hub)
-        if self._hub.poll() is not None:
+        with self._restarting:
+            if not self._processes:
+                raise ConnectionFailedError("this private pool was closed")
+            if self._hub.poll() is not None:
+                self._restart()
+            return _wait_ready(self._folder, self._hub)
+
+    def _restart(self) -> None:
+        now = time.monotonic()
+        self._restarts = [when for when in self._restarts if now - when < RESTART_SECONDS]
+        if len(self._restarts) >= MAX_RESTARTS:
             raise NbdistError(
-                f"the hub of this private pool has ended (code {self._hub.returncode}), and its jobs with it: "
-                f"nbdist.connect(workers=…) makes a new pool; its log ends with:\n{_tail(self._folder / 'hub.log')}"
+                f"the hub of this private pool has ended {MAX_RESTARTS} times within {RESTART_SECONDS:.0f} s (code "
+                f"{self._hub.returncode}), and its jobs with it: nbdist.connect(workers=…) makes a new pool; its log "
+                f"ends with:\n{_tail(self._folder / 'hub.log')}"
             )
-        return address
+        self._restarts.append(now)
+        self._processes.remove(self._hub)
+        (self._folder / READY_FILE).unlink(missing_ok=True)
+        self._hub = self._spawn("hub", *self._hub_options)
 
     def close(self) -> None:
         """Ends hub and worker and removes their files. Idempotent."""

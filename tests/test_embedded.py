@@ -309,12 +309,56 @@ def test_a_large_log_is_put_aside(tmp_path: Path) -> None:
     assert (tmp_path / "hub.log.old").stat().st_size > embedded.MAX_LOG_BYTES
 
 
-def test_a_private_pool_whose_hub_was_killed_ends_its_jobs_and_says_so() -> None:
+def test_kernel_and_hub_are_killed_and_the_job_goes_on_by_itself() -> None:
+    """The worker starts the hub again, which takes up the job; the next notebook finds it done."""
+    code = """
+import json, os, signal, time
+from nbdist import embedded
+import nbdist
+pool = nbdist.connect()
+job = pool.map(lambda x: time.sleep(0.02) or x, range(200))
+while job.progress.done < 20:
+    job.wait(0.02)
+os.kill(json.loads((embedded.state_folder() / "ready.json").read_text())["pid"], signal.SIGKILL)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=LIMIT_SECONDS).returncode == -9
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while embedded.running() is None:
+        assert time.monotonic() < deadline, "nobody has started the hub again"
+        time.sleep(0.02)
+    with nbdist.connect() as pool:
+        while (row := pool.jobs[0]).state != "done":
+            assert time.monotonic() < deadline, row
+            time.sleep(0.02)
+        assert row.done == 200
+
+
+def private_hub() -> psutil.Process:
+    children = psutil.Process().children()
+    return next(child for child in children if child.status() != "zombie" and "hub" in command(child))
+
+
+@pytest.mark.filterwarnings("ignore:the connection to the hub")
+def test_a_private_pool_whose_hub_was_killed_goes_on() -> None:
+    with nbdist.connect(workers=1) as pool:
+        job = pool.map(lambda x: time.sleep(0.05) or x, range(40))
+        while job.progress.done < 5:
+            job.wait(0.02)
+        hub = private_hub()
+        hub.kill()
+        assert job.result(LIMIT_SECONDS) == list(range(40))
+        assert private_hub().pid != hub.pid
+        assert pool.map(abs, [-1]).result(LIMIT_SECONDS) == [1]
+
+
+@pytest.mark.filterwarnings("ignore:the connection to the hub")
+def test_a_private_pool_whose_hub_ends_again_and_again_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "MAX_RESTARTS", 0)
     with nbdist.connect(workers=1) as pool:
         job = pool.map(time.sleep, [60])
-        hub = next(child for child in psutil.Process().children() if "hub" in command(child))
-        hub.kill()
-        with pytest.raises(JobCancelledError, match="private pool has ended"):
+        private_hub().kill()
+        with pytest.raises(JobCancelledError, match="private pool has ended 0 times"):
             job.result(LIMIT_SECONDS)
 
 

@@ -22,6 +22,7 @@ from nbdist.errors import (
     BlobError,
     ConnectionFailedError,
     FrameError,
+    NbdistError,
     NoRoomError,
     VersionError,
 )
@@ -61,6 +62,10 @@ FETCH_PAUSE_SECONDS = 0.5
 ITEM_TRIES = 4
 """… nor one that finds no room: that may be there when other items are done. The pause doubles with each try."""
 """A transfer that breaks off does not cost a machine its part in a job at once."""
+
+
+START_HUB_PAUSE_SECONDS = 5.0
+"""After a hub could not be started."""
 
 
 class Agent:
@@ -142,11 +147,23 @@ class Agent:
             except (ConnectionFailedError, AddressError) as error:
                 if failing_since is None and not is_known and self._config.ready_file is None:
                     self._say(f"{error}; dialling until it answers")
+                await self._start_hub()
             now = time.monotonic()
             failing_since = now if failing_since is None else failing_since
             if self._stopped_at is not None and now - self._stopped_at > ORPHAN_SECONDS:
                 raise ConnectionFailedError("the hub has stopped")
             await asyncio.sleep(self._dialer.pause(now - failing_since))
+
+    async def _start_hub(self) -> None:
+        """Where the hub is the machine's own and was killed, its worker starts it again, as notebooks do."""
+        ready = self._config.ready_file
+        if self._config.start_hub is None or ready is None or not ready.exists():
+            return  # one that has ended in order has removed its file
+        try:
+            await asyncio.to_thread(self._config.start_hub)
+        except (NbdistError, OSError) as error:
+            self._say(f"the hub cannot be started: {error}")
+            await asyncio.sleep(START_HUB_PAUSE_SECONDS)
 
     def _refused(self, refused: Refused, is_known: bool) -> None:
         """Ends the worker if it was never taken in and dialling again cannot help."""

@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,8 @@ class WorkerConfig:
     dies_with_parent: bool = False
     lock: Path | None = None
     """Held while the worker lives; if another holds it, there is nothing to do."""
+    start_hub: Callable[[], object] | None = None
+    """Starts the machine's own hub again, if it does not run."""
     fork: bool | None = None
     """How slots start (`processes.launcher`); None: as is best here."""
 

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from nbdist import embedded
 from nbdist.errors import AccessError, AddressError, ConnectionFailedError, NbdistError, VersionError
@@ -27,6 +28,8 @@ def main(argv: Sequence[str]) -> int:
     """Runs a worker until it leaves; gives the exit code."""
     try:
         config = configuration.parse(argv)
+        if config.lock is not None:
+            config = replace(config, start_hub=embedded.ensure_hub)
         with embedded.only_one(config.lock) if config.lock is not None else contextlib.nullcontext(True) as is_only:
             return asyncio.run(_run(config)) if is_only else 0
     except AddressError as error:
