@@ -53,6 +53,13 @@ class NoItems:
         """There are none."""
 
 
+class UnknownItems(NoItems):
+    """The items of a job that another client has submitted: only their number is known."""
+
+    def __init__(self, total: int | None) -> None:
+        self.total = total
+
+
 class RangeItems:
     """The numbers of a range, or the tuples of a product of ranges, the last one fastest."""
 

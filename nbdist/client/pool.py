@@ -16,6 +16,7 @@ from typing import Any
 
 from nbdist.client import leftovers, tables
 from nbdist.client.analysis.modules import required
+from nbdist.client.attaching import attach
 from nbdist.client.feed import feed
 from nbdist.client.inbox import Inbox, sweep
 from nbdist.client.items import Items, NoItems, RangeItems, items_of
@@ -244,6 +245,19 @@ class Pool:
         """The pool now, as plain data: `workers`, `jobs`, `hub`."""
         self._check_open()
         return {"workers": [], "jobs": [], "hub": {}} | self._engine.describe()
+
+    def attach(self, job_id: str) -> Job:
+        """A job whose notebook has gone (its kernel was restarted): its results from the first one on, and its view.
+
+        Raises NbdistError with the reason if there is none, or its notebook is still open.
+        """
+        global last_job
+        self._check_open()
+        job = attach(self._engine, job_id)
+        job.inbox.keeper = self
+        self._recent.append(job.inbox)
+        last_job = job
+        return job
 
     def explain(self, job: Job | str, index: int) -> str:
         """Why item `index` is not done."""

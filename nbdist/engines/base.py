@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from nbdist.wire.messages import Each, JobOptions, Message
@@ -110,6 +111,20 @@ class Run(Protocol):
         """The caller needs no results of the job any more."""
 
 
+@dataclass(frozen=True)
+class Attached:
+    """A job of an earlier client, as an engine knows it."""
+
+    spec: JobSpec
+    """Without its task and items."""
+    available: int
+    """So many of its items are there; if `spec.total` is None, more were to come and never will."""
+    task: Callable[[Path], tuple[Buffer, dict[str, str]]]
+    """Gets the packed task, and puts its blobs into a folder: name -> path. Raises NbdistError and OSError."""
+    take_over: Callable[[Deliver], Run]
+    """Takes the job over: its results come from the first one on."""
+
+
 class Engine(Protocol):
     """What a pool is connected to."""
 
@@ -119,6 +134,9 @@ class Engine(Protocol):
 
     def submit(self, spec: JobSpec, deliver: Deliver) -> Run:
         """Takes a job. Raises PackingError and NbdistError; later trouble comes as an event."""
+
+    def attach(self, job: str) -> Attached:
+        """A job of an earlier client of the same person. Raises NbdistError if it cannot be taken over."""
 
     def stage(self, view: memoryview) -> Callable[[str], None]:
         """Tells of a large value that is about to be sent, before it has a name: an engine may begin to copy it.

@@ -16,7 +16,7 @@ from dataclasses import replace
 from itertools import islice, product
 from typing import Any
 
-from nbdist.engines.base import Block, Deliver, Engine, JobSpec
+from nbdist.engines.base import Attached, Block, Deliver, Engine, JobSpec
 from nbdist.errors import AddressError, NbdistError
 from nbdist.execution.run import Run as FinishedRun
 from nbdist.execution.runs import Freely, execute
@@ -58,6 +58,10 @@ class InlineEngine:
         while len(self._runs) > MAX_JOBS_KEPT:
             del self._runs[next(iter(self._runs))]
         return run
+
+    def attach(self, job: str) -> Attached:
+        """Its jobs end with their process."""
+        raise NbdistError("an inline pool keeps no jobs: what runs in a notebook's own process ends with it")
 
     def describe(self) -> dict[str, Any]:
         """The pool now."""

@@ -21,7 +21,7 @@ RESULTS_FOLDER = "results"
 KEEP_SECONDS = 24 * 3600.0
 """A job that has ended is kept for so long."""
 
-_REPLACED = (orders.ItemTried, ResultsDropped)
+_REPLACED = (orders.ItemTried, orders.OwnerChanged, ResultsDropped)
 _PLAIN = (orders.TargetsSet, orders.ItemsClosed, orders.JobStopping)
 
 

@@ -29,6 +29,7 @@ _KINDS: dict[str, type[Message]] = {
     kind.__name__: kind
     for kind in (
         orders.JobTaken,
+        orders.OwnerChanged,
         orders.TargetsSet,
         orders.ItemsTaken,
         orders.ItemsClosed,

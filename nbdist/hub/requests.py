@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 from nbdist.errors import NbdistError
 from nbdist.hub.access import Access
@@ -11,8 +12,18 @@ from nbdist.hub.joinlines import join_lines
 from nbdist.hub.peers import Peer
 from nbdist.hub.ports import Ports
 from nbdist.hub.switchboard import Switchboard
+from nbdist.wire import frames
 from nbdist.wire.frames import MAX_FRAME_BYTES
-from nbdist.wire.messages import Answer, CloseInvites, DescribePool, ExplainItem, MakeInvite, Message
+from nbdist.wire.messages import (
+    Answer,
+    CloseInvites,
+    DescribeJob,
+    DescribePool,
+    ExplainItem,
+    JobKnown,
+    MakeInvite,
+    Message,
+)
 
 MAX_DESCRIPTION_BYTES = MAX_FRAME_BYTES - 64 * 1024
 MAX_VALID_SECONDS = 10 * 366 * 86400.0
@@ -34,6 +45,8 @@ class Requests:
         elif isinstance(message, ExplainItem):
             text = self._board.explain(message.job, message.item).encode()
             peer.link.send(Answer(message.request), text[:MAX_DESCRIPTION_BYTES])
+        elif isinstance(message, DescribeJob):
+            peer.link.send(*self._describe_job(peer, message))
         elif isinstance(message, CloseInvites):
             self._access.revoke_invites()
             self._ports.close_lan()
@@ -42,6 +55,26 @@ class Requests:
             task = asyncio.get_running_loop().create_task(self._invite(peer, message))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _describe_job(self, peer: Peer, message: DescribeJob) -> tuple[Answer, bytes]:
+        try:
+            return Answer(message.request), frames.encode(*self._job_known(peer, message.job))
+        except NbdistError as error:
+            return Answer(message.request, error=str(error)), b""
+
+    def _job_known(self, peer: Peer, job: str) -> tuple[JobKnown, bytes]:
+        """What a notebook must know to attach to a job. Raises NbdistError, with what to do."""
+        record = self._board.stores.attachable(job, peer.grant)
+        if record is None:
+            raise NbdistError(f"no job {job[:64]!r} is known here: `%distribute jobs` lists those that are")
+        if record.peer != peer.id and self._board.peers.get(record.peer) is not None:
+            raise NbdistError(f"job {job} belongs to a notebook that is still open: look there, or close that first")
+        if record.missing:
+            raise NbdistError(f"job {job} has never begun: its notebook went before its data was here; run it again")
+        row: dict[str, Any] = next((row for row in self._board.describe()["jobs"] if row["id"] == job), {})
+        total = row.get("total") if record.finished is None else record.finished.total
+        available = record.items.stop if record.items is not None else total or 0
+        return JobKnown(record.submit, available, total), record.task
 
     async def _invite(self, peer: Peer, message: MakeInvite) -> None:
         try:

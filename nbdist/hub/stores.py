@@ -76,6 +76,13 @@ class Stores:
             raise not_yours(job)
         return record
 
+    def attachable(self, job: str, grant: Grant) -> JobRecord | None:
+        """The job, if it is known. Raises ProtocolError if it was submitted with another credential."""
+        record = self._jobs.get(job)
+        if record is not None and record.owner != grant.id:
+            raise not_yours(job)
+        return record
+
     # --- in ---------------------------------------------------------------------------------------------------------
 
     def submit(self, peer: str, grant: Grant, message: SubmitJob, payload: Payload) -> JobRecord:

@@ -20,6 +20,7 @@ from nbdist.hub.bounds import MAX_OUTPUT_BYTES, check_size, fit_frame
 from nbdist.hub.items import size_of
 from nbdist.hub.jobs import JobRecord
 from nbdist.hub.peers import Link, Peer, Peers
+from nbdist.hub.roles import ALLOWED
 from nbdist.hub.stores import Stores
 from nbdist.hub.turns import Turn
 from nbdist.scheduler import orders
@@ -30,19 +31,6 @@ from nbdist.wire.frames import Payload
 from nbdist.wire.messages import Message
 
 log = logging.getLogger("nbdist.hub")
-
-ALLOWED: dict[m.Role, frozenset[type[Message]]] = {
-    "notebook": frozenset(
-        {m.ProveLocal, m.SubmitJob, m.AddItems, m.CloseItems, m.CancelJob, m.TakeResults, m.AttachJob, m.ForgetJob}
-        | {m.BlobPlaced, m.DescribePool, m.ExplainItem, m.StopWorkers, m.MakeInvite, m.CloseInvites, m.ClearPool}
-    ),
-    "worker": frozenset(
-        {m.ProveLocal, m.BlobPlaced, m.WorkerFacts, m.Heartbeat, m.JobReady, m.JobRefused, m.Part, m.SliceCut}
-        | {m.SliceBegun, m.SliceEnded, m.SlotCrashed, m.Leaving, m.Output}
-    ),
-    "viewer": frozenset({m.DescribePool, m.ExplainItem}),
-}
-"""What each role may send after its `Hello`."""
 
 
 class SchedulingMachine(PureMachine, Protocol):
@@ -112,6 +100,7 @@ class Switchboard:
             m.Output: self._output,
             m.DescribePool: self._ask,
             m.ExplainItem: self._ask,
+            m.DescribeJob: self._ask,
             m.MakeInvite: self._ask,
             m.CloseInvites: self._ask,
         }
@@ -297,9 +286,9 @@ class Switchboard:
             self._turn.deliver(record)
 
     def _attach(self, peer: Peer, message: m.AttachJob, payload: Payload) -> None:
-        record = self.stores.owned(message.job, peer.id, peer.grant)
+        record = self._take_over(peer, message.job)
         if record is None:
-            reason = "the hub does not know this job: it was started anew, or the job was forgotten"
+            reason = "the hub does not know this job (any more)"
             peer.link.send(m.JobFinished(message.job, "cancelled", message.seq, None, reason))
             return
         self.stores.attach(record, message, peer.id)
@@ -312,6 +301,17 @@ class Switchboard:
         else:
             self._driver.receive(peer.id, record.submit)  # it may have ended while the notebook was away
         self._turn.deliver(record)
+
+    def _take_over(self, peer: Peer, job: str) -> JobRecord | None:
+        """The job, which is this notebook's or is so from now on: its own has gone. Else raises ProtocolError."""
+        record = self.stores.attachable(job, peer.grant)
+        if record is None or record.peer == peer.id:
+            return record
+        if self.peers.get(record.peer) is not None:
+            raise refusal.not_yours(job)
+        record.peer = peer.id
+        self._driver.receive(orders.STORES, orders.OwnerChanged(job, peer.id))
+        return record
 
     def _ask_for_blobs(self, peer: Peer, record: JobRecord) -> None:
         """Says again which blobs are missing; a local peer may have placed some, and not been heard saying so."""

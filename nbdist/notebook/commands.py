@@ -112,13 +112,22 @@ def _jobs(session: Session, words: argparse.Namespace) -> Table:
 
 
 def _cancel(session: Session, words: argparse.Namespace) -> None:
+    job = _job_id(session, words.id)
+    session.pool.cancel(job)
+    print(f"Job {job} is told to stop.")
+
+
+def _attach(session: Session, words: argparse.Namespace) -> Any:
+    return session.attach(_job_id(session, words.id))
+
+
+def _job_id(session: Session, beginning: str) -> str:
     known = [job["id"] for job in session.describe().get("jobs", ())]
-    matching = [job for job in known if job.startswith(words.id)]
+    matching = [str(job) for job in known if job.startswith(beginning)]
     if len(matching) != 1:
         what = "no job has" if not matching else "several jobs have"
-        raise CellError(f"{what} an id that begins with {words.id!r}; `%distribute jobs` lists them")
-    session.pool.cancel(matching[0])
-    print(f"Job {matching[0]} is told to stop.")
+        raise CellError(f"{what} an id that begins with {beginning!r}; `%distribute jobs` lists them")
+    return matching[0]
 
 
 def _stop(session: Session, words: argparse.Namespace) -> None:
@@ -170,6 +179,7 @@ COMMANDS = {
         ),
         Command("workers", "the machines of the pool", _workers),
         Command("jobs", "the jobs of the pool", _jobs),
+        Command("attach", "bring back the view and the result of a job", _attach, ((("id",), {"metavar": "ID"}),)),
         Command("cancel", "stop a job", _cancel, ((("id",), {"metavar": "ID"}),)),
         Command(
             "stop",

@@ -78,6 +78,10 @@ class Session:
             return result
         return {"set": set, "dict": dict}.get(cell.container, lambda values: values)(result)
 
+    def attach(self, job_id: str) -> Any:
+        """Takes over a job whose notebook has gone: its view, and then its result."""
+        return self._result(self._follow(job := self.pool.attach(job_id), job.name))
+
     def debug(self, wanted: int | None) -> Any:
         """Runs one item of the last job again under the debugger."""
         job = nbdist.last_job
@@ -125,9 +129,11 @@ class Session:
 
     def _run(self, job: CellJob, name: str, plot: str | None = None) -> Job:
         """Submits a job and follows it to its end."""
-        submitted = self._submit(job, name)
-        view = view_for(job.options.get("name", name), self._shell)
         figure = None if plot is None else _live_plot(job, plot)
+        return self._follow(self._submit(job, name), job.options.get("name", name), figure)
+
+    def _follow(self, submitted: Job, name: str, figure: LivePlot | None = None) -> Job:
+        view = view_for(name, self._shell)
         try:
             Follower(submitted, view, figure, lonely_note=self._lonely_note).follow()
         except KeyboardInterrupt as error:

@@ -15,6 +15,7 @@ from nbdist.scheduler.orders import (
     JobEnded,
     JobStopping,
     JobTaken,
+    OwnerChanged,
     ReleaseJob,
 )
 from nbdist.scheduler.records import Event, JobRecord, Phase, State, item_count
@@ -78,6 +79,15 @@ def _check(spec: SubmitJob) -> int | None:
     if total >= 2**62:
         raise ProtocolError("a job with more than 2**62 items")
     return total
+
+
+def change_owner(state: State, message: OwnerChanged) -> None:
+    """Another notebook has taken the job over."""
+    job = state.jobs.get(message.job)
+    if job is not None:
+        job.owner, job.orphaned_at = message.owner, None
+        job.told_at = -1.0  # it knows nothing yet
+        state.send(STORES, message)
 
 
 def restate(state: State, job: JobRecord) -> None:

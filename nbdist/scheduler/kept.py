@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nbdist.scheduler.intervals import Intervals
@@ -16,6 +16,7 @@ from nbdist.scheduler.orders import (
     JobStopping,
     JobTaken,
     KeptJob,
+    OwnerChanged,
     ReleaseJob,
     ResultsDropped,
     TargetsSet,
@@ -51,6 +52,7 @@ class Kept:
         self._jobs: dict[str, _Job] = {}
         self._apply: dict[type[Message], Callable[[Any], None]] = {
             JobTaken: self._taken,
+            OwnerChanged: self._owner,
             TargetsSet: self._targets,
             ItemsTaken: self._items,
             ItemsClosed: self._closed,
@@ -80,6 +82,11 @@ class Kept:
             total = item_count(message.spec.ranges)
         available = (total or 0) if message.spec.ranges else 0
         self._jobs[message.spec.job] = _Job(message, total, available)
+
+    def _owner(self, message: OwnerChanged) -> None:
+        job = self._jobs.get(message.job)
+        if job is not None:
+            job.taken = replace(job.taken, owner=message.owner)
 
     def _targets(self, message: TargetsSet) -> None:
         job = self._jobs.get(message.job)

@@ -8,7 +8,16 @@ from typing import Any, TypeAlias
 from nbdist.driver import Send
 from nbdist.errors import ProtocolError
 from nbdist.scheduler import attempts, balance, delivery, faults, history, jobs, members, restart, shares
-from nbdist.scheduler.orders import STORES, BlobsReady, Disconnect, KeptJob, PeerClosed, Restarted, StoresFull
+from nbdist.scheduler.orders import (
+    STORES,
+    BlobsReady,
+    Disconnect,
+    KeptJob,
+    OwnerChanged,
+    PeerClosed,
+    Restarted,
+    StoresFull,
+)
 from nbdist.scheduler.placement import fill
 from nbdist.scheduler.policy import Policy
 from nbdist.scheduler.records import AttemptRecord, State, WorkerRecord
@@ -201,6 +210,7 @@ _FROM_HUB: dict[type[Message], FromHub] = {
     Hello: members.join,
     PeerClosed: lambda state, peer, message, now: members.leave(state, peer, message.reason or "disconnected", now),
     BlobsReady: lambda state, peer, message, now: jobs.blobs_ready(state, message, now),
+    OwnerChanged: lambda state, peer, message, now: jobs.change_owner(state, message),
     KeptJob: lambda state, peer, message, now: restart.restore(state, message, now),
     Restarted: lambda state, peer, message, now: restart.restarted(state, message, now),
     StoresFull: lambda state, peer, message, now: restart.stores_full(state, message),

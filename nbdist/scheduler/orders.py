@@ -13,7 +13,8 @@ STORES = "stores"
 """The peer that keeps payloads and the journal. What it is sent is what a scheduler that is started anew must know
 again (`kept.py`), in this order:
 
-- `JobTaken`, `TargetsSet`, `ItemsTaken`, `ItemsClosed`, `ItemTried`, `JobStopping`, `JobEnded`: how a job stands;
+- `JobTaken`, `OwnerChanged`, `TargetsSet`, `ItemsTaken`, `ItemsClosed`, `ItemTried`, `JobStopping`, `JobEnded`: how a
+  job stands;
 - `WorkerHere`, `WorkerGone`: who will come back after a restart;
 - `Result`: keep the payload of the part that is being dealt with (or none, if the result has a `fault`), number it
   `seq`, and deliver it to the job's notebook as its credit allows;
@@ -48,6 +49,14 @@ class JobTaken(Message):
     spec: SubmitJob
     grant: str = ""
     """The id of its credential, which only the stores know."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerChanged(Message):
+    """Input, and then output: another notebook of the same person has taken the job over."""
+
+    job: str
+    owner: str
 
 
 @dataclass(frozen=True, slots=True)

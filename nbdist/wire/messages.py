@@ -272,6 +272,15 @@ class AttachJob(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class DescribeJob(Message):
+    """What a job of an earlier notebook is, so that this one can attach to it. The payload of the `Answer` is the frame
+    of a `JobKnown`."""
+
+    request: int
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
 class ForgetJob(Message):
     """Notebook to hub: results and blobs of the job may go. Hub to worker and slot: its task may go."""
 
@@ -425,6 +434,17 @@ class Answer(Message):
 
 
 # --- hub to worker --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class JobKnown(Message):
+    """A job that a notebook may attach to; payload: its packed task, unless `spec` names it as a blob."""
+
+    spec: SubmitJob
+    available: int
+    """So many items have come …"""
+    total: int | None
+    """… of so many; None: more were to come."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ from nbdist.hub.blobs import BlobStore
 from nbdist.hub.peers import Peer
 from nbdist.hub.refusal import RefusalError
 from nbdist.hub.resultlog import ResultLog
+from nbdist.hub.roles import ALLOWED
 from nbdist.hub.stores import Stores
-from nbdist.hub.switchboard import ALLOWED, Identity, Switchboard
+from nbdist.hub.switchboard import Identity, Switchboard
 from nbdist.scheduler.machine import Scheduler
 from nbdist.scheduler.orders import (
     STORES,

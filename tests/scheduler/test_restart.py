@@ -6,7 +6,16 @@ import pytest
 
 from nbdist.scheduler.kept import Kept
 from nbdist.scheduler.machine import Scheduler
-from nbdist.scheduler.orders import STORES, ItemsClosed, ItemsTaken, JobEnded, JobStopping, JobTaken, KeptJob
+from nbdist.scheduler.orders import (
+    STORES,
+    ItemsClosed,
+    ItemsTaken,
+    JobEnded,
+    JobStopping,
+    JobTaken,
+    KeptJob,
+    OwnerChanged,
+)
 from nbdist.wire import messages as m
 
 MACHINE = m.Machine("host", "linux", "x86_64", "3.11.7", "cpython", "0.1.0")
@@ -67,6 +76,21 @@ def test_an_ended_job_is_reported_to_its_notebook_and_nothing_else_happens_to_it
     scheduler.receive("notebook", m.Hello("notebook", 1, 1, MACHINE, "notebook"), 1.0)
     said = scheduler.receive("notebook", spec(), 2.0)
     assert [send.message for send in said] == [finished]
+
+
+def test_a_job_belongs_to_who_took_it_over() -> None:
+    scheduler, _ = taken_up(JobTaken("notebook", spec()))
+    scheduler.receive("another", m.Hello("notebook", 1, 1, MACHINE, "another"), 1.0)
+    said = scheduler.receive(STORES, OwnerChanged("job", "another"), 2.0)
+    assert [send.message for send in said if send.peer == STORES] == [OwnerChanged("job", "another")]
+    scheduler.receive("another", m.CancelJob("job", "enough"), 3.0)
+    ended = scheduler.tick(10.0)
+    kept = Kept()
+    for record in (JobTaken("notebook", spec()), OwnerChanged("job", "another")):
+        kept.add(record)
+    assert kept.jobs()[0].owner == "another"
+    assert scheduler.state.jobs["job"].orphaned_at is None
+    assert all(send.peer != "notebook" for send in ended)
 
 
 def test_a_forgotten_job_is_gone() -> None:

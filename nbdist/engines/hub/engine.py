@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from nbdist.engines.base import Buffer, Deliver, JobSpec, PackedBlob, PackedTask
+from nbdist.engines.base import Attached, Buffer, Deliver, JobSpec, PackedBlob, PackedTask
 from nbdist.engines.hub import transfers
 from nbdist.engines.hub.connection import Connection
 from nbdist.engines.hub.drafts import Draft, Drafts
@@ -34,8 +34,10 @@ from nbdist.wire.messages import (
     CancelJob,
     ClearPool,
     CloseInvites,
+    DescribeJob,
     DescribePool,
     ExplainItem,
+    JobKnown,
     MakeInvite,
     Message,
     Notice,
@@ -93,6 +95,37 @@ class HubEngine:
         self._connection.nudge_if_down()
         if spec.blocks is not None:
             Thread(target=self._feed, args=(run, spec), name="nbdist-feed", daemon=True).start()
+        return run
+
+    def attach(self, job: str) -> Attached:
+        """A job of an earlier notebook, to be taken over. Raises NbdistError with the reason if it cannot be."""
+        if job in self._runs:
+            raise NbdistError(f"job {job} is one of this notebook's own")
+        self._check()
+        known, task = frames.decode(self._ask(lambda number: DescribeJob(number, job)))
+        assert isinstance(known, JobKnown)
+        spec = known.spec
+        return Attached(
+            JobSpec(job, spec.name, spec.options, None, _not_packed, spec.ranges, known.total, each=spec.each),
+            known.available,
+            lambda folder: self._get_task(spec, task, folder),
+            lambda deliver: self._take_over(known, deliver),
+        )
+
+    def _get_task(self, spec: SubmitJob, task: Buffer, folder: Path) -> tuple[Buffer, dict[str, str]]:
+        _, address = self._place()
+        paths = {}
+        for ref in (*spec.blobs, *([] if spec.task is None else [spec.task])):
+            path = folder / ref.name
+            path.write_bytes(transfers.get(ref, address))
+            paths[ref.name] = str(path)
+        return task if spec.task is None else (folder / spec.task.name).read_bytes(), paths
+
+    def _take_over(self, known: JobKnown, deliver: Deliver) -> HubRun:
+        run = HubRun.attached(known, deliver, self)
+        self._runs[run.job] = run
+        for frame in run.begin():
+            self._connection.send(frame)
         return run
 
     def stage(self, view: memoryview) -> Callable[[str], None]:
@@ -324,6 +357,10 @@ class HubEngine:
 
         with contextlib.suppress(RuntimeError):  # closed meanwhile
             self._transfers.submit(try_often)
+
+
+def _not_packed() -> PackedTask:
+    raise NbdistError("the task of a job that was attached to is at the hub")
 
 
 def _as_blob(packed: PackedTask) -> PackedBlob:

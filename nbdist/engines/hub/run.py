@@ -17,9 +17,11 @@ from nbdist.wire.messages import (
     AttachJob,
     BlobRef,
     CancelJob,
+    CloseItems,
     ForgetJob,
     GrantItems,
     JobFinished,
+    JobKnown,
     Message,
     NeedBlobs,
     Notice,
@@ -90,6 +92,8 @@ class HubRun:
         self._needed: set[str] | None = None
         """Blobs that the hub still waits for; None: it has not answered yet."""
         self._cancelled: CancelJob | None = None
+        self._late: CloseItems | None = None
+        """Says that no more items come to a job whose notebook has gone."""
         self._received = 0
         self._consumed = 0
         self._held: deque[tuple[int, int]] = deque()
@@ -101,6 +105,14 @@ class HubRun:
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         """Holds an entry if there are events. The main thread waits here, and people interrupt it: a `threading.Event`
         can lose its lock by that, and then fails in both threads."""
+
+    @classmethod
+    def attached(cls, known: JobKnown, deliver: Deliver, hub: Hub) -> HubRun:
+        """A job of an earlier notebook. Items that have not come to the hub will never come."""
+        run = cls(known.spec, b"", (), deliver, hub, has_items=False)
+        run._needed = set()
+        run._late = CloseItems(run.job, known.available) if known.total is None else None
+        return run
 
     # --- Run --------------------------------------------------------------------------------------------------------
 
@@ -146,8 +158,8 @@ class HubRun:
     # --- on the connection's thread ---------------------------------------------------------------------------------
 
     def begin(self) -> list[bytes]:
-        """The frames with which a new job starts."""
-        return [self._submit]
+        """The frames with which a job starts here."""
+        return [self._submit] if self._needed is None else self.again()
 
     def again(self) -> list[bytes]:
         """The frames that a hub must have on a new connection."""
@@ -158,6 +170,8 @@ class HubRun:
             told = [frames.encode(AttachJob(self.job, self._consumed, RESULTS_WINDOW_BYTES))]
         if self.feed is not None:
             told += self.feed.again()
+        if self._late is not None:
+            told.append(frames.encode(self._late))
         if self._cancelled is not None:
             told.append(frames.encode(self._cancelled))
         return told

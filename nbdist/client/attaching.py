@@ -1,0 +1,51 @@
+"""Takes over a job whose notebook has gone: its view, its results, and what they are folded with."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from pathlib import Path
+
+from nbdist.client.items import Items, RangeItems, UnknownItems
+from nbdist.client.job import Job
+from nbdist.client.options import Reduction
+from nbdist.engines.base import Attached, Engine
+from nbdist.errors import NbdistError, PackingError
+from nbdist.packing import load_task
+
+
+def attach(engine: Engine, job_id: str) -> Job:
+    """The job, from its first result on. Raises NbdistError with the reason if that cannot be done.
+
+    Names of loop variables, and the items of a job that were no numbers, went with the notebook.
+    """
+    attached = engine.attach(job_id)
+    job = Job(attached.spec, _items(attached), _reduction(attached))
+    job.inbox.run = attached.take_over(job.inbox.deliver)
+    if attached.spec.total is None and not attached.spec.each:
+        warnings.warn(
+            f"the notebook that made the items of job {job_id} has gone: it ends with those {attached.available} that "
+            "have come",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return job
+
+
+def _items(attached: Attached) -> Items:
+    if attached.spec.ranges:
+        return RangeItems([range(*numbers) for numbers in attached.spec.ranges])
+    return UnknownItems(attached.spec.total)
+
+
+def _reduction(attached: Attached) -> Reduction | None:
+    if not attached.spec.options.reduce:
+        return None
+    with tempfile.TemporaryDirectory(prefix="nbdist-attach-") as folder:
+        try:
+            task = load_task(*attached.task(Path(folder)))
+        except (NbdistError, OSError):
+            raise
+        except Exception as error:
+            raise PackingError(f"what the values are folded with cannot be loaded here: {error}") from error
+    return Reduction.of(task.reduce)
