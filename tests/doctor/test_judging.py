@@ -101,6 +101,14 @@ def test_what_the_hub_says_of_the_credential_is_told_in_one_line() -> None:
     assert len(text) <= 300
 
 
+def test_a_hub_by_another_name_and_one_that_cannot_be_asked() -> None:
+    lines = judge_hub([replace(GOOD, trouble="host", error="this hub does not answer to 'x'", invite=None)], HERE)
+    assert failed(lines) == ["hub"]
+    lines = judge_hub([replace(GOOD, trouble="old", invite=None)], HERE)
+    assert not failed(lines)
+    assert only(lines, "version").state == "warn"
+
+
 def invited(**changes: Any) -> list[Line]:
     return judge_hub([replace(GOOD, invite=replace(INVITE, **changes))], HERE)
 
