@@ -35,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _hub(words[1:])
     if words[:1] == ["worker"]:
         return _worker(words[1:])
+    if words[:1] == ["doctor"]:
+        return _doctor(words[1:])
     options = _parser().parse_args(words)
     run: Callable[[argparse.Namespace], int] = options.run
     from nbdist.errors import NbdistError
@@ -55,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("hub", help="start a hub and print the addresses for notebooks and for workers")
     commands.add_parser("worker", help="let this machine work for a hub")
+    commands.add_parser("doctor", help="say why this machine cannot join a hub, and what to do")
     _add_command(commands, "status", _status, "the pool's machines and jobs")
     _add_command(commands, "jobs", _jobs, "the pool's jobs")
     invite = _add_command(commands, "invite", _invite, "the lines that add a machine to the pool")
@@ -98,6 +101,12 @@ def _hub(words: list[str]) -> int:
 
 def _worker(words: list[str]) -> int:
     from nbdist.worker.main import main as run
+
+    return run(words)
+
+
+def _doctor(words: list[str]) -> int:
+    from nbdist.doctor.main import main as run
 
     return run(words)
 

@@ -109,6 +109,11 @@ def running(folder: Path | None = None) -> Address | None:
         return None
 
 
+def look(folder: Path) -> tuple[dict[str, Any] | None, bool, bool]:
+    """What `ready.json` of a state directory says, and whether its hub and its worker live. Changes nothing."""
+    return _read_ready(folder / READY_FILE), _is_locked(folder / HUB_LOCK), _is_locked(folder / WORKER_LOCK)
+
+
 def end() -> None:
     """Ends this user's embedded hub, if it runs; its worker finishes its running items and follows by itself.
 

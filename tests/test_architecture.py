@@ -24,13 +24,15 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "wire": {"errors"},
     "folders": set(),
+    "awake": set(),
     "embedded": {"wire", "errors", "folders"},
     "driver": {"wire", "errors"},
     "scheduler": {"wire", "errors", "driver"},
     "packing": {"errors"},
     "execution": {"errors"},
-    "hub": {"wire", "errors", "folders", "driver", "scheduler"},
-    "worker": {"wire", "errors", "driver", "packing", "execution", "embedded", "folders"},
+    "hub": {"wire", "errors", "folders", "awake", "driver", "scheduler"},
+    "worker": {"wire", "errors", "driver", "packing", "execution", "embedded", "folders", "awake"},
+    "doctor": {"wire", "errors", "folders", "awake", "packing", "execution", "embedded", "worker"},
     "engines": {"wire", "errors", "embedded"},
     "client": {"wire", "errors", "packing", "engines", "execution"},
     "notebook": {"client", *BELOW_CLIENT},
@@ -48,7 +50,7 @@ INSIDE_FUNCTIONS_ONLY = {"__init__.py", "cli.py"}
 """These may import anything, but nothing before it is needed."""
 ENTRIES: dict[str, set[str]] = {"__main__.py": {"cli"}}
 
-BARE_ROOMS = {"errors", "wire", "driver", "packing", "execution", "worker", "embedded", "folders"}
+BARE_ROOMS = {"errors", "wire", "driver", "packing", "execution", "worker", "embedded", "folders", "awake", "doctor"}
 BARE_PACKAGES = {"websockets", "cloudpickle"}
 """All that a worker needs from outside the standard library."""
 OPTIONAL_PACKAGES = {"numpy"}
@@ -71,6 +73,10 @@ PURE_FILES = (
     "worker/records.py",
     "worker/starting.py",
     "worker/stating.py",
+    "awake/holding.py",
+    "doctor/findings.py",
+    "doctor/judging.py",
+    "doctor/judging_*.py",
     "client/assembly.py",
     "client/progress.py",
     "notebook/cell.py",

@@ -42,7 +42,7 @@ def test_usage_imports_no_room() -> None:
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stderr.strip() == "['nbdist.cli']"
-    for command in ("hub", "worker", "status", "jobs", "invite", "stop", "demo"):
+    for command in ("hub", "worker", "doctor", "status", "jobs", "invite", "stop", "demo"):
         assert command in told.stdout
 
 

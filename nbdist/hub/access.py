@@ -120,6 +120,14 @@ class Access:
         self._keep(_digest(secret), grant)
         return secret, grant
 
+    def look(self, key: str) -> tuple[Grant, float]:
+        """What a secret would open for a peer that is new here, and for how many seconds more (0: for ever). Nothing is
+        used up. Raises AccessError, as using it would."""
+        grant = self._find(key)
+        if grant.is_invite and 0 < grant.uses <= min(MAX_USERS_PER_INVITE, len(grant.users)):
+            raise _used_up(grant)
+        return grant, max(0.0, grant.expires - self.clock()) if grant.expires else 0.0
+
     def make_invite(
         self, role: Role, *, uses: int = 0, valid_seconds: float = INVITE_SECONDS, key: str = "", standing: bool = False
     ) -> str:
@@ -166,7 +174,7 @@ class Access:
         if not 0 < invite.uses <= MAX_USERS_PER_INVITE or peer in invite.users:
             return
         if len(invite.users) >= invite.uses:
-            raise AccessError(f"the invite has been used {invite.uses} times, which was its limit; {ASK_AGAIN}")
+            raise _used_up(invite)
         self._grants[digest] = replace(invite, users=(*invite.users, peer))
         self.changed()
 
@@ -192,6 +200,10 @@ def bearer(header: str) -> str:
     """The secret in an Authorization header; empty if there is none."""
     scheme, _, secret = header.partition(" ")
     return secret.strip() if scheme.lower() == "bearer" else ""
+
+
+def _used_up(invite: Grant) -> AccessError:
+    return AccessError(f"the invite has been used {invite.uses} times, which was its limit; {ASK_AGAIN}")
 
 
 def _digest(secret: str) -> str:

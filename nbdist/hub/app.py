@@ -16,6 +16,7 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application
 
 from nbdist import __version__
+from nbdist.awake.keeper import Keeper, system_lock
 from nbdist.errors import NbdistError
 from nbdist.folders import HeldFolder
 from nbdist.hub import web
@@ -128,6 +129,12 @@ class Hub:
         self.rooms = Rooms(self.board, access, self.blobs, self.ports.hosts, __version__)
         self.board.requests = Requests(self.board, access, self.ports)
         self.board.changed = self._changed
+        self._keeper = Keeper(
+            lambda: bool(self.board.stores.unfinished()),
+            clock=loop.time,
+            call_later=lambda seconds, callback: loop.call_later(seconds, callback).cancel,
+            lock=None if config.may_sleep else system_lock("nbdist hub"),
+        )
         self._application = make_application(self.rooms)
         self._expiry = loop.call_later(EXPIRE_PAUSE_SECONDS, self._expire)
 
@@ -151,6 +158,7 @@ class Hub:
     async def stop(self) -> None:
         """Says good-bye, shuts the ports, and leaves nothing behind that the next hub here does not need."""
         self._expiry.cancel()
+        self._keeper.close()
         self.ports.close()
         self.board.stop()
         await asyncio.sleep(0)  # the good-byes go out
@@ -179,6 +187,7 @@ class Hub:
 
     def _changed(self) -> None:
         """Peers or jobs have come or gone."""
+        self._keeper.poke()
         if self._config.embedded:
             peers = self.board.peers
             used = any(peer.role == "notebook" or peer.link.is_remote for peer in peers)

@@ -25,6 +25,8 @@ class HubConfig:
     """Written once the hub is ready: JSON with `connect`, `invite`, `pid` and `version`, for its owner only."""
     blobs: Path | None = None
     """Folder for blobs."""
+    may_sleep: bool = False
+    """The machine is not kept awake while there are unfinished jobs."""
     die_with_parent: bool = False
     """Ends when its standard input does."""
 
@@ -42,6 +44,7 @@ def parse(argv: Sequence[str]) -> HubConfig:
     parser.add_argument("--blobs", type=Path, default=None, metavar="DIR", help="large values; default: in memory")
     parser.add_argument("--embedded", action="store_true", help="end after ten minutes without notebooks and jobs")
     parser.add_argument("--ready-file", type=Path, default=None, metavar="FILE", help="write both addresses there too")
+    parser.add_argument("--allow-sleep", action="store_true", help="let this machine go to sleep while jobs run")
     parser.add_argument("--die-with-parent", action="store_true", help="end when standard input ends")
     found = parser.parse_args(argv)
     return HubConfig(
@@ -51,6 +54,7 @@ def parse(argv: Sequence[str]) -> HubConfig:
         embedded=found.embedded,
         ready_file=found.ready_file,
         blobs=found.blobs,
+        may_sleep=found.allow_sleep,
         die_with_parent=found.die_with_parent,
     )
 

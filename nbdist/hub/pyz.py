@@ -20,12 +20,14 @@ NBDIST_PARTS = (
     "driver.py",
     "embedded.py",
     "folders.py",
+    "awake",
+    "doctor",
     "wire",
     "execution",
     "packing",
     "worker",
 )
-"""Of nbdist: what `worker` imports, and what that imports."""
+"""Of nbdist: what `worker` and `doctor` import, and what that imports."""
 LEFT_OUT = frozenset({"legacy", "trio", "__pycache__", "cli.py", "__main__.py"})
 """Of websockets: what only other uses of it need."""
 SHEBANG = b"#!/usr/bin/env python3\n"
@@ -37,9 +39,14 @@ import sys
 if sys.version_info < (3, 11):
     sys.exit("nbdist needs Python 3.11 or later, this is %d.%d: start it with a newer one" % sys.version_info[:2])
 
-from nbdist.worker.main import main
+words = sys.argv[1:]
+if words[:1] == ["doctor"]:
+    del words[0]
+    from nbdist.doctor.main import main
+else:
+    from nbdist.worker.main import main
 
-sys.exit(main(sys.argv[1:]))
+sys.exit(main(words))
 """
 
 

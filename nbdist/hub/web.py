@@ -11,7 +11,7 @@ from nbdist.errors import AccessError, NbdistError
 from nbdist.hub import visitors
 from nbdist.hub.access import AlreadyTradedError, Grant, bearer
 from nbdist.hub.rooms import Rooms
-from nbdist.wire.messages import Role
+from nbdist.wire.messages import PROTOCOL_MAX, PROTOCOL_MIN, Role
 
 COOKIE = "nbdist"
 MAX_BODY_BYTES = 64 * 1024
@@ -83,10 +83,31 @@ class Door(RequestHandler):
 
 
 class JoinDoor(Door):
-    """POST /join: an invite is traded for a credential of the peer's own.
+    """POST /join: an invite is traded for a credential of the peer's own. GET /join: would it be?
 
-    Body: JSON with `name` and `peer`. Answer: JSON with `key` and `role`; 409 if it is a credential already.
+    POST: the body is JSON with `name` and `peer`, the answer JSON with `key` and `role`; 409 if it is a credential
+    already. GET uses nothing up. Its answer is JSON: `role`, `is_invite`, `valid_seconds` (0: for ever), `nbdist`,
+    `protocol` (lowest and highest) and `pythons`, those of the notebooks that are here now.
     """
+
+    def get(self) -> None:
+        """Looks."""
+        try:
+            grant, seconds = self.rooms.access.look(bearer(self.request.headers.get("Authorization", "")))
+        except AccessError as error:
+            self.refuse(401, str(error))
+            return
+        machines = [peer.machine for peer in self.rooms.board.peers if peer.role == "notebook"]
+        self.write(
+            {
+                "role": grant.role,
+                "is_invite": grant.is_invite,
+                "valid_seconds": seconds,
+                "nbdist": self.rooms.version,
+                "protocol": [PROTOCOL_MIN, PROTOCOL_MAX],
+                "pythons": sorted({f"{machine.implementation} {machine.python_minor}" for machine in machines}),
+            }
+        )
 
     def post(self) -> None:
         """Trades."""

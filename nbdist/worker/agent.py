@@ -15,6 +15,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from nbdist.awake.keeper import Keeper, system_lock
 from nbdist.driver import Driver
 from nbdist.errors import (
     AccessError,
@@ -84,6 +85,12 @@ class Agent:
         self._driver = Driver(self._supervisor, clock=time.monotonic, send=self._send, call_at=self._call_at)
         self._dialer = Dialer(config.address, config.name, config.slots)
         self._uplink = Uplink()
+        self._keeper = Keeper(
+            lambda: any(slot.running is not None for slot in self._supervisor.slots),
+            clock=time.monotonic,
+            call_later=lambda seconds, callback: self._loop.call_later(seconds, callback).cancel,
+            lock=None if config.may_sleep else system_lock("nbdist worker"),
+        )
         cache = transfer.BlobCache(self._blob_folder)
         self._jobs = JobFiles(cache)
         self._item_files = ItemFiles(cache)
@@ -116,6 +123,7 @@ class Agent:
 
     async def _close(self, dialling: asyncio.Task[None]) -> None:
         self._driver.stop()
+        self._keeper.close()
         for task in (dialling, *self._tasks):
             task.cancel()
         await asyncio.gather(dialling, *self._tasks, return_exceptions=True)
@@ -273,6 +281,7 @@ class Agent:
 
     def _begin_claim(self, order: orders.BeginClaim, payload: Payload) -> None:
         self._hosts[order.slot].claim.begin(order.attempt, order.start, order.stop)
+        self._keeper.poke()
 
     def _cut_claim(self, order: orders.CutClaim, payload: Payload) -> None:
         stop = self._hosts[order.slot].cut(order.attempt, order.give)

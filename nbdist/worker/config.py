@@ -38,6 +38,8 @@ class WorkerConfig:
     """Held while the worker lives; if another holds it, there is nothing to do."""
     start_hub: Callable[[], object] | None = None
     """Starts the machine's own hub again, if it does not run."""
+    may_sleep: bool = False
+    """The machine is not kept awake while slots are busy."""
     fork: bool | None = None
     """How slots start (`processes.launcher`); None: as is best here."""
 
@@ -66,6 +68,7 @@ def parse(argv: Sequence[str]) -> WorkerConfig:
         is_quiet=options.quiet,
         dies_with_parent=options.die_with_parent,
         lock=options.only_one,
+        may_sleep=options.allow_sleep,
         fork=False if options.no_fork else None,
     )
     config.address()
@@ -90,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         "--threads-per-slot", type=_count, default=0, metavar="N", help="threads of numeric libraries in each slot"
     )
     parser.add_argument("--no-nice", action="store_true", help="run items at normal priority")
+    parser.add_argument("--allow-sleep", action="store_true", help="let this machine go to sleep while it works")
     for flag in ("--quiet", "--die-with-parent", "--no-fork"):
         parser.add_argument(flag, action="store_true", help=argparse.SUPPRESS)
     for flag in ("--ready-file", "--only-one"):

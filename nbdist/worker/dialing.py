@@ -86,25 +86,7 @@ class Dialer:
 
     async def _dial(self, address: Address) -> tuple[ClientConnection, Welcome]:
         address = await self._trade(address)
-        context = pinned_context(address.fingerprint) if address.tls else None
-        try:
-            connection = await connect(
-                address.socket_url,
-                ssl=context,
-                additional_headers={"Authorization": f"Bearer {address.key}"},
-                compression=None,
-                proxy=None,
-                ping_interval=None,
-                max_size=frames.MAX_FRAME_BYTES,
-                open_timeout=OPEN_SECONDS,
-                close_timeout=1,
-            )
-        except InvalidStatus as error:
-            if error.response.status_code in NO_LONGER_WELCOME:
-                raise AccessError(_text(error.response.body)) from None
-            raise
-        except InvalidHandshake as error:
-            raise OSError(f"no hub answers there ({error})") from error
+        connection = await open_socket(address)
         try:
             async with asyncio.timeout(OPEN_SECONDS):  # `wait_for` of Python 3.11 can swallow a cancellation
                 welcome = await self._greet(connection)
@@ -154,6 +136,28 @@ class Dialer:
             return None
         await connection.send(frames.encode(ProveLocal(nonce)))
         return Path(welcome.folder)
+
+
+async def open_socket(address: Address) -> ClientConnection:
+    """A websocket to the hub, on which nothing was said yet. Raises AccessError, OSError and WebSocketException."""
+    try:
+        return await connect(
+            address.socket_url,
+            ssl=pinned_context(address.fingerprint) if address.tls else None,
+            additional_headers={"Authorization": f"Bearer {address.key}"},
+            compression=None,
+            proxy=None,
+            ping_interval=None,
+            max_size=frames.MAX_FRAME_BYTES,
+            open_timeout=OPEN_SECONDS,
+            close_timeout=1,
+        )
+    except InvalidStatus as error:
+        if error.response.status_code in NO_LONGER_WELCOME:
+            raise AccessError(_text(error.response.body)) from None
+        raise
+    except InvalidHandshake as error:
+        raise OSError(f"no hub answers there ({error})") from error
 
 
 def refusal_error(refused: Refused) -> AccessError | VersionError | ConnectionFailedError:

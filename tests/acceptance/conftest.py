@@ -299,6 +299,14 @@ class Lan:
         ip("-n", namespace, "link", "set", "eth0", "up")
         return host
 
+    def route(self, host: Host) -> None:
+        """The machine has this one as its router."""
+        ip("-n", host.namespace, "route", "replace", "default", "via", f"{self.net}.1")
+
+    def forget(self, host: Host) -> None:
+        """The machine has heard of no other for a while."""
+        ip("-n", host.namespace, "neighbour", "flush", "all")
+
     def close(self) -> None:
         self._removals.close()
 

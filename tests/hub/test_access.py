@@ -13,6 +13,7 @@ from nbdist.hub.access import (
     INVITE_SECONDS,
     LOGIN_CODE_SECONDS,
     MAX_INVITES,
+    MAX_USERS_PER_INVITE,
     Access,
     AlreadyTradedError,
     Grant,
@@ -100,6 +101,31 @@ def test_uses_count_peers_not_connections(world: World) -> None:
         assert world.access.check(invite, peer).role == "notebook"
     with pytest.raises(AccessError, match="limit"):
         world.access.check(invite, "n3")
+
+
+def test_looking_uses_nothing_up(world: World) -> None:
+    invite = world.access.make_invite("worker", uses=1, valid_seconds=100.0)
+    saved = world.saved
+    world.now += 40
+    for _ in range(3):
+        grant, seconds = world.access.look(invite)
+        assert (grant.role, seconds) == ("worker", 60.0)
+    assert world.saved is saved
+    key, _ = world.access.trade(invite, "laptop", "w1")
+    with pytest.raises(AccessError, match="used 1 times"):
+        world.access.look(invite)
+    assert world.access.look(key)[1] == 0.0
+    world.now += 60
+    with pytest.raises(AccessError, match="expired"):
+        world.access.look(invite)
+    with pytest.raises(AccessError, match="wrong or was revoked"):
+        world.access.look("x")
+
+
+def test_looking_at_an_invite_for_more_than_are_remembered(world: World) -> None:
+    invite = world.access.make_invite("worker", uses=MAX_USERS_PER_INVITE + 1)
+    world.access.trade(invite, "laptop", "w1")
+    assert world.access.look(invite)[0].is_invite
 
 
 def test_revoking(world: World) -> None:

@@ -55,6 +55,20 @@ def test_it_runs_on_a_bare_python(pyz: Path, python: str) -> None:
     assert "--slots" in answer.stdout
 
 
+def test_the_doctor_is_in_it(pyz: Path) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-I", "-S", str(pyz), "doctor", "ws://127.0.0.1:1/#key=topsecret"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=pyz.parent,
+    )
+    assert (answer.returncode, answer.stderr) == (1, "")
+    assert "nothing listens at port 1" in answer.stdout
+    assert "topsecret" not in answer.stdout
+
+
 def test_it_is_the_same_each_time_and_holds_sources_only() -> None:
     data = build_pyz()
     assert data == build_pyz()

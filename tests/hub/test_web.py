@@ -31,6 +31,30 @@ def test_an_invite_is_traded_for_a_credential_of_the_workers_own(with_hub: WithH
     with_hub(scenario)
 
 
+def test_an_invite_can_be_looked_at_without_being_used(with_hub: WithHub) -> None:
+    async def scenario(hub: Any) -> None:
+        async with hub.client("notebook", "n1") as notebook:
+            invite = hub.hub.rooms.access.make_invite("worker", uses=1)
+            table = hub.hub.rooms.access.table()
+            for _ in range(2):
+                status, answer, headers = await hub.request("GET", "/join", invite)
+                told = json.loads(answer)
+                assert (status, told["role"], told["is_invite"]) == (200, "worker", True)
+                assert 0 < told["valid_seconds"] <= 24 * 3600
+                assert (told["nbdist"], told["protocol"]) == (hub.hub.rooms.version, [1, 1])
+                assert told["pythons"] == ["cpython 3.11"]
+                assert "Date" in headers
+            assert hub.hub.rooms.access.table() == table
+            assert [peer.id for peer in hub.hub.board.peers] == [notebook.peer]
+        for key in ("", "wrong"):
+            status, answer, headers = await hub.request("GET", "/join", key)
+            assert (status, headers["Www-Authenticate"]) == (401, "Bearer")
+            assert b"nbdist" not in answer.replace(b"nbdist invite", b"")
+        assert (await hub.request("GET", "/join", invite, Host="evil.example"))[0] == 403
+
+    with_hub(scenario)
+
+
 def test_the_pool_is_for_those_who_may_look(with_hub: WithHub) -> None:
     async def scenario(hub: Any) -> None:
         assert (await hub.request("GET", "/api/pool"))[0] == 401
