@@ -120,6 +120,10 @@ class SlotHost:
         """What the slot is at."""
         return self.claim.where()
 
+    def memory_bytes(self, enough: int) -> int:
+        """What the process and what it has started have in memory (`system.slot_memory_bytes`); 0 if there is none."""
+        return system.slot_memory_bytes(self._process.pid, enough=enough) if self._process is not None else 0
+
     def close(self) -> None:
         """Ends the process for good."""
         self._died = lambda event: None
@@ -152,7 +156,8 @@ class SlotHost:
         system.kill_rest(process.pid)
         self._remove_drafts(process.pid)
         words = self._stderr_tail() or ("" if self._is_up else self._launcher.last_words())
-        self._died(SlotDied(self.number, self.claim.where().item, reason, words))
+        where = self.claim.where()
+        self._died(SlotDied(self.number, where.item, reason, words, where.began))
 
     def _remove_drafts(self, pid: int) -> None:
         for draft in Path(self._setup.spool).glob(f"{draft_prefix(pid)}*"):
