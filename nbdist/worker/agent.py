@@ -269,6 +269,9 @@ class Agent:
     def _kill_slot(self, order: orders.KillSlot, payload: Payload) -> None:
         self._hosts[order.slot].kill()
 
+    def _nudge_slot(self, order: orders.NudgeSlot, payload: Payload) -> None:
+        self._hosts[order.slot].nudge()
+
     def _look_at_item(self, order: orders.LookAtItem, payload: Payload) -> None:
         where = self._hosts[order.slot].where()
         if where.attempt == order.attempt:
@@ -407,6 +410,7 @@ _ORDERS: dict[type[Message], Callable[[Agent, Any, Payload], None]] = {
     orders.CutClaim: Agent._cut_claim,
     orders.InterruptSlot: Agent._interrupt_slot,
     orders.KillSlot: Agent._kill_slot,
+    orders.NudgeSlot: Agent._nudge_slot,
     orders.LookAtItem: Agent._look_at_item,
     orders.LookAtMemory: Agent._look_at_memory,
     orders.GetReady: Agent._get_ready,

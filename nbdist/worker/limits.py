@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from nbdist.wire.messages import Message, SliceEnded, SlotCrashed
-from nbdist.worker.orders import ItemSeen, KillSlot, LookAtItem, LookAtMemory, MemoryUsed, SlotDied
+from nbdist.worker.orders import ItemSeen, KillSlot, LookAtItem, LookAtMemory, MemoryUsed, NudgeSlot, SlotDied
 from nbdist.worker.records import Sentence, Slice, Slot, WorkerPolicy
 from nbdist.worker.stating import crash
 
@@ -28,7 +28,7 @@ class Limits:
 
     def begun(self, slot: Slot, held: Slice, now: float) -> None:
         """The slot has been given a slice to run."""
-        slot.look_at = self._due_for(held, now) if held.time_limit else None
+        slot.look_at = self._next_look(held, now, now) if held.time_limit else None
         if self._memory_bytes and self._memory_at is None:
             self._memory_at = now + self._policy.memory_seconds
 
@@ -52,15 +52,18 @@ class Limits:
                 yield LookAtMemory(busy)
 
     def item_seen(self, event: ItemSeen, now: float) -> list[Message]:
-        """What a slot is at: if it has not ended although its time and the grace are over, the slot is killed."""
+        """What a slot is at. An item whose time is up is interrupted from outside too: inside, nobody may come to it.
+
+        If it has not ended although the grace is over as well, the slot is killed.
+        """
         slot = self._slots[event.slot]
         held = slot.running
         if held is None or held.attempt != event.attempt or held.is_cancelled or slot.sentence is not None:
             return []
-        due = self._due_for(held, event.began or now)
-        if due > now:
-            slot.look_at = due
-            return []
+        over = now - (event.began or now) - held.time_limit
+        if over < self._policy.grace_seconds:
+            slot.look_at = self._next_look(held, event.began or now, now)
+            return [NudgeSlot(slot.number)] if over >= 0 else []
         reason = (
             f"{held.time_limit:g} s; its code did not end within {self._policy.grace_seconds:g} s of being interrupted"
         )
@@ -90,9 +93,10 @@ class Limits:
             return SliceEnded(held.attempt, "killed")  # the item has ended after all: the one behind it did nothing
         return SlotCrashed(held.attempt, sentence.item, sentence.reason, event.stderr, kind="timeout")
 
-    def _due_for(self, held: Slice, began: float) -> float:
-        """When an item that began then must have ended."""
-        return began + held.time_limit + self._policy.grace_seconds
+    def _next_look(self, held: Slice, began: float, now: float) -> float:
+        """When an item that began then, or one behind it, may be over its time, or the grace."""
+        due = began + held.time_limit
+        return max(due if due > now else due + self._policy.grace_seconds, now + self._policy.look_seconds)
 
     def _condemn(self, slot: Slot, sentence: Sentence) -> KillSlot:
         slot.sentence = sentence

@@ -63,6 +63,13 @@ class LookAtItem(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class NudgeSlot(Message):
+    """Let the slot look whether the time of the item that it runs is up."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
 class LookAtMemory(Message):
     """What do these slots use? Answered by `MemoryUsed`."""
 

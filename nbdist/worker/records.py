@@ -26,6 +26,8 @@ class WorkerPolicy:
     """A slot that does not come up is started again after so long; then after twice as long, and so on …"""
     max_restart_seconds: float = 30.0
     """… at most."""
+    look_seconds: float = 0.1
+    """Between two looks at what a slot with a time limit is at, at least."""
     memory_seconds: float = 0.25
     """How often the memory of slots that run something is looked at."""
 
@@ -84,7 +86,7 @@ class Slot:
     is_expected_to_end: bool = False
     kill_at: float | None = None
     look_at: float | None = None
-    """When the item that runs may be over its time and the grace."""
+    """When the item that runs may be over its time, or over the grace as well."""
     sentence: Sentence | None = None
     """It is being killed."""
     start_at: float | None = None

@@ -101,6 +101,10 @@ class SlotHost:
     def interrupt(self, attempt: Attempt) -> None:
         """Stops this attempt, if it still runs."""
         self.claim.cancel(attempt)
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Lets the slot look whether there is something that it is to stop."""
         if self._process is not None:
             system.interrupt(self._process.pid)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import time
@@ -430,9 +431,16 @@ def test_no_interrupt_hits_the_item_behind_the_one_that_it_was_meant_for(slot: O
             facts["ended"] = time.monotonic()
         return item
 
+    async def nudge(bench: Any) -> None:
+        while True:
+            bench.host.nudge()
+            await asyncio.sleep(0.0005)
+
     async def test(bench: Any) -> None:
         bench.run(packed(function), 0, 10_000, time_limit=0.001, on_error="keep")
+        nudging = asyncio.ensure_future(nudge(bench))
         assert sorted([*await bench.to_end(), *failures_of(bench)]) == list(range(10_000))
+        nudging.cancel()
         assert set(failures_of(bench)) >= set(range(0, 10_000, 200))
         bench.passed.clear()
         bench.run(packed(lambda item: (facts["wrong"], facts["struck"] > 0)), 0, 1, (1, 2))  # type: ignore[name-defined]  # noqa: F821

@@ -421,14 +421,17 @@ def timed() -> World:
     return world
 
 
-def test_an_item_that_does_not_end_is_looked_at_and_killed_when_time_and_grace_are_over(timed: World) -> None:
-    assert timed.pass_time(2.4).of(orders.LookAtItem) == []
+def test_an_item_that_does_not_end_is_interrupted_and_killed_when_time_and_grace_are_over(timed: World) -> None:
+    assert timed.pass_time(0.4).of(orders.LookAtItem) == []
     assert timed.pass_time(0.2).of(orders.LookAtItem) == [orders.LookAtItem(0, A1)]
-    timed.hear(orders.LOCAL, orders.ItemSeen(0, A1, 3, timed.now - 1.0))  # it began only a second ago
-    assert timed.of(orders.KillSlot) == []
-    assert timed.pass_time(1.4).of(orders.LookAtItem) == []
-    assert timed.pass_time(0.2).of(orders.LookAtItem) == [orders.LookAtItem(0, A1)]
-    began = timed.now - 2.6
+    began = timed.now - 0.3  # it is not the slice's first
+    timed.hear(orders.LOCAL, orders.ItemSeen(0, A1, 3, began))
+    assert timed.of(orders.NudgeSlot, orders.KillSlot) == []
+    assert timed.pass_time(0.21).of(orders.LookAtItem) == [orders.LookAtItem(0, A1)]
+    timed.hear(orders.LOCAL, orders.ItemSeen(0, A1, 3, began))
+    assert timed.of(orders.NudgeSlot, orders.KillSlot) == [orders.NudgeSlot(0)]
+    assert timed.pass_time(1.9).of(orders.LookAtItem) == []
+    assert timed.pass_time(0.1).of(orders.LookAtItem) == [orders.LookAtItem(0, A1)]
     timed.hear(orders.LOCAL, orders.ItemSeen(0, A1, 3, began))
     assert timed.of(orders.KillSlot) == [orders.KillSlot(0)]
     timed.hear(orders.LOCAL, orders.SlotDied(0, 3, "killed by SIGKILL", "words", began))
@@ -441,9 +444,19 @@ def test_an_item_that_does_not_end_is_looked_at_and_killed_when_time_and_grace_a
 def test_a_slot_between_two_items_has_all_of_its_time(timed: World) -> None:
     timed.pass_time(2.6).take()
     timed.hear(orders.LOCAL, orders.ItemSeen(0, A1, 3, 0.0))
-    assert timed.of(orders.KillSlot) == []
-    assert timed.pass_time(2.4).of(orders.LookAtItem) == []
+    assert timed.of(orders.NudgeSlot, orders.KillSlot) == []
+    assert timed.pass_time(0.4).of(orders.LookAtItem) == []
     assert timed.pass_time(0.2).of(orders.LookAtItem) == [orders.LookAtItem(0, A1)]
+
+
+def test_short_time_limits_do_not_make_many_looks() -> None:
+    world = World().hear("slot:0", m.SlotReady(1)).hear("hub", welcome())
+    world.hear("hub", m.PrepareJob("j", m.JobOptions(time_limit=0.001), ranges=((0, 100, 1),)))
+    world.hear(orders.LOCAL, orders.JobInPlace("j")).hear("hub", piece()).take()
+    for _ in range(3):
+        assert world.pass_time(0.09).of(orders.LookAtItem) == []
+        assert world.pass_time(0.02).of(orders.LookAtItem) == [orders.LookAtItem(0, A1)]
+        world.hear(orders.LOCAL, orders.ItemSeen(0, A1, 3, world.now - 0.0005))
 
 
 @pytest.mark.parametrize("seen", [(4, 0.0), (4, 99.0), (3, 99.5)])
