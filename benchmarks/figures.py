@@ -144,6 +144,7 @@ def _stop(pool: Any, function: Callable[[str], None], end: Callable[[Any], float
         while sum(path.stat().st_size > 0 for path in folder.iterdir()) < peers.WORKERS:
             time.sleep(LOOK_SECONDS)
         slots = [psutil.Process(int(path.name.partition("-")[0])) for path in folder.iterdir()]
+        time.sleep(QUIET_SECONDS)  # the C code has begun, too
         asked = end(job)
         if function is work.hold:  # it says nothing by itself: it runs until its process is gone
             psutil.wait_procs(slots, timeout=STOP_LIMIT_SECONDS)
