@@ -281,9 +281,14 @@ class Agent:
         self._spawn(self._weigh(order.slots))
 
     async def _weigh(self, slots: Sequence[int]) -> None:
-        hosts = [self._hosts[slot] for slot in slots]
-        used = await asyncio.to_thread(lambda: [host.memory_bytes(self._memory_bytes) for host in hosts])
-        self._event(orders.MemoryUsed(tuple(zip(slots, used, strict=True))))
+        pids = {slot: self._hosts[slot].pid for slot in slots}
+        enough = self._memory_bytes
+        used = await asyncio.to_thread(
+            lambda: [system.slot_memory_bytes(pid, enough=enough) if pid is not None else 0 for pid in pids.values()]
+        )
+        rows = zip(pids, used, strict=True)
+        # not of a process that is gone meanwhile: another is in its place
+        self._event(orders.MemoryUsed(tuple(row for row in rows if self._hosts[row[0]].pid == pids[row[0]])))
 
     # --- files ------------------------------------------------------------------------------------------------------
 

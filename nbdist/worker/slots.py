@@ -124,9 +124,10 @@ class SlotHost:
         """What the slot is at."""
         return self.claim.where()
 
-    def memory_bytes(self, enough: int) -> int:
-        """What the process and what it has started have in memory (`system.slot_memory_bytes`); 0 if there is none."""
-        return system.slot_memory_bytes(self._process.pid, enough=enough) if self._process is not None else 0
+    @property
+    def pid(self) -> int | None:
+        """Its process; None while it has none."""
+        return None if self._process is None else self._process.pid
 
     def close(self) -> None:
         """Ends the process for good."""
