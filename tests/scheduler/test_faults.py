@@ -45,22 +45,22 @@ def test_an_item_that_takes_too_long_fails_at_once_and_costs_the_others_nothing(
 
 
 def test_an_item_that_takes_too_long_is_retried_elsewhere_as_often_as_the_job_says(hand):
-    hand.worker("a")
-    hand.worker("b")
-    hand.job(total=1, options={"retries": 2, "time_limit": 0.5, "speculate": False})
+    hand.worker("a", slots=2)
+    hand.worker("b", slots=2)
+    hand.job(total=1, options={"retries": 3, "time_limit": 0.5, "speculate": False})
     hand.ready("a")
     ran = ["a"]
     run = hand.one(m.RunSlice, "a")
     hand.ready("b")
-    for _ in range(2):
+    for _ in range(3):
         hand.say(ran[-1], m.SlotCrashed(run.attempt, 0, "0.5 s", kind="timeout"))
         ran.append("b" if ran[-1] == "a" else "a")
         run = hand.one(m.RunSlice, ran[-1])
     assert not hand.take(m.JobFinished)
     hand.say(ran[-1], m.SlotCrashed(run.attempt, 0, "0.5 s", kind="timeout"))
-    assert hand.one(m.Result).fault == m.ItemFault(0, "timeout", "0.5 s", "a", 3)
+    assert hand.one(m.Result).fault == m.ItemFault(0, "timeout", "0.5 s", "b", 4)
     finished = hand.one(m.JobFinished)
-    assert (finished.outcome, finished.reason) == ("failed", "item 0 timeout on a")
+    assert (finished.outcome, finished.reason) == ("failed", "item 0 timeout on b")
 
 
 def test_crashes_and_time_outs_are_counted_apart(hand):
