@@ -13,11 +13,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
 
-from benchmarks import work
+from benchmarks import peers, work
 
 CHUNKS = 64
 """The best of those tried for the peers that must be told."""
@@ -27,6 +28,12 @@ SERIAL_NAPS = 100
 """So many show how much longer a nap is than what was asked for."""
 IDLE_SECONDS = 5.0
 IDLE_WARM_SECONDS = 2.0
+STOPS = 5
+STOP_LIMIT_SECONDS = 30.0
+LOOK_SECONDS = 0.01
+QUIET_SECONDS = 0.5
+"""Code that has written nothing for so long does not run any more."""
+ONLY_NBDIST = ("ProcessPool", "joblib", "ipyparallel", "Dask", "Ray")
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,36 @@ def array(peer: Any, scale: float) -> dict[str, float]:
         first = _timed(lambda: pool.with_array(work.total_of, data, range(8)))
         again = _timed(lambda: pool.with_array(work.total_of, data, range(8)))
     return {"first s": first, "again s": again}
+
+
+def stop(peer: Any, scale: float) -> dict[str, float]:
+    """From the request to the moment after which none of the user's code runs anywhere; the worst of a few."""
+    times = range(max(1, round(STOPS * scale)))
+    with _Pool(peer) as pool:
+        return {
+            "cancel s": max(_stop(pool, work.beat, pool.cancel) for _ in times),
+            "interrupt s": max(_stop(pool, work.beat, pool.interrupt) for _ in times),
+            "C code s": max(_stop(pool, work.hold, pool.cancel) for _ in times),
+        }
+
+
+def _stop(pool: Any, function: Callable[[str], None], end: Callable[[Any], float]) -> float:
+    """`end` stops a job and gives the time of the request."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        job = pool.begin(function, [name] * peers.WORKERS)
+        while sum(path.stat().st_size > 0 for path in folder.iterdir()) < peers.WORKERS:
+            time.sleep(LOOK_SECONDS)
+        slots = [psutil.Process(int(path.name.partition("-")[0])) for path in folder.iterdir()]
+        time.sleep(QUIET_SECONDS)  # the C code has begun, too
+        asked = end(job)
+        if function is work.hold:  # it says nothing by itself: it runs until its process is gone
+            psutil.wait_procs(slots, timeout=STOP_LIMIT_SECONDS)
+            return time.monotonic() - asked
+        last = 0.0
+        while last != (last := max(int(path.read_bytes()) / 1e9 for path in folder.iterdir())):
+            time.sleep(QUIET_SECONDS)
+        return max(0.0, last - asked)
 
 
 class _Pool:
@@ -216,5 +253,6 @@ ALL = (
     Figure("pi-large", "pi, 10^9 samples in pieces of 10^6", pi_large),
     Figure("slow-4", "one slot four times slower", slow_slot_4),
     Figure("slow-8", "one slot eight times slower, items of 1 ms to 1 s", slow_slot_8),
+    Figure("stop", "from a cancel or an interrupt to no item's code running", stop, leaves_out=ONLY_NBDIST),
     Figure("array", "256 MB array used by a function", array),
 )

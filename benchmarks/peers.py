@@ -8,10 +8,16 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 WORKERS = 2
+INTERRUPT_SECONDS = 0.2
+"""After so long somebody presses Ctrl-C."""
 
 
 class Peer(Protocol):
@@ -57,6 +63,31 @@ class Nbdist:
 
     def with_array(self, function: Callable[[Any, int], Any], array: Any, items: Sequence[int]) -> list[Any]:
         return list(self._pool.map(lambda item: function(array, item), items).result())
+
+    def begin(self, function: Callable[[str], None], items: list[str]) -> Any:
+        """A job that runs."""
+        return self._pool.map(function, items, speculate=False)
+
+    def cancel(self, job: Any) -> float:
+        """Cancels it by its id, as `%distribute cancel` does, and waits for its end; gives the time of the request."""
+        asked = time.monotonic()
+        self._pool.cancel(job.id)
+        job.wait()
+        return asked
+
+    def interrupt(self, job: Any) -> float:
+        """Sends this process an interrupt while it waits for the job; gives the time of that."""
+        asked = 0.0
+
+        def press() -> None:
+            nonlocal asked
+            asked = time.monotonic()
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Timer(INTERRUPT_SECONDS, press).start()
+        with contextlib.suppress(KeyboardInterrupt):
+            job.result()
+        return asked
 
     def close(self) -> None:
         self._pool.close()

@@ -88,3 +88,20 @@ def one_slow_slot(folder: str) -> Iterator[None]:
         yield
     finally:
         del os.environ[SLOW_SLOT_FILE]
+
+
+def beat(folder: str) -> None:
+    """Python code without end, which writes down again and again that it still runs, and in which process."""
+    with open(os.path.join(folder, f"{os.getpid()}-{time.monotonic_ns()}"), "wb", buffering=0) as file:
+        while True:
+            file.seek(0)
+            file.write(b"%20d" % time.monotonic_ns())
+
+
+def hold(folder: str) -> None:
+    """C code without end, which no signal interrupts."""
+    import hashlib
+
+    with open(os.path.join(folder, f"{os.getpid()}-{time.monotonic_ns()}"), "wb") as file:
+        file.write(b"%20d" % time.monotonic_ns())
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)

@@ -109,6 +109,9 @@ class WorkerLostError(ItemError):
 class ItemTimeoutError(ItemError):
     """An item took longer than its time limit."""
 
+    TEXT = "took longer than its time limit"
+    """How the message begins where the item is not named yet."""
+
 
 class ResultError(ItemError):
     """An item's value cannot be sent to the notebook."""

@@ -68,6 +68,7 @@ PURE_FILES = (
     "scheduler/**/*.py",
     "worker/supervisor.py",
     "worker/leaving.py",
+    "worker/limits.py",
     "worker/outgoing.py",
     "worker/prepared.py",
     "worker/records.py",

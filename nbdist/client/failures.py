@@ -12,6 +12,8 @@ from nbdist.wire.messages import FaultKind, ItemFault
 MAX_ITEM_CHARS = 200
 """An item whose text is longer is not shown."""
 
+LONGER = "give it a larger time_limit, or retries= to try it again, elsewhere if there is another machine"
+
 _FAULTS: dict[FaultKind, type[Exception]] = {
     "crashed": WorkerCrashedError,
     "lost": WorkerLostError,
@@ -43,6 +45,8 @@ def from_failure(failure: Failure, item: object, machine: str, what: str | None 
     error = failure.exception()
     if what is not None and isinstance(error, ResultError):
         error = ResultError(str(error).replace(f"the value of item {failure.index} ", f"the value of {what} "))
+    if isinstance(error, ItemTimeoutError) and str(error).startswith(ItemTimeoutError.TEXT):
+        error = ItemTimeoutError(f"{what or f'item {failure.index}{shown(item)}'} {error} on {machine}: {LONGER}")
     error.__cause__ = RemoteTraceback(failure.traceback)
     add_note(error, f"raised by {what or f'item {failure.index}{shown(item)}'} on {machine}")
     return ItemFailure(failure.index, item, error, machine, failure.traceback)
@@ -54,7 +58,7 @@ def from_fault(fault: ItemFault, item: object, what: str | None = None) -> ItemF
     fate = {
         "crashed": f"ended the process that ran it on {fault.worker} ({fault.reason})",
         "lost": f"was lost with the machines that ran it, {fault.worker} the last ({fault.reason})",
-        "timeout": f"took longer than its time limit on {fault.worker} ({fault.reason})",
+        "timeout": f"{ItemTimeoutError.TEXT} on {fault.worker} ({fault.reason}): {LONGER}",
         "unfetched": f"could not be brought to the machine that was to run it, {fault.worker} ({fault.reason})",
         "unsent": f"has a value that could not be brought to the hub from {fault.worker} ({fault.reason})",
     }[fault.kind]

@@ -14,6 +14,8 @@ from nbdist.wire.messages import JobOptions, OnError
 
 SEED_BITS = 63
 MAX_RETRIES = 1_000
+MAX_SECONDS = 366 * 86_400.0
+"""Of a time limit."""
 
 Fold = Callable[[Any, Any], Any]
 
@@ -50,6 +52,7 @@ def make_options(
     filters: bool,
     stop_when: bool,
     task_size: int | None = None,
+    time_limit: float | None = None,
     retries: int = 0,
     on_error: str = "stop",
     seed: int | None = None,
@@ -61,6 +64,7 @@ def make_options(
     _check_whole("task_size", task_size, at_least=1, none_means="the pool decides")
     _check_whole("retries", retries, at_least=0)
     _check_whole("seed", seed, at_least=0, none_means="a random one")
+    seconds = _seconds("time_limit", time_limit)
     if retries > MAX_RETRIES:
         raise ValueError(f"retries is at most {MAX_RETRIES}, not {retries}")
     if seed is not None and seed >= 1 << SEED_BITS:
@@ -70,6 +74,7 @@ def make_options(
         filters=filters,
         stop_when=stop_when,
         task_size=operator.index(task_size or 0),
+        time_limit=seconds,
         retries=operator.index(retries),
         on_error=_on_error(on_error),
         seed=secrets.randbits(SEED_BITS) if seed is None else operator.index(seed),
@@ -84,6 +89,18 @@ def _on_error(value: str) -> OnError:
     if value == "keep":
         return "keep"
     raise ValueError(f"on_error is 'stop' or 'keep', not {value!r}")
+
+
+def _seconds(name: str, value: Any) -> float:
+    """A time in seconds; 0 for None."""
+    if value is None:
+        return 0.0
+    wanted = f"{name} is a number of seconds above 0 and at most {MAX_SECONDS:.0f}, or None: no limit; not {value!r}"
+    if isinstance(value, bool) or not hasattr(type(value), "__float__"):
+        raise TypeError(wanted)
+    if not 0 < float(value) <= MAX_SECONDS:
+        raise ValueError(wanted)
+    return float(value)
 
 
 def _check_whole(name: str, value: Any, *, at_least: int, none_means: str = "") -> None:

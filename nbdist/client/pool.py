@@ -112,6 +112,7 @@ class Pool:
         keep_if: Callable[[Any], Any] | None = None,
         stop_when: Callable[[Any], Any] | None = None,
         task_size: int | None = None,
+        time_limit: float | None = None,
         retries: int = 0,
         on_error: str = "stop",
         seed: int | None = None,
@@ -122,11 +123,12 @@ class Pool:
 
         `keep_if(value)` says whether a value is a result at all; `stop_when(value)` whether it is the one that was
         looked for: then the result is a list of just that. `reduce` folds the values: an associative function of two,
-        or one of sum, min, max, any and all. `task_size` fixes how many items travel together. `retries`: how often an
-        item that raised is tried again. `on_error="keep"` puts an ItemFailure in a failed item's place; otherwise the
-        first failure ends the job. `seed` makes `nbdist.rng()`, `random` and `numpy.random` repeatable. `speculate`:
-        the last long items may be copied to idle machines. Raises TypeError and ValueError for wrong arguments, and
-        PackingError for what cannot travel.
+        or one of sum, min, max, any and all. `task_size` fixes how many items travel together. `time_limit`: seconds;
+        an item that takes longer is interrupted, and fails with ItemTimeoutError. `retries`: how often an item that
+        raised or took too long is tried again. `on_error="keep"` puts an ItemFailure in a failed item's place;
+        otherwise the first failure ends the job. `seed` makes `nbdist.rng()`, `random` and `numpy.random` repeatable.
+        `speculate`: the last long items may be copied to idle machines. Raises TypeError and ValueError for wrong
+        arguments, and PackingError for what cannot travel.
         """
         check_callable(function, "the first argument of map")
         if not iterables:
@@ -135,6 +137,7 @@ class Pool:
             Task(function, star=len(iterables) > 1, keep_if=keep_if, stop_when=stop_when, reduce=reduce),
             items=items_of(iterables, star=len(iterables) > 1),
             task_size=task_size,
+            time_limit=time_limit,
             retries=retries,
             on_error=on_error,
             seed=seed,
@@ -168,6 +171,7 @@ class Pool:
         filters: bool = False,
         stop_when: bool = False,
         task_size: int | None = None,
+        time_limit: float | None = None,
         retries: int = 0,
         on_error: str = "stop",
         seed: int | None = None,
@@ -190,6 +194,7 @@ class Pool:
             filters=filters or task.keep_if is not None,
             stop_when=stop_when or task.stop_when is not None,
             task_size=task_size,
+            time_limit=time_limit,
             retries=retries,
             on_error=on_error,
             seed=seed,

@@ -6,6 +6,7 @@ packed and unpacked, so that what cannot travel is found here too.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import sys
@@ -16,8 +17,10 @@ from dataclasses import replace
 from itertools import islice, product
 from typing import Any
 
+from nbdist.engines.alarm import Alarm
 from nbdist.engines.base import Attached, Block, Deliver, Engine, JobSpec
 from nbdist.errors import AddressError, NbdistError
+from nbdist.execution.limits import Watch
 from nbdist.execution.run import Run as FinishedRun
 from nbdist.execution.runs import Freely, execute
 from nbdist.packing import PackedRun, pack_part, pack_runs
@@ -122,6 +125,9 @@ class InlineRun:
         self._turn = turn
         self._began = self._reported_at = time.monotonic()
         self._supply = _supply(spec)
+        self._alarm = Alarm(self._time_is_up)
+        limit_seconds = spec.options.time_limit
+        self._watch = Watch(limit_seconds, time.monotonic_ns, set_timer=self._alarm.set) if limit_seconds else None
         self._closed = not spec.is_open
         self._runs = self._execute(0) if self._closed else iter(())
         self._seq = self._done = self._failed = 0
@@ -134,7 +140,7 @@ class InlineRun:
         deadline = None if timeout is None else time.monotonic() + timeout
         seq = self._seq
         while self._outcome is None and self._closed and self._seq == seq:
-            with self._turn:
+            with self._turn, self._limits():
                 self._part()
             if deadline is not None and time.monotonic() >= deadline:
                 return
@@ -146,7 +152,7 @@ class InlineRun:
         """Runs further items of an open job."""
         if self._outcome is not None or self._closed:
             raise NbdistError(f"job {self._spec.job} takes no more items")
-        with self._turn:
+        with self._turn, self._limits():
             self._supply.extend(values)
             self._runs = self._execute(self._done)
             while self._outcome is None and self._done < self._supply.stop:
@@ -188,14 +194,23 @@ class InlineRun:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
+    def _limits(self) -> contextlib.AbstractContextManager[None]:
+        """In the main thread items are interrupted when their time is up; in others they fail once they have ended."""
+        return self._alarm.on() if self._watch is not None else contextlib.nullcontext()
+
+    def _time_is_up(self) -> None:
+        if self._watch is not None:
+            self._watch.strike()
+
     def _execute(self, start: int) -> Iterator[FinishedRun]:
         spec = self._spec
         size = spec.options.task_size or ENDLESS
         while self._supply.has(start):
             stop = start + size
             for run in execute(
-                self._task, spec.options, self._supply.between, start, stop, self._supply, time.perf_counter
-            ):
+                self._task, spec.options, self._supply.between, start, stop, self._supply, time.perf_counter,
+                watch=self._watch,
+            ):  # fmt: skip
                 start = run.stop
                 yield run
             if not spec.options.task_size:
@@ -248,7 +263,7 @@ class InlineRun:
                 break
             retry = execute(
                 self._task, self._spec.options, self._supply.between, packed.start, packed.stop, Freely(),
-                time.perf_counter,
+                time.perf_counter, watch=self._watch,
             )  # fmt: skip
             found = [again for run in retry for again in pack_runs(run)]
             if len(found) != 1:

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeAlias
 
 from nbdist.errors import NbdistError
 from nbdist.execution.folding import fold_each, fold_once
+from nbdist.execution.limits import Watch, limited
 from nbdist.execution.loops import Function, Loop, choose_loop
 from nbdist.execution.random import Streams, enter
 from nbdist.execution.run import Run
@@ -79,15 +80,17 @@ def execute(
     clock: Callable[[], float],
     *,
     interrupts: type[BaseException] = KeyboardInterrupt,
+    watch: Watch | None = None,
 ) -> Iterator[Run]:
     """Runs items `[start, stop)` and yields what is done, in order and without gaps.
 
     It ends early if the claim ends or `stop_when` is met. An exception of type `interrupts` ends it too: what the run
-    had done is yielded, then the exception goes on. Any other exception is the failure of its item. With `retries`, or
+    had done is yielded, then the exception goes on. Any other exception is the failure of its item; so is taking longer
+    than `watch` allows (function, `keep_if` and `stop_when` together; not `reduce`). With `retries`, or
     if errors stop the job, a failed item is a run of its own. A fold over slices of a fixed size is one run, so that
     its last bits do not depend on time.
     """
-    execution = _Execution(task, rules, items_between, claim, clock, interrupts)
+    execution = _Execution(task, rules, items_between, claim, clock, interrupts, watch)
     runs = execution.runs(start, stop)
     if task.reduce is None:
         return runs
@@ -107,6 +110,7 @@ class _Execution:
         claim: Claim,
         clock: Callable[[], float],
         interrupts: type[BaseException],
+        watch: Watch | None,
     ) -> None:
         self._items_between = items_between
         self._claim = claim
@@ -115,6 +119,8 @@ class _Execution:
         self._streams = Streams(rules.seed, claim.position)
         self._function = _prepare(task, self._streams if rules.seeded else None)
         self._loop: Loop = choose_loop(task, is_checked=rules.filters or rules.stop_when)
+        if watch is not None:
+            self._loop = limited(self._loop, watch, interrupts)
         self._is_filtered = rules.filters or task.keep_if is not None
         self._is_folded = task.reduce is not None
         self._failures_apart = bool(rules.retries) or rules.on_error == "stop"

@@ -6,6 +6,7 @@ Nothing here draws, waits or talks to a pool.
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -141,6 +142,8 @@ class Cell:
         for option in ("task-size", "retries", "seed"):
             if option in self.parts.options:
                 options[option.replace("-", "_")] = self._number(option, namespace, filename)
+        if "time-limit" in self.parts.options:
+            options["time_limit"] = self._seconds("time-limit", namespace, filename)
         if "reduce" in self.parts.options:
             options["reduce"] = self._reducer(namespace, filename)
         for option in ("on-error", "name", "each"):
@@ -160,6 +163,12 @@ class Cell:
         if isinstance(value, bool) or not hasattr(type(value), "__index__") or value < least:
             raise self._wrong(option, f"takes a whole number from {least} on, not {value!r:.80}")
         return int(value)
+
+    def _seconds(self, option: str, namespace: dict[str, Any], filename: str) -> float:
+        value = self._evaluated(option, namespace, filename)
+        if isinstance(value, bool) or not hasattr(type(value), "__float__") or not 0 < float(value) < math.inf:
+            raise self._wrong(option, f"takes a number of seconds above 0, not {value!r:.80}")
+        return float(value)
 
     def _reducer(self, namespace: dict[str, Any], filename: str) -> Callable[..., Any]:
         value = self._evaluated("reduce", namespace, filename)

@@ -27,6 +27,9 @@ def crashed(state: State, worker: WorkerRecord, message: SlotCrashed, now: float
     attempts.end(state, attempt, now)
     if not counts or not job.alive:
         return
+    if message.kind == "timeout":
+        _timed_out(state, attempt, message, now)
+        return
     job.crashes[item] = job.crashes.get(item, 0) + 1
     delivery.keep_counts(state, job, item)
     job.alone.add(item)
@@ -34,6 +37,19 @@ def crashed(state: State, worker: WorkerRecord, message: SlotCrashed, now: float
     if job.crashes[item] >= state.policy.max_crashes:
         fault = ItemFault(item, message.kind, message.reason, worker.name, job.crashes[item], message.stderr)
         delivery.fail_item(state, job, fault, now)
+
+
+def _timed_out(state: State, attempt: AttemptRecord, message: SlotCrashed, now: float) -> None:
+    """The item did not end although it was interrupted: a failure, as if its code had raised."""
+    job, item, worker = attempt.job, message.item, attempt.worker
+    job.failures[item] = job.failures.get(item, 0) + 1
+    if job.failures[item] <= job.spec.options.retries:
+        delivery.keep_counts(state, job, item)
+        job.avoid[item] = worker.id
+        job.history.append(Event(now, "took too long, will be retried", item, item + 1, worker.name, attempt.slot))
+        return
+    fault = ItemFault(item, "timeout", message.reason, worker.name, job.failures[item], message.stderr)
+    delivery.fail_item(state, job, fault, now)
 
 
 def lost_attempts(state: State, worker: WorkerRecord, reason: str, now: float, blame: bool) -> None:

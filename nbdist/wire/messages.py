@@ -62,8 +62,10 @@ class JobOptions:
     stop_when: bool = False
     task_size: int = 0
     """Items per slice, fixed by the user; 0: the scheduler decides. Slices with a fixed size are not trimmed."""
+    time_limit: float = 0.0
+    """What an item may take; 0: no limit."""
     retries: int = 0
-    """How often an item whose code raised is tried again."""
+    """How often an item whose code raised, or that took too long, is tried again."""
     on_error: OnError = "stop"
     seed: int = 0
     """The job's seed, always set: item `i` draws from the stream (seed, i)."""
@@ -614,7 +616,8 @@ class SlotCrashed(Message):
     stderr: str = ""
     kind: FaultKind = "crashed"
     """"unsent": the process lives; the hub does not take the results from this item on. "unfetched": the slice has not
-    begun; the hub does not have its data."""
+    begun; the hub does not have its data. "timeout": the item took longer than the job's time limit and did not end
+    when it was interrupted; it counts as a failure."""
 
 
 @dataclass(frozen=True, slots=True)

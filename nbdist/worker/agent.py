@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,8 @@ class Agent:
         environment = processes.slot_environment(config.threads)
         self._launcher = processes.launcher(environment, self._folder / "start.log", fork=config.fork)
         self._hosts = [self._host(number) for number in range(config.slots)]
-        self._supervisor = Supervisor(config.slots, policy)
+        self._memory_bytes = config.memory_bytes if system.WATCHES_MEMORY else 0
+        self._supervisor = Supervisor(config.slots, policy, memory_bytes=self._memory_bytes)
         self._driver = Driver(self._supervisor, clock=time.monotonic, send=self._send, call_at=self._call_at)
         self._dialer = Dialer(config.address, config.name, config.slots)
         self._uplink = Uplink()
@@ -294,6 +295,27 @@ class Agent:
     def _kill_slot(self, order: orders.KillSlot, payload: Payload) -> None:
         self._hosts[order.slot].kill()
 
+    def _nudge_slot(self, order: orders.NudgeSlot, payload: Payload) -> None:
+        self._hosts[order.slot].nudge()
+
+    def _look_at_item(self, order: orders.LookAtItem, payload: Payload) -> None:
+        where = self._hosts[order.slot].where()
+        if where.attempt == order.attempt:
+            self._event(orders.ItemSeen(order.slot, where.attempt, where.item, where.began))
+
+    def _look_at_memory(self, order: orders.LookAtMemory, payload: Payload) -> None:
+        self._spawn(self._weigh(order.slots))
+
+    async def _weigh(self, slots: Sequence[int]) -> None:
+        pids = {slot: self._hosts[slot].pid for slot in slots}
+        enough = self._memory_bytes
+        used = await asyncio.to_thread(
+            lambda: [system.slot_memory_bytes(pid, enough=enough) if pid is not None else 0 for pid in pids.values()]
+        )
+        rows = zip(pids, used, strict=True)
+        # not of a process that is gone meanwhile: another is in its place
+        self._event(orders.MemoryUsed(tuple(row for row in rows if self._hosts[row[0]].pid == pids[row[0]])))
+
     # --- files ------------------------------------------------------------------------------------------------------
 
     def _get_ready(self, order: orders.GetReady, payload: Payload) -> None:
@@ -419,6 +441,9 @@ _ORDERS: dict[type[Message], Callable[[Agent, Any, Payload], None]] = {
     orders.CutClaim: Agent._cut_claim,
     orders.InterruptSlot: Agent._interrupt_slot,
     orders.KillSlot: Agent._kill_slot,
+    orders.NudgeSlot: Agent._nudge_slot,
+    orders.LookAtItem: Agent._look_at_item,
+    orders.LookAtMemory: Agent._look_at_memory,
     orders.GetReady: Agent._get_ready,
     orders.DropJob: Agent._drop_job,
     orders.FetchItems: Agent._fetch_items,

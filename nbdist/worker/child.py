@@ -6,7 +6,6 @@ long; it sleeps while there is nothing to run.
 
 from __future__ import annotations
 
-import _thread
 import faulthandler
 import os
 import signal
@@ -14,12 +13,13 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from nbdist.execution.limits import Watch
 from nbdist.execution.run import Run
 from nbdist.execution.runs import ItemsBetween, execute
 from nbdist.execution.task import Task
@@ -44,6 +44,8 @@ from nbdist.worker.setup import SlotSetup
 
 TICK_SECONDS = 0.05
 """How often output is sent while items run."""
+MIN_TICK_SECONDS = 0.001
+"""An item whose time is up is interrupted so much too late at most, if its job's time limit is short."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -72,6 +74,7 @@ class Slot:
         self._send_lock = threading.Lock()
         self._outbox: Outbox | None = None
         self._slice: RunSlice | None = None
+        self._watch: Watch | None = None
         self._ticker = _Ticker(self._tick)
         self._is_interruptible = False
         self._parent = os.getppid()
@@ -108,6 +111,8 @@ class Slot:
             reduce=job.task.reduce,
         )
         self._slice = message
+        if options.time_limit:
+            self._watch = Watch(options.time_limit, time.monotonic_ns, self._claim.began)
         self._capture.begin_slice()
         self._ticker.begin()
         items = job.items or BlockItems(payload, {file.name: file.path for file in message.files}).between
@@ -120,6 +125,7 @@ class Slot:
             self._claim,
             time.perf_counter,
             interrupts=Interrupted,
+            watch=self._watch,
         )
         self._finish(message, self._outbox, is_whole=self._drain(runs, self._outbox))
 
@@ -145,7 +151,7 @@ class Slot:
     def _finish(self, message: RunSlice, outbox: Outbox, *, is_whole: bool) -> None:
         self._ticker.end()
         self._send_output(message)
-        self._outbox = self._slice = None
+        self._outbox = self._slice = self._watch = None
         if not is_whole:
             outbox.abandon()
             self._send(SliceEnded(message.attempt, "cancelled"))
@@ -153,19 +159,30 @@ class Slot:
             self._send(SliceEnded(message.attempt))
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self._is_interruptible and self._claim.is_cancelled:
-            self._is_interruptible = False  # once: a second would lose what the first one left to be sent
-            raise Interrupted
+        if self._claim.is_cancelled:
+            if self._is_interruptible:
+                self._is_interruptible = False  # once: a second would lose what the first one left to be sent
+                raise Interrupted
+        elif self._watch is not None:
+            self._watch.strike()
 
-    def _tick(self) -> None:
+    def _tick(self) -> float:
+        """Does what is due; gives the time to the next tick."""
         if system.is_orphaned(self._parent):
             os._exit(1)
-        if not system.SENT_SIGNALS and self._is_interruptible and self._claim.is_cancelled:
-            _thread.interrupt_main()
+        watch = self._watch
+        left = watch.left_seconds() if watch is not None else None
+        is_cancelled = not system.SENT_SIGNALS and self._is_interruptible and self._claim.is_cancelled
+        if is_cancelled or left == 0:
+            system.interrupt_main_thread()
         outbox, message = self._outbox, self._slice
         if outbox is not None and message is not None:
             outbox.send_due()
             self._send_output(message)
+        if watch is None:
+            return TICK_SECONDS
+        # an item that begins after this look has all of its time left
+        return min(TICK_SECONDS, max(MIN_TICK_SECONDS, left or watch.limit_seconds))
 
     def _send_output(self, message: RunSlice) -> None:
         with self._send_lock:
@@ -179,9 +196,9 @@ class Slot:
 
 
 class _Ticker(threading.Thread):
-    """Calls back every `TICK_SECONDS` while a slice runs, and not at all while none does."""
+    """Calls back while a slice runs, as often as it is told each time, and not at all while none does."""
 
-    def __init__(self, tick: Any) -> None:
+    def __init__(self, tick: Callable[[], float]) -> None:
         super().__init__(name="nbdist-ticker", daemon=True)
         self._call = tick
         self._changed = threading.Condition()
@@ -200,14 +217,16 @@ class _Ticker(threading.Thread):
 
     def run(self) -> None:
         """The thread."""
+        pause = MIN_TICK_SECONDS
         while True:
             with self._changed:
                 while not self._is_busy:
                     self._is_asleep = True
                     self._changed.wait()
+                    pause = MIN_TICK_SECONDS
                 self._is_asleep = False
-            time.sleep(TICK_SECONDS)
-            self._call()
+            time.sleep(pause)
+            pause = self._call()
 
 
 def _load(message: LoadTask, payload: memoryview) -> _Job:

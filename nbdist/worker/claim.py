@@ -16,9 +16,10 @@ from typing import NamedTuple
 from nbdist.wire.messages import Attempt
 from nbdist.worker.cutting import cut_at
 
-_EPOCH, _NUMBER, _CLAIMED, _LIMIT, _CANCEL_EPOCH, _CANCEL_NUMBER, _POSITION = range(7)
+_EPOCH, _NUMBER, _CLAIMED, _LIMIT, _CANCEL_EPOCH, _CANCEL_NUMBER, _POSITION, _BEGAN = range(8)
 MAP_BYTES = 4096
 """A page: what the operating system maps anyway."""
+NANOSECONDS = 1_000_000_000
 NO_ATTEMPT: Attempt = (-1, -1)
 
 
@@ -29,6 +30,9 @@ class Where(NamedTuple):
     claimed: int
     limit: int
     item: int
+    began: float = 0.0
+    """When that item began, by `time.monotonic`, which is one clock for all processes; 0: none runs, or its job has no
+    time limit."""
 
 
 class _Map:
@@ -68,6 +72,7 @@ class AgentClaim(_Map):
         fields = self._fields
         fields[_CLAIMED] = fields[_POSITION] = start
         fields[_LIMIT] = stop
+        fields[_BEGAN] = 0
         fields[_CANCEL_EPOCH], fields[_CANCEL_NUMBER] = NO_ATTEMPT
         fields[_EPOCH], fields[_NUMBER] = attempt
 
@@ -88,7 +93,10 @@ class AgentClaim(_Map):
     def where(self) -> Where:
         """What the slot is at."""
         fields = self._fields
-        return Where(self.attempt, fields[_CLAIMED], fields[_LIMIT], fields[_POSITION])
+        while True:  # an item and its beginning that belong together
+            began, item = fields[_BEGAN], fields[_POSITION]
+            if fields[_BEGAN] == began:
+                return Where(self.attempt, fields[_CLAIMED], fields[_LIMIT], item, began / NANOSECONDS)
 
 
 class SlotClaim(_Map):
@@ -97,6 +105,8 @@ class SlotClaim(_Map):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.position: MutableSequence[int] = self._fields[_POSITION : _POSITION + 1]  # type: ignore[assignment]
+        self.began: MutableSequence[int] = self._fields[_BEGAN : _BEGAN + 1]  # type: ignore[assignment]
+        """When the running item began, in nanoseconds (`execution.limits.Watch`)."""
 
     def take(self, start: int, count: int) -> int:
         """Claims up to `count` items from `start` on; see `execution.runs.Claim`."""
@@ -125,4 +135,5 @@ class SlotClaim(_Map):
     def close(self) -> None:
         """Ends the use of the memory."""
         self.position.release()  # type: ignore[attr-defined]
+        self.began.release()  # type: ignore[attr-defined]
         super().close()

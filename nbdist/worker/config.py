@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ INVITE_VARIABLE = "NBDIST_INVITE"
 LOW_PRIORITY = 10
 """The niceness of slots: whoever works at the machine goes first."""
 MAX_SLOTS = 4096
+LEAST_MEMORY_BYTES = 512_000_000
+"""What a slot may use if nobody says otherwise, however many there are on this machine: libraries alone need that."""
+UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,8 @@ class WorkerConfig:
     name: str = ""
     threads: int = 1
     """Of numeric libraries, in each slot."""
+    memory_bytes: int = 0
+    """What each slot may use, with all that it starts; 0: no limit."""
     niceness: int = LOW_PRIORITY
     is_quiet: bool = False
     dies_with_parent: bool = False
@@ -64,6 +70,7 @@ def parse(argv: Sequence[str]) -> WorkerConfig:
         ready_file=options.ready_file,
         name=options.name,
         threads=threads,
+        memory_bytes=options.memory_limit or _default_memory(options.slots),
         niceness=0 if options.no_nice else LOW_PRIORITY,
         is_quiet=options.quiet,
         dies_with_parent=options.die_with_parent,
@@ -92,6 +99,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--threads-per-slot", type=_count, default=0, metavar="N", help="threads of numeric libraries in each slot"
     )
+    parser.add_argument(
+        "--memory-limit",
+        type=_memory,
+        default=0,
+        metavar="2GB|50%",
+        help="what each slot may use, %% of this machine's memory (default: that over the number of slots)",
+    )
     parser.add_argument("--no-nice", action="store_true", help="run items at normal priority")
     parser.add_argument("--allow-sleep", action="store_true", help="let this machine go to sleep while it works")
     for flag in ("--quiet", "--die-with-parent", "--no-fork"):
@@ -105,6 +119,23 @@ def _count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= MAX_SLOTS:
         raise argparse.ArgumentTypeError(f"a number from 1 to {MAX_SLOTS} is needed, not {text!r}")
     return int(text)
+
+
+def _memory(text: str) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%|[kmgt]i?b)", text.strip(), re.IGNORECASE)
+    number = float(found[1]) if found is not None else 0.0
+    if found is None or number <= 0 or (found[2] == "%" and number > 100):
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount of memory: write 500MB, 2GB or 50%")
+    if found[2] == "%":
+        return int(system.memory_bytes() * number / 100)
+    return int(number * UNITS[found[2].upper()])
+
+
+def _default_memory(slots: int) -> int:
+    """What a slot may use: its share of the machine's memory; 0 where nobody could watch it."""
+    if not system.WATCHES_MEMORY or not system.memory_bytes():
+        return 0
+    return max(LEAST_MEMORY_BYTES, system.memory_bytes() // slots)
 
 
 def _invite(given: str) -> str:

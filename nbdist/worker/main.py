@@ -15,6 +15,7 @@ from dataclasses import replace
 from nbdist import embedded
 from nbdist.errors import AccessError, AddressError, ConnectionFailedError, NbdistError, VersionError
 from nbdist.worker import config as configuration
+from nbdist.worker import system
 from nbdist.worker.agent import Agent
 from nbdist.worker.config import WorkerConfig
 
@@ -50,6 +51,8 @@ async def _run(config: WorkerConfig) -> int:
         shown = address.shown if address is not None else "the hub"
         _say(f"joining {shown} with {config.slots} slots")
         _say(f"notebooks of that hub can run any code on this machine, as {_user()}. Ctrl-C leaves it")
+        if config.memory_bytes and not system.WATCHES_MEMORY:
+            _say("memory is not watched on this operating system: --memory-limit has no effect here")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # slots import what lies there, so it counts as installed
     agent = Agent(config, (lambda text: None) if config.is_quiet else _say)

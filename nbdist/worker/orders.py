@@ -55,6 +55,28 @@ class InterruptSlot(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class LookAtItem(Message):
+    """What is the slot at? Answered by `ItemSeen` if it is at this attempt."""
+
+    slot: int
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class NudgeSlot(Message):
+    """Let the slot look whether the time of the item that it runs is up."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class LookAtMemory(Message):
+    """What do these slots use? Answered by `MemoryUsed`."""
+
+    slots: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class KillSlot(Message):
     """End the slot's process; `SlotDied` follows."""
 
@@ -147,6 +169,26 @@ class SlotDied(Message):
     """The item that it ran last."""
     reason: str
     stderr: str = ""
+    began: float = 0.0
+    """When that began, if its job has a time limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemSeen(Message):
+    """The slot is at this item of the attempt."""
+
+    slot: int
+    attempt: Attempt
+    item: int
+    began: float
+    """By the clock of the machine's; 0: it is between two items."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryUsed(Message):
+    """(slot, bytes that its process and what that has started have in memory), for each that could be looked at."""
+
+    used: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)

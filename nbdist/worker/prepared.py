@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nbdist.driver import Send
-from nbdist.wire.messages import ForgetJob, JobReady, JobRefused, LoadTask, PrepareJob
+from nbdist.wire.messages import ForgetJob, JobOptions, JobReady, JobRefused, LoadTask, PrepareJob
 from nbdist.worker.orders import HUB, LOCAL, DropJob, GetReady, JobInPlace, JobNotInPlace
 
 
@@ -48,6 +48,10 @@ class PreparedJobs:
     def names(self) -> list[str]:
         """All jobs."""
         return [*self._coming, *self._ready]
+
+    def options(self, job: str) -> JobOptions:
+        """The rules of a job that is ready."""
+        return self._ready[job].options
 
     def load_task(self, job: str) -> LoadTask:
         """What a slot is told before its first slice of a job that is ready."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from nbdist.wire.messages import Attempt, Message
+from nbdist.wire.messages import Attempt, FaultKind, Message
 from nbdist.worker.orders import KillSlot, StartSlot
 
 
@@ -26,6 +26,21 @@ class WorkerPolicy:
     """A slot that does not come up is started again after so long; then after twice as long, and so on …"""
     max_restart_seconds: float = 30.0
     """… at most."""
+    look_seconds: float = 0.1
+    """Between two looks at what a slot with a time limit is at, at least."""
+    memory_seconds: float = 0.25
+    """How often the memory of slots that run something is looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """What a slot is killed for."""
+
+    kind: FaultKind
+    reason: str
+    item: int = -1
+    began: float = 0.0
+    """Of an item that took too long: when it began, which tells it from the one behind it."""
 
 
 @dataclass(slots=True)
@@ -42,6 +57,8 @@ class Slice:
     has_blobs: bool = False
     is_fetching: bool = False
     """Its blobs are on their way: no slot has it yet."""
+    time_limit: float = 0.0
+    """Of each of its items, in seconds; 0: none."""
     home: int = -1
     """The slot that the hub gave it to, if another one stands in for that."""
     is_cancelled: bool = False
@@ -68,6 +85,10 @@ class Slot:
     is_due_for_renewal: bool = False
     is_expected_to_end: bool = False
     kill_at: float | None = None
+    look_at: float | None = None
+    """When the item that runs may be over its time, or over the grace as well."""
+    sentence: Sentence | None = None
+    """It is being killed."""
     start_at: float | None = None
     ready_by: float | None = None
     is_overdue: bool = False
@@ -77,7 +98,7 @@ class Slot:
     def reset(self) -> None:
         """Its process is gone."""
         self.is_ready = self.is_used = self.is_due_for_renewal = self.is_expected_to_end = False
-        self.kill_at = None
+        self.kill_at = self.look_at = self.sentence = None
         self.loaded.clear()
 
     def due(self, now: float) -> list[Message]:

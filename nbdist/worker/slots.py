@@ -101,6 +101,10 @@ class SlotHost:
     def interrupt(self, attempt: Attempt) -> None:
         """Stops this attempt, if it still runs."""
         self.claim.cancel(attempt)
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Lets the slot look whether there is something that it is to stop."""
         if self._process is not None:
             system.interrupt(self._process.pid)
 
@@ -119,6 +123,11 @@ class SlotHost:
     def where(self) -> Where:
         """What the slot is at."""
         return self.claim.where()
+
+    @property
+    def pid(self) -> int | None:
+        """Its process; None while it has none."""
+        return None if self._process is None else self._process.pid
 
     def close(self) -> None:
         """Ends the process for good."""
@@ -152,7 +161,8 @@ class SlotHost:
         system.kill_rest(process.pid)
         self._remove_drafts(process.pid)
         words = self._stderr_tail() or ("" if self._is_up else self._launcher.last_words())
-        self._died(SlotDied(self.number, self.claim.where().item, reason, words))
+        where = self.claim.where()
+        self._died(SlotDied(self.number, where.item, reason, words, where.began))
 
     def _remove_drafts(self, pid: int) -> None:
         for draft in Path(self._setup.spool).glob(f"{draft_prefix(pid)}*"):

@@ -85,6 +85,8 @@ class Starts:
         for slot in self._slots:
             if slot.kill_at is not None and slot.kill_at <= now:
                 slot.kill_at = None
+                slot.is_ready = False  # it is given nothing more, even if what it runs ends just now
+                slot.is_expected_to_end = True
                 yield KillSlot(slot.number)
             if slot.ready_by is not None and slot.ready_by <= now:
                 slot.ready_by = None

@@ -15,18 +15,19 @@ from nbdist.wire.messages import Attempt, Message
 from nbdist.worker import orders
 from nbdist.worker.cutting import cut_at
 from nbdist.worker.leaving import Departure
+from nbdist.worker.limits import Limits
 from nbdist.worker.orders import HUB, LOCAL, SLOT
 from nbdist.worker.outgoing import Outgoing
 from nbdist.worker.prepared import PreparedJobs
 from nbdist.worker.records import Slice, Slot, WorkerPolicy
 from nbdist.worker.starting import TODO, Starts
-from nbdist.worker.stating import crash, held_by, not_fetched, running_in, state_facts, state_life
+from nbdist.worker.stating import held_by, not_fetched, running_in, state_facts, state_life
 
 
 class Supervisor:
     """A worker's decisions. A `driver.PureMachine`. What only the agent knows (paths, running items) it fills in."""
 
-    def __init__(self, slots: int, policy: WorkerPolicy | None = None) -> None:
+    def __init__(self, slots: int, policy: WorkerPolicy | None = None, *, memory_bytes: int = 0) -> None:
         self.policy = policy or WorkerPolicy()
         self.slots = [Slot(number) for number in range(slots)]
         self._held: dict[Attempt, Slice] = {}
@@ -36,6 +37,7 @@ class Supervisor:
         self._is_connected = False
         self._beat_at: float | None = None
         self._starts = Starts(self.slots, self.policy)
+        self._limits = Limits(self.slots, self.policy, memory_bytes)
         self._departure = Departure(self.policy)
         self._out: list[Send] = []
         self._now = 0.0
@@ -65,6 +67,7 @@ class Supervisor:
         """Does what is due."""
         self._now = now
         self._say_here(self._starts.due(now))
+        self._say_here(self._limits.due(now))
         if self._beat_at is not None and self._beat_at <= now:
             self._beat_at = now + self.policy.heartbeat_seconds
             for heartbeat in state_life(running_in(self.slots)):
@@ -73,7 +76,7 @@ class Supervisor:
 
     def deadline(self) -> float | None:
         """When `tick` is due."""
-        times = [*self._starts.times(), self._beat_at, self._departure.give_up_at()]
+        times = [*self._starts.times(), *self._limits.times(), self._beat_at, self._departure.give_up_at()]
         return min((time for time in times if time is not None), default=None)
 
     def _settle(self) -> list[Send]:
@@ -167,6 +170,7 @@ class Supervisor:
         slot = self._starts.stand_in(self.slots[message.slot])
         start, stop = message.start, message.stop
         held = Slice(message.job, message.attempt, slot.number, start, stop, start, home=message.slot)
+        held.time_limit = self._jobs.options(message.job).time_limit
         self._held[message.attempt] = held
         slot.waiting.append(held)
         if message.blobs:
@@ -185,6 +189,7 @@ class Supervisor:
             return
         held = slot.running = slot.waiting.popleft()
         slot.is_used = True
+        self._limits.begun(slot, held, self._now)
         peer = f"{SLOT}{slot.number}"
         if held.job not in slot.loaded:
             slot.loaded.add(held.job)
@@ -319,17 +324,17 @@ class Supervisor:
     def _slice_over(self, slot: Slot, held: Slice) -> None:
         self._let_go(held)
         slot.running = None
-        slot.kill_at = None
+        slot.kill_at = slot.look_at = None
         self._advance(slot)
 
     def _slot_died(self, event: orders.SlotDied) -> None:
         slot = self.slots[event.slot]
         held, slot.running = slot.running, None
         was_up = slot.is_ready or slot.is_expected_to_end
-        slot.reset()
         if held is not None:
             self._let_go(held)
-            self._tell_of_death(held, event)
+            self._tell_of_death(slot, held, event)
+        slot.reset()
         if self._departure.has_quit:
             return
         if was_up:
@@ -349,13 +354,14 @@ class Supervisor:
             self._say(HUB, m.SliceCut(held.attempt, held.start))
         slot.waiting.clear()
 
-    def _tell_of_death(self, held: Slice, event: orders.SlotDied) -> None:
+    def _tell_of_death(self, slot: Slot, held: Slice, event: orders.SlotDied) -> None:
         if held.is_foreign:
             return
-        if held.is_cancelled:
-            self._end(held.attempt, "killed")
+        verdict = self._limits.verdict(slot, held, event)
+        if isinstance(verdict, m.SliceEnded):
+            self._end(verdict.attempt, verdict.reason)
         elif self._is_connected:
-            self._tell(self._outgoing.add(crash(held, event)))
+            self._tell(self._outgoing.add(verdict))
 
     def _renew_slots(self, message: m.RenewSlots) -> None:
         for slot in self.slots:
@@ -418,6 +424,8 @@ _EVENTS: dict[type[Message], Callable[[Supervisor, Any], None]] = {
     orders.JobInPlace: Supervisor._about_job,
     orders.JobNotInPlace: Supervisor._about_job,
     orders.ClaimCut: Supervisor._claim_cut,
+    orders.ItemSeen: lambda self, event: self._say_here(self._limits.item_seen(event, self._now)),
+    orders.MemoryUsed: lambda self, event: self._say_here(self._limits.memory_used(event)),
     orders.ItemsInPlace: Supervisor._items_in_place,
     orders.ItemsNotInPlace: Supervisor._items_not_in_place,
     orders.BlobInPlace: lambda self, event: self._tell(self._outgoing.placed(event.attempt, event.start)),

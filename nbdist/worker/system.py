@@ -6,21 +6,29 @@ code means. Linux has everything; elsewhere there is a way that is good enough, 
 
 from __future__ import annotations
 
+import _thread
 import base64
+import contextlib
+import glob
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 CAN_FORK = sys.platform == "linux"
 """On macOS, system libraries do not survive a fork without exec; Windows has none."""
 SENT_SIGNALS = os.name == "posix"
 """An interrupt reaches a slot as a signal. Where it does not, the slot looks for it at every tick."""
+WATCHES_MEMORY = sys.platform == "linux"
+"""Elsewhere the standard library does not say what another process uses."""
 
+_CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _PR_SET_PDEATHSIG = 1
 _FREED_AND_KEPT_BYTES = 16 * 1024**2
 SHARED_MEMORY = "/dev/shm"
@@ -57,6 +65,14 @@ def interrupt(pid: int) -> None:
             os.kill(pid, signal.SIGINT)
         except ProcessLookupError:
             return
+
+
+def interrupt_main_thread() -> None:
+    """Lets the main thread of this process look what it is to stop, also if it sleeps or waits."""
+    if SENT_SIGNALS:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
 
 
 def kill(pid: int) -> None:
@@ -115,11 +131,51 @@ def take_over(given: Mapping[str, Any]) -> socket.socket:
 
 
 def memory_bytes() -> int:
-    """The machine's memory; 0 if the system does not say."""
+    """The memory that this machine, or the container that this is, has; 0 if the system does not say."""
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return 0
+    for path in _CONTAINER_LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # "max": none
+            found = min(found, int(Path(path).read_text()))
+    return found
+
+
+def slot_memory_bytes(pid: int, *, enough: int = 0) -> int:
+    """What a process and all that it has started have in memory; 0 if it is gone, or the system does not say.
+
+    Pages that several processes share (the fork server's, mapped data) are counted for each, unless that makes more
+    than `enough`: then each gets its share of them, which the system takes a while to add up.
+    """
+    family = _family(pid) if WATCHES_MEMORY else []
+    resident = sum(map(_resident_bytes, family))
+    return resident if resident <= enough else sum(map(_proportional_bytes, family))
+
+
+def _family(pid: int) -> list[int]:
+    """The process and its descendants, as far as they can be seen."""
+    found = [pid]
+    for parent in found:  # it grows
+        for path in glob.glob(f"/proc/{parent}/task/*/children"):
+            with contextlib.suppress(OSError):
+                found += map(int, Path(path).read_bytes().split())
+    return found
+
+
+def _resident_bytes(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 0
+
+
+def _proportional_bytes(pid: int) -> int:
+    try:
+        rows = Path(f"/proc/{pid}/smaps_rollup").read_bytes().splitlines()
+        return next(1024 * int(row.split()[1]) for row in rows if row.startswith(b"Pss:"))
+    except (OSError, StopIteration):
+        return _resident_bytes(pid)
 
 
 def memory_used_bytes() -> int:

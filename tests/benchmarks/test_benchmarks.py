@@ -28,6 +28,15 @@ def test_two_figures_of_two_peers_with_their_ratio() -> None:
     assert "round-trip" not in ended.stdout
 
 
+@pytest.mark.real
+def test_the_time_to_stop_is_measured_of_nbdist_alone() -> None:
+    ended = run("stop", "--peers", "nbdist,processpool", "--scale", "0.01")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    row = ended.stdout.splitlines()[-1]
+    assert all(column in row for column in ("nbdist", "cancel s", "interrupt s", "C code s"))
+    assert "ProcessPool" not in ended.stdout
+
+
 def test_unknown_names_are_refused() -> None:
     ended = run("nonsense", "--peers", "nobody")
     assert ended.returncode == 2

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
+import time
 from collections.abc import Iterator
+from types import FrameType
 
 import pytest
 
 import nbdist
-from nbdist.errors import AddressError, JobCancelledError, NbdistError
+from nbdist.engines.alarm import CAN_RING
+from nbdist.errors import AddressError, ItemTimeoutError, JobCancelledError, NbdistError
 
 
 @pytest.fixture
@@ -129,3 +133,56 @@ def test_jobs_that_several_threads_wait_for_run_one_after_another(pool: nbdist.P
         thread.join(20)
     assert [job.outcome for job in jobs] == ["done", "done"]
     assert max(most) == 1
+
+
+# --- time limits ---
+
+
+def test_an_item_in_another_thread_ends_by_itself_and_then_fails(pool: nbdist.Pool) -> None:
+    def nap(x: int) -> int:
+        time.sleep(x / 10)
+        ended.append(x)
+        return x
+
+    ended: list[int] = []
+    job = pool.map(nap, [0, 2, 0], time_limit=0.1, on_error="keep")
+    thread = threading.Thread(target=job.wait)
+    thread.start()
+    thread.join()
+    assert ended == [0, 2, 0]
+    assert [(failure.index, type(failure.error)) for failure in job.failures] == [(1, ItemTimeoutError)]
+
+
+@pytest.mark.skipif(not CAN_RING, reason="this operating system has no timer")
+def test_the_process_s_timer_is_again_what_it_was(pool: nbdist.Pool) -> None:
+    def inner(x: int) -> int:
+        if not x:
+            time.sleep(60)
+        with nbdist.connect("inline") as another:
+            return int(another.map(abs, [x], time_limit=50).result()[0])
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        raise AssertionError
+
+    previous = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 1_000)
+    try:
+        values = pool.map(inner, [1, 0, 2], time_limit=0.5, on_error="keep").result()
+        assert (values[0], type(values[1].error), values[2]) == (1, ItemTimeoutError, 2)
+        assert signal.getsignal(signal.SIGALRM) is handler
+        assert 900 < signal.getitimer(signal.ITIMER_REAL)[0] <= 1_000
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def test_an_interrupt_of_a_job_with_a_time_limit_comes_out(pool: nbdist.Pool) -> None:
+    def interrupt_at_three(x: int) -> int:
+        if x == 3:
+            raise KeyboardInterrupt
+        return x
+
+    job = pool.map(interrupt_at_three, range(10), time_limit=50)
+    with pytest.raises(KeyboardInterrupt):
+        job.result()
+    assert (job.outcome, job.values) == ("cancelled", [0, 1, 2])

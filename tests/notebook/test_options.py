@@ -28,6 +28,7 @@ arguments = {
     "stop-when": expressions,
     "plot": st.sampled_from(["", "hist", "auto"]),
     "task-size": st.sampled_from(["1", "k*2", "(10 ** 3)", "int('7')"]),
+    "time-limit": st.sampled_from(["5", "0.5", "2*minute"]),
     "retries": st.integers(0, 9).map(str),
     "on-error": st.sampled_from(["stop", "keep"]),
     "seed": st.integers(0, 10**9).map(str),

@@ -31,6 +31,48 @@ def test_a_crash_is_held_against_its_item_alone(hand):
     assert hand.one(m.JobFinished).outcome == "done"
 
 
+def test_an_item_that_takes_too_long_fails_at_once_and_costs_the_others_nothing(hand):
+    hand.worker()
+    hand.job(options={"on_error": "keep", "task_size": 10, "time_limit": 0.5})
+    hand.ready()
+    run = hand.one(m.RunSlice)
+    hand.part("w", run, stop=4, final=False)
+    hand.say("w", m.SlotCrashed(run.attempt, 4, "0.5 s", "stderr's end", kind="timeout"))
+    hand.finish()
+    faults = [r.fault for r in hand.take(m.Result) if r.fault]
+    assert faults == [m.ItemFault(4, "timeout", "0.5 s", "w", 1, "stderr's end")]
+    assert hand.one(m.JobFinished).outcome == "done"
+
+
+def test_an_item_that_takes_too_long_is_retried_elsewhere_as_often_as_the_job_says(hand):
+    hand.worker("a", slots=2)
+    hand.worker("b", slots=2)
+    hand.job(total=1, options={"retries": 3, "time_limit": 0.5, "speculate": False})
+    hand.ready("a")
+    ran = ["a"]
+    run = hand.one(m.RunSlice, "a")
+    hand.ready("b")
+    for _ in range(3):
+        hand.say(ran[-1], m.SlotCrashed(run.attempt, 0, "0.5 s", kind="timeout"))
+        ran.append("b" if ran[-1] == "a" else "a")
+        run = hand.one(m.RunSlice, ran[-1])
+    assert not hand.take(m.JobFinished)
+    hand.say(ran[-1], m.SlotCrashed(run.attempt, 0, "0.5 s", kind="timeout"))
+    assert hand.one(m.Result).fault == m.ItemFault(0, "timeout", "0.5 s", "b", 4)
+    finished = hand.one(m.JobFinished)
+    assert (finished.outcome, finished.reason) == ("failed", "item 0 timeout on b")
+
+
+def test_crashes_and_time_outs_are_counted_apart(hand):
+    hand.worker()
+    hand.job(total=1, options={"retries": 1, "time_limit": 0.5})
+    hand.ready()
+    for kind in ("crashed", "timeout", "crashed"):
+        hand.say("w", m.SlotCrashed(hand.one(m.RunSlice).attempt, 0, "?", kind=kind))
+    hand.part("w", hand.one(m.RunSlice))
+    assert hand.one(m.JobFinished).outcome == "done"
+
+
 def test_a_crash_that_ends_the_job_names_the_item(hand):
     hand.worker()
     hand.job(total=1)

@@ -75,6 +75,7 @@ class Chaos:
             lost_fetches=100.0 if self.seed % 5 == 0 else 0.0,
             poison=some(1.0) if rng.random() < 0.3 else frozenset(),
             failing={i: rng.randint(1, 3) for i in some(2.0)} if rng.random() < 0.4 else {},
+            stuck=self.seed % 4 == 0,
             stop_at=some(0.5) if rng.random() < 0.2 else frozenset(),
             prepare_seconds=rng.choice([0.0, 0.01, 2.0]),
             refused_by=frozenset({"w0"}) if rng.random() < 0.2 else frozenset(),
@@ -173,7 +174,9 @@ class Chaos:
         if outcome == "done" and not self.liars:
             assert set(job.faults) >= job.poison
             for item, fault in job.faults.items():
-                assert fault.kind == ("crashed" if item in job.poison else "lost")
+                assert fault.kind in ("crashed" if item in job.poison else "lost", "timeout" if job.stuck else "lost")
+                if fault.kind == "timeout":
+                    assert fault.attempts == job.options.retries + 1
 
 
 class FrozenHub(Chaos):
@@ -201,7 +204,7 @@ def test_a_hub_that_stood_still_loses_no_healthy_worker(first: int) -> None:
         chaos.run()
         assert chaos.world.disconnected == [], f"world of seed {seed}"
         assert set(chaos.world.scheduler.state.workers) == set(chaos.world.workers)
-        assert all(fault.kind == "crashed" for job in chaos.jobs for fault in job.faults.values())
+        assert all(fault.kind != "lost" for job in chaos.jobs for fault in job.faults.values())
 
 
 @pytest.mark.parametrize("first", range(1_000, 1_200, SEEDS_A_TEST))

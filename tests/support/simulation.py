@@ -84,7 +84,9 @@ class SimJob:
     poison: frozenset[int] = frozenset()
     """Items that end their process."""
     failing: dict[int, int] = field(default_factory=dict)
-    """Items that raise so many times."""
+    """Items that raise so many times …"""
+    stuck: bool = False
+    """… or take too long, and are killed for it."""
     stop_at: frozenset[int] = frozenset()
     prepare_seconds: float = 0.0
     refused_by: frozenset[str] = frozenset()
@@ -847,14 +849,18 @@ class SimWorker:
             self._next(slot)
             self.say(m.SlotCrashed(run.run.attempt, item, "killed by SIGSEGV"))
             return
+        if item in job.failing and job.stuck:
+            self._fail_once(job, item)
+            self._report(slot, run, final=False, upto=item)
+            self._next(slot)
+            self.say(m.SlotCrashed(run.run.attempt, item, "time is up", kind="timeout"))
+            return
         run.since, run.at = self._advance(run, item + 1)
         if item in job.stop_at:
             self._report(slot, run, final=True, upto=item + 1, stopped=True)
             self._next(slot)
             return
-        job.failing[item] -= 1
-        if job.failing[item] <= 0:
-            del job.failing[item]
+        self._fail_once(job, item)
         self._report(slot, run, final=False, upto=item)
         final = item + 1 >= run.stop
         self._report(slot, run, final=final, upto=item + 1, failed=(item,))
@@ -862,6 +868,11 @@ class SimWorker:
             self._next(slot)
         else:
             self._plan_slot(slot)
+
+    def _fail_once(self, job: SimJob, item: int) -> None:
+        job.failing[item] -= 1
+        if job.failing[item] <= 0:
+            del job.failing[item]
 
     def _report(
         self,

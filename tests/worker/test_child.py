@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -352,5 +354,96 @@ def test_a_result_that_was_being_written_is_removed_with_its_slot(slot: OnSlot, 
         bench.run(packed(function), 0, 1)
         await bench.until(SlotDied)
         assert not [name for name in os.listdir(folder) if name.startswith("draft-")]
+
+    slot(test)
+
+
+# --- time limits ---
+
+
+def failures_of(bench: Any) -> dict[int, str]:
+    parts = [payload for message, payload in bench.passed if isinstance(message, m.Part)]
+    return {f.index: f.message for part in parts for run in unpack_part(part) for f in run.failures}
+
+
+def test_items_that_take_too_long_fail_and_the_others_of_their_slice_have_their_values(
+    slot: OnSlot, packed: Pack
+) -> None:
+    def function(item: int) -> int:
+        import time
+
+        if item == 2:
+            time.sleep(60)
+        while item == 4:
+            pass
+        return item
+
+    async def test(bench: Any) -> None:
+        bench.run(packed(function), 0, 7, time_limit=0.2, on_error="keep")
+        assert await bench.to_end() == [0, 1, 3, 5, 6]
+        assert failures_of(bench) == dict.fromkeys((2, 4), "took longer than its time limit of 0.2 s")
+        assert bench.host.where().began == 0
+
+    slot(test)
+
+
+def test_an_item_is_published_with_its_beginning_while_it_runs(slot: OnSlot, packed: Pack) -> None:
+    def function(item: int) -> None:
+        import time
+
+        print("here", flush=True)
+        time.sleep(60)
+
+    async def test(bench: Any) -> None:
+        before = time.monotonic()
+        bench.run(packed(function), 3, 5, time_limit=50)
+        await bench.until(m.Output)
+        where = bench.host.where()
+        assert (where.attempt, where.item) == ((1, 1), 3)
+        assert before <= where.began <= time.monotonic()
+        bench.host.interrupt((1, 1))
+        await bench.until(m.SliceEnded)
+        assert bench.host.where().began == 0
+        bench.again(5, 6, (1, 2))
+        assert bench.host.where().began == 0
+
+    slot(test)
+
+
+def test_no_interrupt_hits_the_item_behind_the_one_that_it_was_meant_for(slot: OnSlot, packed: Pack) -> None:
+    """10,000 items of about their limit: each that was struck had really used its time, since the one before ended."""
+
+    def function(item: int) -> Any:
+        import builtins
+        import time
+
+        facts = builtins.__dict__.setdefault("facts", {"ended": time.monotonic(), "struck": 0, "wrong": []})
+        try:
+            until = time.monotonic() + (item % 4 == 0) * (item % 5) * 0.0005
+            while item % 200 == 0 or time.monotonic() < until:
+                pass
+        except KeyboardInterrupt:
+            facts["struck"] += 1
+            if time.monotonic() - facts["ended"] < 0.001:
+                facts["wrong"].append(item)
+            raise
+        finally:
+            facts["ended"] = time.monotonic()
+        return item
+
+    async def nudge(bench: Any) -> None:
+        while True:
+            bench.host.nudge()
+            await asyncio.sleep(0.0005)
+
+    async def test(bench: Any) -> None:
+        bench.run(packed(function), 0, 10_000, time_limit=0.001, on_error="keep")
+        nudging = asyncio.ensure_future(nudge(bench))
+        assert sorted([*await bench.to_end(), *failures_of(bench)]) == list(range(10_000))
+        nudging.cancel()
+        assert set(failures_of(bench)) >= set(range(0, 10_000, 200))
+        bench.passed.clear()
+        bench.run(packed(lambda item: (facts["wrong"], facts["struck"] > 0)), 0, 1, (1, 2))  # type: ignore[name-defined]  # noqa: F821
+        assert await bench.to_end() == [([], True)]
 
     slot(test)

@@ -23,7 +23,7 @@ def test_a_claim_is_granted_up_to_the_limit(ends: tuple[AgentClaim, SlotClaim]) 
     agent, slot = ends
     agent.begin((1, 1), 10, 20)
     assert slot.take(10, 4) == 14
-    assert agent.where() == ((1, 1), 14, 20, 10)
+    assert agent.where() == ((1, 1), 14, 20, 10, 0.0)
     assert slot.take(14, 100) == 20
     assert slot.take(20, 1) == 20
 

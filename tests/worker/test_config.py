@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from nbdist.errors import AddressError
-from nbdist.worker.config import LOW_PRIORITY, parse
+from nbdist.worker import system
+from nbdist.worker.config import LEAST_MEMORY_BYTES, LOW_PRIORITY, parse
 
 INVITE = "ws://127.0.0.1:8786/#key=secret"
 
@@ -43,3 +44,30 @@ def test_a_number_of_slots_that_makes_no_sense_is_refused(slots: str, capsys: py
     with pytest.raises(SystemExit):
         parse([INVITE, "--slots", slots])
     assert "a number from 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("2GB", 2 * 10**9), ("500mb", 500 * 10**6), ("1.5 GiB", 3 * 2**29), ("50%", 4 * 10**9), ("100%", 8 * 10**9)],
+)
+def test_a_memory_limit_is_an_amount_or_a_share_of_the_machine_s(
+    text: str, wanted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system, "memory_bytes", lambda: 8 * 10**9)
+    assert parse([INVITE, "--slots", "4", "--memory-limit", text]).memory_bytes == wanted
+
+
+def test_without_a_memory_limit_each_slot_has_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system, "memory_bytes", lambda: 8 * 10**9)
+    monkeypatch.setattr(system, "WATCHES_MEMORY", True)
+    assert parse([INVITE, "--slots", "4"]).memory_bytes == 2 * 10**9
+    assert parse([INVITE, "--slots", "100"]).memory_bytes == LEAST_MEMORY_BYTES
+    monkeypatch.setattr(system, "WATCHES_MEMORY", False)
+    assert parse([INVITE, "--slots", "4"]).memory_bytes == 0
+
+
+@pytest.mark.parametrize("text", ["2", "0GB", "-1GB", "101%", "0%", "lots", "GB", "1e9"])
+def test_a_memory_limit_that_makes_no_sense_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse([INVITE, f"--memory-limit={text}"])
+    assert "write 500MB, 2GB or 50%" in capsys.readouterr().err

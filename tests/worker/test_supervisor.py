@@ -19,9 +19,9 @@ BLOB = m.BlobRef("ab" * 32, 300_000)
 class World:
     """A supervisor with its clock, and what it has said since the last look."""
 
-    def __init__(self, slots: int = 1) -> None:
+    def __init__(self, slots: int = 1, memory_bytes: int = 0) -> None:
         self.now = 100.0
-        self.machine = Supervisor(slots, WorkerPolicy())
+        self.machine = Supervisor(slots, WorkerPolicy(), memory_bytes=memory_bytes)
         self.said: list[Send] = list(self.machine.start(self.now))
 
     def hear(self, peer: str, *heard: m.Message) -> World:
@@ -404,6 +404,128 @@ def test_what_a_supervisor_does_not_know_is_ignored(world: World) -> None:
     world.hear("hub", m.TrimSlice((9, 9), 0.5), m.Acknowledge((((9, 9), 5),)), m.ForgetJob("?"), m.NeedBlobs("j", ()))
     world.hear("slot:0", part(A3), m.SliceEnded(A3))
     assert [message for message in world.take() if not isinstance(message, orders.DropParts)] == []
+
+
+# --- time limits and memory ---
+
+LATE = "0.5 s; its code did not end within 2 s of being interrupted"
+
+
+@pytest.fixture
+def timed() -> World:
+    """One slot that has begun items 0 to 9 of a job with a time limit of 0.5 s; grace is 2 s."""
+    world = World().hear("slot:0", m.SlotReady(1)).hear("hub", welcome())
+    world.hear("hub", m.PrepareJob("j", m.JobOptions(time_limit=0.5), ranges=((0, 100, 1),)))
+    world.hear(orders.LOCAL, orders.JobInPlace("j")).hear("hub", piece(), piece(A2, 10, 20))
+    world.take()
+    return world
+
+
+def test_an_item_that_does_not_end_is_interrupted_and_killed_when_time_and_grace_are_over(timed: World) -> None:
+    assert timed.pass_time(0.4).of(orders.LookAtItem) == []
+    assert timed.pass_time(0.2).of(orders.LookAtItem) == [orders.LookAtItem(0, A1)]
+    began = timed.now - 0.3  # it is not the slice's first
+    timed.hear(orders.LOCAL, orders.ItemSeen(0, A1, 3, began))
+    assert timed.of(orders.NudgeSlot, orders.KillSlot) == []
+    assert timed.pass_time(0.21).of(orders.LookAtItem) == [orders.LookAtItem(0, A1)]
+    timed.hear(orders.LOCAL, orders.ItemSeen(0, A1, 3, began))
+    assert timed.of(orders.NudgeSlot, orders.KillSlot) == [orders.NudgeSlot(0)]
+    assert timed.pass_time(1.9).of(orders.LookAtItem) == []
+    assert timed.pass_time(0.1).of(orders.LookAtItem) == [orders.LookAtItem(0, A1)]
+    timed.hear(orders.LOCAL, orders.ItemSeen(0, A1, 3, began))
+    assert timed.of(orders.KillSlot) == [orders.KillSlot(0)]
+    timed.hear(orders.LOCAL, orders.SlotDied(0, 3, "killed by SIGKILL", "words", began))
+    told = timed.of(m.SlotCrashed, orders.StartSlot)
+    assert told == [m.SlotCrashed(A1, 3, LATE, "words", kind="timeout"), orders.StartSlot(0)]
+    timed.hear("slot:0", m.SlotReady(2))
+    assert timed.of(m.RunSlice) == [piece(A2, 10, 20)]
+
+
+def test_a_slot_between_two_items_has_all_of_its_time(timed: World) -> None:
+    timed.pass_time(2.6).take()
+    timed.hear(orders.LOCAL, orders.ItemSeen(0, A1, 3, 0.0))
+    assert timed.of(orders.NudgeSlot, orders.KillSlot) == []
+    assert timed.pass_time(0.4).of(orders.LookAtItem) == []
+    assert timed.pass_time(0.2).of(orders.LookAtItem) == [orders.LookAtItem(0, A1)]
+
+
+def test_short_time_limits_do_not_make_many_looks() -> None:
+    world = World().hear("slot:0", m.SlotReady(1)).hear("hub", welcome())
+    world.hear("hub", m.PrepareJob("j", m.JobOptions(time_limit=0.001), ranges=((0, 100, 1),)))
+    world.hear(orders.LOCAL, orders.JobInPlace("j")).hear("hub", piece()).take()
+    for _ in range(3):
+        assert world.pass_time(0.09).of(orders.LookAtItem) == []
+        assert world.pass_time(0.02).of(orders.LookAtItem) == [orders.LookAtItem(0, A1)]
+        world.hear(orders.LOCAL, orders.ItemSeen(0, A1, 3, world.now - 0.0005))
+
+
+@pytest.mark.parametrize("seen", [(4, 0.0), (4, 99.0), (3, 99.5)])
+def test_the_item_behind_the_one_that_was_to_be_killed_is_not_blamed(timed: World, seen: tuple[int, float]) -> None:
+    timed.pass_time(10).hear(orders.LOCAL, orders.ItemSeen(0, A1, 3, 99.0))
+    assert timed.of(orders.KillSlot) == [orders.KillSlot(0)]
+    timed.hear(orders.LOCAL, orders.SlotDied(0, seen[0], "killed by SIGKILL", "", seen[1]))
+    assert timed.of(m.SlotCrashed, m.SliceEnded) == [m.SliceEnded(A1, "killed")]
+
+
+def test_an_item_that_was_reported_meanwhile_is_not_blamed(timed: World) -> None:
+    timed.pass_time(10).hear(orders.LOCAL, orders.ItemSeen(0, A1, 3, 99.0))
+    timed.hear("slot:0", part(stop=4, final=False)).hear(orders.LOCAL, orders.SlotDied(0, 3, "killed", "", 99.0))
+    assert timed.of(m.SlotCrashed, m.SliceEnded) == [m.SliceEnded(A1, "killed")]
+
+
+def test_a_slot_that_is_being_killed_is_given_nothing_even_if_its_slice_ends_well(timed: World) -> None:
+    timed.pass_time(10).hear(orders.LOCAL, orders.ItemSeen(0, A1, 9, 99.0)).hear("slot:0", part())
+    assert timed.of(m.RunSlice) == []
+    timed.hear(orders.LOCAL, orders.SlotDied(0, 9, "killed by SIGKILL"))
+    assert timed.of(m.SlotCrashed, m.SliceEnded, orders.StartSlot) == [orders.StartSlot(0)]
+    timed.hear("slot:0", m.SlotReady(2))
+    assert timed.of(m.RunSlice) == [piece(A2, 10, 20)]
+
+
+def test_a_slot_that_is_killed_after_an_interrupt_is_given_nothing_either(world: World) -> None:
+    world.hear("hub", piece(), piece(A2, 10, 20), m.CancelAttempt(A1))
+    assert world.pass_time(2.1).of(orders.KillSlot) == [orders.KillSlot(0)]
+    world.hear("slot:0", part(stop=3, final=False), m.SliceEnded(A1, "cancelled"))
+    assert world.of(m.RunSlice) == []
+    world.hear(orders.LOCAL, orders.SlotDied(0, 3, "killed by SIGKILL"))
+    assert world.of(m.SlotCrashed, orders.StartSlot) == [orders.StartSlot(0)]
+
+
+def test_what_has_ended_or_is_cancelled_is_not_killed_for_its_time(timed: World) -> None:
+    timed.hear("hub", m.CancelAttempt(A1)).take()
+    timed.hear(orders.LOCAL, orders.ItemSeen(0, A1, 3, 1.0))
+    assert timed.of(orders.KillSlot) == []
+    timed.hear("slot:0", m.SliceEnded(A1, "cancelled"))
+    timed.hear(orders.LOCAL, orders.ItemSeen(0, A1, 3, 1.0))
+    assert timed.of(orders.KillSlot) == []
+
+
+def test_slots_without_a_time_limit_are_not_looked_at(world: World) -> None:
+    world.hear("hub", piece())
+    assert world.pass_time(100).of(orders.LookAtItem, orders.LookAtMemory) == []
+
+
+def test_a_slot_that_uses_too_much_memory_is_killed_and_says_how_much() -> None:
+    world = World(2, memory_bytes=8_000_000_000)
+    world.hear("slot:0", m.SlotReady(1)).hear("slot:1", m.SlotReady(2)).hear("hub", welcome(), prepare())
+    world.hear(orders.LOCAL, orders.JobInPlace("j"))
+    assert world.pass_time(10).of(orders.LookAtMemory) == []
+    world.hear("hub", piece(slot=0), piece(A2, 10, 20, slot=1)).take()
+    assert world.pass_time(0.26).of(orders.LookAtMemory) == [orders.LookAtMemory((0, 1))]
+    world.hear(orders.LOCAL, orders.MemoryUsed(((0, 8_000_000_000), (1, 8_260_000_000))))
+    assert world.of(orders.KillSlot) == [orders.KillSlot(1)]
+    assert world.pass_time(0.26).of(orders.LookAtMemory) == [orders.LookAtMemory((0,))]
+    world.hear("slot:0", part()).hear(orders.LOCAL, orders.SlotDied(1, 12, "killed by SIGKILL", "last words"))
+    crashed = m.SlotCrashed(A2, 12, "used 8.3 GB of 8.0 GB of memory", "last words")
+    assert world.of(m.SlotCrashed, orders.StartSlot) == [crashed, orders.StartSlot(1)]
+    assert world.pass_time(10).of(orders.LookAtMemory) == []
+
+
+def test_small_amounts_of_memory_are_told_in_small_units() -> None:
+    world = World(memory_bytes=300_000_000).hear("slot:0", m.SlotReady(1)).hear("hub", welcome(), prepare())
+    world.hear(orders.LOCAL, orders.JobInPlace("j")).hear("hub", piece())
+    world.hear(orders.LOCAL, orders.MemoryUsed(((0, 1_300_000_000),)), orders.SlotDied(0, 2, "killed by SIGKILL"))
+    assert [crash.reason for crash in world.of(m.SlotCrashed)] == ["used 1300 MB of 300 MB of memory"]
 
 
 # --- items whose data lies in blobs ---
