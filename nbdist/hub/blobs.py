@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nbdist.errors import BlobError, NoRoomError
-from nbdist.hub.statedir import make_private, write_private
+from nbdist.hub.statedir import make_private, remove_drafts, write_private
 from nbdist.wire.blobs import BlobHasher, is_name
 from nbdist.wire.local import NONCE_FILE
 from nbdist.wire.messages import BlobRef
@@ -59,6 +59,7 @@ class BlobStore:
         for part in (folder, folder / "blobs", folder / "incoming"):
             part.mkdir(mode=0o700, parents=True, exist_ok=True)
             make_private(part)
+        remove_drafts(folder)
         write_private(folder / NONCE_FILE, self.nonce.encode())
         self._find()
 
