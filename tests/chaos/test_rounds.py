@@ -22,6 +22,7 @@ import pytest
 
 import nbdist
 from nbdist import embedded, folders
+from nbdist.hub.statedir import OWNER_FILE, SHARED_PREFIX
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 LIMIT_SECONDS = 20.0
@@ -45,32 +46,15 @@ def say_seed(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.fixture
 def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A temporary folder of this test's own; at the end nothing is left there, nor of ours in shared memory."""
+    """A temporary folder of this test's own; at the end nothing is left there."""
     here = tmp_path / "tmp"
     here.mkdir()
     monkeypatch.setenv("TMPDIR", str(here))
     monkeypatch.setattr(tempfile, "tempdir", None)
-    before = set(shared_memory())
     yield here
     monkeypatch.setattr(folders, "YOUNG_SECONDS", 0.0)  # one that was killed while it made its folder: later starts …
-    folders.sweep([here, SHARED_MEMORY], "nothing but drafts")  # … remove that, once it is older
+    folders.sweep([here], "nothing but drafts")  # … remove that, once it is older
     assert [path.name for path in here.iterdir() if path.name.startswith(PREFIXES)] == []
-    new = [path for path in shared_memory() if path not in before]
-    assert [path for path in new if not is_held(path)] == [], "left in shared memory"
-
-
-def shared_memory() -> list[Path]:
-    return (
-        [path for path in SHARED_MEMORY.iterdir() if path.name.startswith(PREFIXES)] if SHARED_MEMORY.is_dir() else []
-    )
-
-
-def is_held(folder: Path) -> bool:
-    """Whether a process has it: another run of the tests, or a person's pool."""
-    with contextlib.suppress(OSError):
-        folders.HeldFolder.take_over(folder).close(keep=True)
-        return False
-    return folder.exists()
 
 
 def check_state(folder: Path) -> None:
@@ -98,6 +82,26 @@ class Embedded:
 
     def __init__(self) -> None:
         self.folder = embedded.state_folder()
+        self._held: set[Path] = set()
+        """Folders of its agents so far."""
+
+    def left_in_shared_memory(self) -> list[Path]:
+        """What its hubs and agents have left there; others on this computer have folders there too."""
+        found = [path for path in self._held if path.exists()]
+        for owner in SHARED_MEMORY.glob(f"{SHARED_PREFIX}*/{OWNER_FILE}"):
+            with contextlib.suppress(OSError):
+                if owner.read_text() == str(self.folder.resolve()):
+                    found.append(owner.parent)
+        return found
+
+    def _note_folders(self, agent: psutil.Process) -> None:
+        """Those that it holds by their locks."""
+        with contextlib.suppress(OSError):
+            for handle in Path(f"/proc/{agent.pid}/fd").iterdir():
+                with contextlib.suppress(OSError):
+                    file = handle.readlink()
+                    if file.name == folders.LOCK_FILE:
+                        self._held.add(file.parent)
 
     def processes(self, role: str) -> list[psutil.Process]:
         """Its hub, or its worker's agent."""
@@ -135,6 +139,7 @@ class Embedded:
         family = [*self.processes("hub"), *([agent, *agent.children(recursive=True)] if agent is not None else [])]
         embedded.end()
         if agent is not None:
+            self._note_folders(agent)
             for _ in range(2):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     agent.terminate()
@@ -149,6 +154,7 @@ class Embedded:
     def _kill_agent(self, chance: random.Random) -> None:
         agent = self.agent()
         if agent is not None:
+            self._note_folders(agent)
             chaos.kill(agent)
             embedded.ensure_hub()  # as whoever connects next does
 
@@ -173,6 +179,7 @@ def test_the_pool_of_this_machine(block: int, own_folders: Path, own_pool: None,
     pool.clear()
     pool.close()
     wait_gone(world.end())
+    assert world.left_in_shared_memory() == []
     check_state(world.folder)
 
 
