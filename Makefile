@@ -6,7 +6,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 
-.PHONY: demo test check format lab bench clean
+FUZZ_READY := $(VENV)/.fuzz-ready
+MINUTES ?= 4
+SECONDS ?= 120
+
+.PHONY: demo test check format lab bench load soak fuzz clean
 
 demo: $(READY)  ## run notebooks/pi.ipynb on every core, with live progress; leaves it and its plot in build/demo
 	$(BIN)/python notebooks/demo.py build/demo
@@ -30,6 +34,15 @@ lab: $(READY)  ## JupyterLab with the example notebooks
 bench: $(BENCH_READY)  ## nbdist and its peers, side by side
 	$(BIN)/python -m benchmarks
 
+load: $(READY)  ## a thousand workers on one hub
+	$(BIN)/python -m benchmarks.load
+
+soak: $(READY)  ## jobs of all kinds and kills for MINUTES; does anything grow?
+	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES)
+
+fuzz: $(FUZZ_READY)  ## everything that reads bytes of others, for SECONDS
+	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)
+
 clean:
 	rm -rf $(VENV) build dist artefacts .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -44,4 +57,9 @@ $(READY): pyproject.toml
 
 $(BENCH_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	touch $@
+
+$(FUZZ_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]' \
+	  || echo "atheris cannot be installed here: hypothesis makes the bytes"
 	touch $@

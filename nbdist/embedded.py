@@ -86,13 +86,17 @@ def ensure_hub() -> Address:
     """
     folder = state_folder()
     found = running(folder)
-    if found is not None:
+    if found is not None and _is_locked(folder / WORKER_LOCK):
         return found
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     with _held(folder / "starting.lock"):
         found = running(folder)
-        return found if found is not None else _start(folder)
+        if found is None:
+            return _start(folder)
+        if not _is_locked(folder / WORKER_LOCK):  # it was killed, or stopped, or is just starting
+            _start_worker(folder)
+        return found
 
 
 def running(folder: Path | None = None) -> Address | None:
@@ -250,7 +254,11 @@ def only_one(path: Path) -> Iterator[bool]:
     """Holds the lock on a file: True; or False, at once, if another process holds it."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        yield _try_lock(handle)
+        is_ours = _try_lock(handle)
+        if not is_ours:
+            time.sleep(POLL_SECONDS)  # somebody may have looked at it just now
+            is_ours = _try_lock(handle)
+        yield is_ours
     finally:
         os.close(handle)
 
@@ -274,7 +282,7 @@ def _start(folder: Path) -> Address:
     deadline = time.monotonic() + START_LIMIT_SECONDS
     ready = folder / READY_FILE
     ready.unlink(missing_ok=True)
-    _detach(folder, "worker", "--only-one", str(folder / WORKER_LOCK), "--quiet", "--ready-file", str(ready))
+    _start_worker(folder)
     while True:
         hub = _detach(folder, "hub", "--embedded", "--state", str(folder), "--ready-file", str(ready))
         try:
@@ -284,6 +292,11 @@ def _start(folder: Path) -> Address:
             if hub.poll() != BUSY_EXIT_CODE or time.monotonic() > deadline:
                 raise
             time.sleep(POLL_SECONDS)
+
+
+def _start_worker(folder: Path) -> None:
+    ready = str(folder / READY_FILE)
+    _detach(folder, "worker", "--only-one", str(folder / WORKER_LOCK), "--quiet", "--ready-file", ready)
 
 
 def _detach(folder: Path, role: str, *options: str) -> subprocess.Popen[bytes]:

@@ -380,3 +380,24 @@ pool.close()
 assert not pool._folder.exists()
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=LIMIT_SECONDS)
+
+
+def workers() -> list[psutil.Process]:
+    """The agents on this test's folder: those that are not below another."""
+    lock = str(embedded.state_folder() / embedded.WORKER_LOCK)
+    found = [process for process in psutil.process_iter() if lock in command(process)]
+    ids = {process.pid for process in found}
+    return [process for process in found if process.ppid() not in ids]
+
+
+def test_a_worker_that_was_killed_is_started_again_by_whoever_connects_next() -> None:
+    address = embedded.ensure_hub()
+    with nbdist.connect() as pool:
+        pool.wait(workers=1, timeout=LIMIT_SECONDS)
+    (agent,) = workers()
+    agent.kill()
+    psutil.wait_procs([agent], timeout=LIMIT_SECONDS)
+    with nbdist.connect() as pool:
+        assert pool.map(abs, range(100)).result(LIMIT_SECONDS) == list(range(100))
+    assert embedded.running() == address
+    assert len(hubs()) == 1

@@ -143,7 +143,7 @@ class Archive:
 
     def _remove_strangers(self, found: dict[str, FoundJob]) -> None:
         """Files whose job the journal has forgotten: the hub was killed before it had removed them."""
-        if self._journal.was_set_aside:
+        if self._journal.is_incomplete:
             return  # they may be all that there is of a job
         known = {one.log.name for one in found.values()}
         for path in self._results.iterdir():

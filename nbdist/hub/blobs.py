@@ -23,12 +23,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nbdist.errors import BlobError, NoRoomError
-from nbdist.hub.statedir import make_private, write_private
+from nbdist.hub.statedir import make_private, remove_drafts, write_private
 from nbdist.wire.blobs import BlobHasher, is_name
 from nbdist.wire.local import NONCE_FILE
 from nbdist.wire.messages import BlobRef
 
 _FILE = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_PUT = "put-"
+"""Begins the names of the hub's own files in `incoming`, unlike those of local peers."""
 INCOMING_SECONDS = 3600.0
 """A file that is older when a hub starts is nobody's any more."""
 MAX_BLOB_BYTES = 64 * 1024**3
@@ -59,6 +61,7 @@ class BlobStore:
         for part in (folder, folder / "blobs", folder / "incoming"):
             part.mkdir(mode=0o700, parents=True, exist_ok=True)
             make_private(part)
+        remove_drafts(folder)
         write_private(folder / NONCE_FILE, self.nonce.encode())
         self._find()
 
@@ -135,7 +138,7 @@ class BlobStore:
         free = shutil.disk_usage(self.folder).free - RESERVE_BYTES
         if size is not None and size > free:
             raise NoRoomError(f"the hub has room for {max(free, 0)} bytes more, this blob has {size}: make room there")
-        return Incoming(self, name, self.folder / "incoming" / secrets.token_hex(16))
+        return Incoming(self, name, self.folder / "incoming" / f"{_PUT}{secrets.token_hex(16)}")
 
     def pin(self, name: str, holder: str, *, keep: bool) -> None:
         """`holder` needs the blob, which is here."""
@@ -216,7 +219,7 @@ class BlobStore:
         """What an earlier hub has left: its blobs, which nobody needs yet, and files that local peers speak of soon."""
         for file in (self.folder / "incoming").iterdir():
             with contextlib.suppress(OSError):
-                if time.time() - file.stat().st_mtime > INCOMING_SECONDS:
+                if file.name.startswith(_PUT) or time.time() - file.stat().st_mtime > INCOMING_SECONDS:
                     file.unlink()
         for file in sorted((self.folder / "blobs").iterdir(), key=lambda file: file.stat().st_mtime):
             if is_name(file.name):

@@ -56,6 +56,8 @@ class JobRecord:
     """First item of a block -> the names of its blobs, which are held for it; some come before the block does."""
     missing: set[str] = field(default_factory=set)
     """Blobs that must come before it can start."""
+    restored_seq: int | None = None
+    """After a restart, until its notebook is back: the number of the last result that was found."""
     attached: bool = True
     """The notebook is connected and knows how far it has come."""
     workers: set[str] = field(default_factory=set)

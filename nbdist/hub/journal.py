@@ -25,6 +25,8 @@ from nbdist.wire.messages import Message
 SCHEMA = 1
 """Of the file; a newer one is not touched."""
 FILE = "journal.sqlite3"
+PATIENCE_SECONDS = 5.0
+"""A person who looks into the file may have locked it for so long."""
 _KINDS: dict[str, type[Message]] = {
     kind.__name__: kind
     for kind in (
@@ -60,11 +62,15 @@ class Entry(NamedTuple):
 class Journal:
     """One file. Raises JournalError if it is of a newer version; a damaged one is set aside."""
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, folder: Path, clock: Callable[[], float] = time.time, patience_seconds: float = PATIENCE_SECONDS
+    ) -> None:
         self.path = folder / FILE
+        self._patience_seconds = patience_seconds
         self._clock = clock
         self._pending: list[tuple[str, tuple[Any, ...]]] = []
-        self.was_set_aside = False
+        self.is_incomplete = False
+        """It was damaged: there may be jobs that it does not know any more."""
         self._file = self._open_or_set_aside()
 
     def keep(self, message: Message, payload: Payload = b"") -> None:
@@ -113,6 +119,7 @@ class Journal:
             try:
                 message = frames.from_json(_KINDS[kind], head)
             except (KeyError, NbdistError) as error:
+                self.is_incomplete = True
                 log.warning("a record of job %s in %s cannot be read and is left out: %s", job, self.path, error)
                 continue
             yield Entry(message, payload, max(0.0, now - at))
@@ -127,9 +134,9 @@ class Journal:
         try:
             return self._open()
         except sqlite3.DatabaseError as error:
-            if "full" in str(error) or "unable to open" in str(error) or "I/O" in str(error):
+            if not _is_damage(error):
                 raise JournalError(f"{self.path} cannot be opened: {error}") from error
-            self.was_set_aside = True
+            self.is_incomplete = True
             aside = self.path.with_name(f"damaged-{int(self._clock())}-{FILE}")
             for suffix in ("", "-wal", "-shm"):
                 with contextlib.suppress(OSError):
@@ -139,7 +146,7 @@ class Journal:
 
     def _open(self) -> sqlite3.Connection:
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its other files the same mode
-        file = sqlite3.connect(self.path, isolation_level=None)
+        file = sqlite3.connect(self.path, self._patience_seconds, isolation_level=None)
         try:
             version: int = file.execute("pragma user_version").fetchone()[0]
             if version > SCHEMA:
@@ -162,6 +169,12 @@ class Journal:
             file.close()
             raise
         return file
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    """Whether the file itself is bad. One that is locked, or on a disk that is full, is as good as ever."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)  # none: `_open` has found it
+    return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def _place(record: Any) -> tuple[str, int]:

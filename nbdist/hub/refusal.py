@@ -12,6 +12,11 @@ Code: TypeAlias = Literal["version", "access", "protocol", "full", "replaced", "
 _REPORT = "upgrade both ends to the same nbdist; if they are the same, this is a bug of nbdist: report it"
 _SECRET_FOR = {"notebook": "the hub's connect URL", "worker": "an invite of the hub", "viewer": "a viewer's invite"}
 
+RESULTS_LOST = (
+    "a file with its results was damaged while the hub was down, and the hub would compute again what this notebook "
+    "has already (the hub's log names the file): run the job again"
+)
+
 
 class RefusalError(NbdistError):
     """The connection is to be closed, and the peer told why."""

@@ -20,6 +20,8 @@ from nbdist.folders import LOCK_FILE, HeldFolder, lock, sweep
 
 EPOCH_FILE = "epoch.json"
 SHARED_MEMORY = Path("/dev/shm")
+DRAFT_PREFIX = ".nbdist-draft-"
+"""Of files that are being written, and do not have their name yet."""
 SHARED_MEMORY_MIN_FREE_BYTES = 1024**3
 SHARED_PREFIX = "nbdist-hub-"
 SHARED_FILE = "shared-memory.json"
@@ -47,6 +49,7 @@ class StateDir:
             raise StateBusyError(
                 f"another hub already runs on {path}: use that one, or give this one its own directory (--state DIR)"
             ) from None
+        remove_drafts(path)
 
     def read(self, name: str) -> dict[str, Any]:
         """The JSON object in a file of the directory; empty if the file is missing or damaged."""
@@ -86,7 +89,7 @@ def default_path() -> Path:
 
 def write_private(path: Path, data: bytes) -> None:
     """Replaces a file atomically; nobody but its owner can read it at any time."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # mkstemp makes it 0600
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f"{DRAFT_PREFIX}{path.name}-")  # it makes it 0600
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -95,6 +98,12 @@ def write_private(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def remove_drafts(folder: Path) -> None:
+    """Removes what `write_private` was writing there when its process was killed; nobody may be writing there now."""
+    for draft in folder.glob(f"{DRAFT_PREFIX}*"):
+        draft.unlink(missing_ok=True)
 
 
 def make_private(path: Path) -> None:

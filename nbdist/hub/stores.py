@@ -200,6 +200,7 @@ class Stores:
             gone = one.dropped
             record.dropped = Dropped(gone.seq, Intervals(gone.done), gone.failed_items, gone.first_failed)
         record.results.restore(kept.seq, record.dropped.seq)
+        record.restored_seq = kept.seq
         for result in one.results:
             if result.blob is not None and self.blobs.has(result.blob.name):
                 self._hold_result(record, result, result.blob)
@@ -259,10 +260,14 @@ class Stores:
         if record.is_released and record.results.is_consumed:
             self.forget(record.job)
 
-    def attach(self, record: JobRecord, message: AttachJob, peer: str) -> None:
-        """A notebook takes the job's results from now on."""
+    def attach(self, record: JobRecord, message: AttachJob, peer: str) -> bool:
+        """A notebook takes the job's results from now on; False: it has some that were lost here."""
+        if record.restored_seq is not None and message.received > record.restored_seq:
+            return False
+        record.restored_seq = None
         record.peer, record.attached = peer, True
         record.results.attach(message.seq, message.window_bytes)
+        return True
 
     def _drop_consumed(self, record: JobRecord) -> None:
         """Removes the oldest results from the disk, as far as the notebook has them."""

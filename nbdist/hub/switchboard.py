@@ -291,7 +291,10 @@ class Switchboard:
             reason = "the hub does not know this job (any more)"
             peer.link.send(m.JobFinished(message.job, "cancelled", message.seq, None, reason))
             return
-        self.stores.attach(record, message, peer.id)
+        if not self.stores.attach(record, message, peer.id):
+            peer.link.send(m.JobFinished(message.job, "cancelled", message.seq, None, refusal.RESULTS_LOST))
+            self._driver.receive(record.peer, m.CancelJob(message.job, refusal.RESULTS_LOST))
+            return
         if record.missing:
             self._ask_for_blobs(peer, record)
         if record.progress is not None:

@@ -8,7 +8,7 @@ import tokenize
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from nbdist.notebook.text import Source
+from nbdist.notebook.text import Source, syntax_tree
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,15 @@ def parse_body(source: Source, first_line: int, transform: Callable[[str], str])
     text = "\n".join(lines[first_line - 1 :])
     ahead = "\n" * (first_line - 1)
     try:
-        tree = ast.parse(ahead + text)
-    except (SyntaxError, ValueError):
+        tree = syntax_tree(ahead + text)
+    except SyntaxError:
         text = transform(text)
         try:
-            tree = ast.parse(ahead + text)
+            tree = syntax_tree(ahead + text)
         except SyntaxError as error:
             place = (error.lineno or first_line, max(0, (error.offset or 1) - 1))
             raise source.refuse(place, f"this does not parse: {error.msg}", "Write it as in Python.") from None
+    assert isinstance(tree, ast.Module)
     if not tree.body:
         raise source.refuse((1, 0), "the cell has no body", "Write below the first line what is done with each item.")
     statements, value = tree.body, None

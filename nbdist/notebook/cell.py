@@ -20,7 +20,7 @@ from nbdist.notebook import names
 from nbdist.notebook.body import Body
 from nbdist.notebook.head import Loop
 from nbdist.notebook.options import Parts, refuse_together, split
-from nbdist.notebook.text import Source, logical_line
+from nbdist.notebook.text import Source, logical_line, not_too_deep
 
 CELL_MAGIC = "%%distribute "
 LINE_MAGIC = "%distribute "
@@ -103,11 +103,14 @@ class Cell:
             keep_if=self._expression("keep-if"),
             stop_when=self._expression("stop-when"),
         )
-        definition = functions.define(rules, self.body)
-        captured = names.captured_names(definition)
+        with not_too_deep():
+            definition = functions.define(rules, self.body)
+            captured = names.captured_names(definition)
         options = self._options(namespace, filename)
         reduce = options.pop("reduce", None)
-        function = functions.compile_function(definition, namespace, filename)
+        with not_too_deep():
+            function = functions.compile_function(definition, namespace, filename)
+            warnings = names.mutation_warnings(self.source, self.body, captured, namespace)
         items = heads.evaluate(self.source, self.loops, namespace, filename) if self.loops else self._no_items()
         return CellJob(
             task=Task(function, reduce=reduce, sources={filename: self.source.text}),
@@ -116,7 +119,7 @@ class Cell:
             total=items.total,
             loop_names=tuple(dict.fromkeys(name for loop in self.loops for name in loop.names)),
             options=options | {"filters": _filters(rules, definition), "stop_when": rules.stop_when is not None},
-            warnings=tuple(names.mutation_warnings(self.source, self.body, captured, namespace)),
+            warnings=tuple(warnings),
         )
 
     def _item_target(self) -> ast.expr | None:
@@ -154,7 +157,8 @@ class Cell:
     def _evaluated(self, option: str, namespace: dict[str, Any], filename: str) -> Any:
         tree = self._expression(option)
         assert tree is not None
-        code = compile(ast.Expression(tree), filename, "eval", dont_inherit=True)
+        with not_too_deep():
+            code = compile(ast.Expression(tree), filename, "eval", dont_inherit=True)
         return eval(code, namespace)
 
     def _number(self, option: str, namespace: dict[str, Any], filename: str) -> int:
@@ -187,6 +191,7 @@ def _filters(rules: functions.Rules, definition: ast.FunctionDef) -> bool:
     return "__nbdist_skip__" in {node.id for node in ast.walk(definition) if isinstance(node, ast.Name)}
 
 
+@not_too_deep()
 def parse(line: str, cell: str, transform: Callable[[str], str] = str, known_names: Container[str] = ()) -> Cell:
     """Reads a cell: `line` is what follows `%%distribute` on its first line, `cell` the lines below.
 
@@ -203,6 +208,7 @@ def parse(line: str, cell: str, transform: Callable[[str], str] = str, known_nam
     return parsed
 
 
+@not_too_deep()
 def parse_expression(line: str, known_names: Container[str] = ()) -> Cell:
     """Reads the expression form: a comprehension, with options before or after it. Raises CellError."""
     source = Source(f"{LINE_MAGIC}{line}")

@@ -16,7 +16,7 @@ from typing import Any
 
 from nbdist.errors import CellError
 from nbdist.notebook.options import Span
-from nbdist.notebook.text import Source
+from nbdist.notebook.text import Source, not_too_deep
 
 MAX_ITEMS = 2**63 - 1
 """More items than that cannot be numbered on the wire."""
@@ -195,7 +195,8 @@ def _as_value(target: ast.expr) -> ast.expr:
 
 
 def _evaluate(node: ast.expr, namespace: dict[str, Any], filename: str) -> Any:
-    code = compile(ast.fix_missing_locations(ast.Expression(node)), filename, "eval", dont_inherit=True)
+    with not_too_deep():
+        code = compile(ast.fix_missing_locations(ast.Expression(node)), filename, "eval", dont_inherit=True)
     return eval(code, namespace)
 
 
@@ -219,7 +220,8 @@ def _refuse_no_iterable(source: Source, where: ast.expr, value: Any) -> None:
 
 def _no_iterable(source: Source, where: ast.expr, value: Any) -> CellError:
     kind = type(value).__name__
-    text = ast.unparse(where)
+    with not_too_deep():
+        text = ast.unparse(where)
     if isinstance(value, int):
         return source.refuse(where, f"`{text}` is a number, not something to loop over", f"Write `range({text})`.")
     if hasattr(type(value), "__aiter__"):

@@ -7,8 +7,11 @@ that the person sees.
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from nbdist.errors import CellError
 
@@ -77,6 +80,25 @@ def _pass(source: Source, landmark: re.Match[str], expected: list[tuple[str, int
     return landmark.end()
 
 
+@contextlib.contextmanager
+def not_too_deep() -> Iterator[None]:
+    """Around what works through a tree: raises CellError for one that is nested too deeply, even for Python itself."""
+    try:
+        yield
+    except RecursionError:
+        raise CellError("this cell is nested too deeply\nWrite it in several statements.") from None
+
+
+def syntax_tree(text: str, mode: Literal["exec", "eval"] = "exec") -> ast.Module | ast.Expression:
+    """The tree of Python source. Raises SyntaxError, whatever is wrong with it."""
+    try:
+        tree = ast.parse(text, mode=mode)
+    except (ValueError, RecursionError, MemoryError) as error:  # null bytes, half characters, a thousand brackets
+        raise SyntaxError(str(error) or "it is nested too deeply") from None
+    assert isinstance(tree, ast.Module | ast.Expression)
+    return tree
+
+
 @dataclass(frozen=True)
 class Source:
     """The text of a cell with its magic, as the person sees it: the positions of all its errors refer to it."""
@@ -102,7 +124,7 @@ class Source:
             before = self.text[:where]
             return before.count("\n") + 1, where - (before.rfind("\n") + 1)
         line = getattr(where, "lineno", 1)
-        in_bytes = self.line(line).encode()[: getattr(where, "col_offset", 0)]
+        in_bytes = self.line(line).encode(errors="replace")[: getattr(where, "col_offset", 0)]
         return line, len(in_bytes.decode(errors="replace"))
 
     def parse(self, start: int, end: int, before: str = "(", after: str = ")") -> ast.expr:
@@ -110,15 +132,15 @@ class Source:
 
         There must be room for `before` ahead of `start`: it takes the place of the magic's own name.
         """
-        ahead = "".join(c if c == "\n" else " " * len(c.encode()) for c in self.text[:start])
+        ahead = "".join(c if c == "\n" else " " * len(c.encode(errors="replace")) for c in self.text[:start])
         padded = f"{before}{ahead[len(before) :]}{self.text[start:end]}\n{after}"
         try:
-            return ast.parse(padded, mode="eval").body
+            tree = syntax_tree(padded, "eval")
         except SyntaxError as error:
             place = self._within(error, start, end)
             raise self.refuse(place, f"this does not parse: {error.msg}", "Write it as in Python.") from None
-        except ValueError as error:  # null bytes, in some versions
-            raise self.refuse(start, f"this does not parse: {error}", "Write it as in Python.") from None
+        assert isinstance(tree, ast.Expression)
+        return tree.body
 
     def _within(self, error: SyntaxError, start: int, end: int) -> int:
         """The error's offset in the text, moved into the part that was parsed."""

@@ -41,6 +41,7 @@ class Address:
         try:
             parts = urlsplit(text)
             port = parts.port
+            text.encode()  # half of a character cannot be written out again
         except ValueError as error:
             raise AddressError(f"{shown!r} is no address of a hub: {error}") from None
         if parts.scheme not in ("ws", "wss") or not parts.hostname or port is None or parts.path not in ("", "/"):

@@ -271,6 +271,8 @@ class AttachJob(Message):
     job: str
     seq: int
     window_bytes: int
+    received: int = 0
+    """The notebook has results up to this number; those behind `seq` it has not dealt with."""
 
 
 @dataclass(frozen=True, slots=True)

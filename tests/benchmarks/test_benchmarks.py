@@ -12,9 +12,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "benchmarks", *words], cwd=ROOT, capture_output=True, text=True, timeout=100
-    )
+    return run_module("benchmarks", *words)
+
+
+def run_module(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, timeout=100)
 
 
 @pytest.mark.real
@@ -41,3 +43,20 @@ def test_unknown_names_are_refused() -> None:
     ended = run("nonsense", "--peers", "nobody")
     assert ended.returncode == 2
     assert "there is no nobody, nonsense" in ended.stderr
+
+
+@pytest.mark.real
+def test_load_with_a_few_workers_loses_nobody() -> None:
+    ended = run_module("benchmarks.load", "--workers", "20", "--seconds", "0.5")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "20 workers joined, 0 connections ended, 0 declared lost" in ended.stdout
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_soak_for_a_moment_prints_its_table_and_a_verdict() -> None:
+    ended = run_module("benchmarks.soak", "--minutes", "0.1", "--seed", "3")
+    assert ended.returncode in (0, 1), ended.stderr  # too short to be flat
+    for name in ("hub", "agent", "notebook"):
+        assert f"\n{name}" in ended.stdout
+    assert ended.stdout.splitlines()[-1].startswith(("flat:", "not flat:"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -175,3 +177,14 @@ def test_consumed_results_are_dropped_when_they_are_many_and_their_items_stay_do
     record = place.records[0]
     place.stores.attach(record, m.AttachJob("j", 90, 1 << 30), "n1")
     assert [message.seq for message, _ in record.results.sendable()] == list(range(91, 102))
+
+
+def test_results_of_a_job_whose_record_cannot_be_read_are_not_deleted(place: Place) -> None:
+    place.submit(ranges=((0, 10, 1),))
+    place.stores.keep_result(m.Result("j", 1, 0, 4, "w"), b"first")
+    place.stores.flush()
+    with contextlib.closing(sqlite3.connect(place.folder / "journal.sqlite3", isolation_level=None)) as journal:
+        journal.execute("update records set head = '{' where kind = 'JobTaken'")
+    place.kill_and_start()
+    assert place.jobs == []
+    assert len(list((place.folder / "results").iterdir())) == 1

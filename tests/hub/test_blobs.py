@@ -118,3 +118,16 @@ def test_a_blob_for_which_there_is_no_room_is_refused(store: BlobStore, monkeypa
     store.incoming("0" * 64, 1000).abandon()
     with pytest.raises(BlobError, match="room for"):
         store.incoming("0" * 64, 1001)
+
+
+def test_what_was_being_put_when_the_hub_was_killed_goes_and_files_of_local_peers_stay(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    name = blob_name([b"abc"])
+    store.incoming(name, 3).write(b"ab")
+    placed = tmp_path / "incoming" / ("0" * 32)
+    placed.write_bytes(b"abc")
+    assert len(list((tmp_path / "incoming").iterdir())) == 2
+    again = BlobStore(tmp_path)  # the one before was killed
+    assert list((tmp_path / "incoming").iterdir()) == [placed]
+    again.adopt(BlobRef(name, 3), placed.name)
+    assert again.has(name)

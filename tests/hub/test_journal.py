@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 import subprocess
@@ -170,3 +171,16 @@ def test_records_know_their_age(tmp_path: Path) -> None:
     journal.flush()
     now = 1_060.0
     assert [entry.age_seconds for entry in journal.entries()] == [60.0]
+
+
+def test_a_journal_that_somebody_has_locked_is_no_damaged_one(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.keep(taken("j"))
+    journal.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:
+        other.execute("pragma journal_mode = delete")
+        other.execute("begin exclusive")
+        with pytest.raises(JournalError, match=r"journal\.sqlite3 cannot be opened: database is locked"):
+            Journal(tmp_path, patience_seconds=0.0)
+    assert records(tmp_path) == [taken("j")]
+    assert list(tmp_path.glob("damaged-*")) == []

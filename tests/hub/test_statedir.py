@@ -112,3 +112,25 @@ def test_only_folders_of_hubs_that_are_gone_for_good_are_swept(
     living = shared_folder(StateDir(tmp_path_factory.mktemp("state")))
     assert list(shared.iterdir()) == [living.path]
     living.close()
+
+
+def test_what_was_being_written_when_a_hub_was_killed_goes_with_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = StateDir(tmp_path)
+    first.write("keys.json", {"a": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", _killed)
+        patch.setattr("os.unlink", lambda path: None)
+        with pytest.raises(KeyboardInterrupt):
+            first.write("keys.json", {"a": 2})
+    assert len(list(tmp_path.iterdir())) == 3
+    first.close()
+    second = StateDir(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"keys.json", "lock"}
+    assert second.read("keys.json") == {"a": 1}
+    second.close()
+
+
+def _killed(*paths: object) -> None:
+    raise KeyboardInterrupt

@@ -509,3 +509,30 @@ def test_a_job_that_the_scheduler_refuses_is_kept_by_nobody(tmp_path: Path, step
     assert bool(world.n.of(m.Refused)) is not kept
     world.board.blob_came(missing.name) if not kept else None
     assert (world.stores.get("j") is not None) is kept
+
+
+def test_a_notebook_that_has_more_results_than_were_found_is_told_that_its_job_cannot_go_on(world: World) -> None:
+    world.submit(ranges=((0, 9, 1),))
+    for seq in (1, 2):
+        part(seq, b"x", world)
+    record = world.stores.get("j")
+    assert record is not None
+    record.restored_seq = 1  # the second came after the restart, in place of one that was lost
+    world.says(world.notebook, m.AttachJob("j", 0, 1000, received=2))
+    ((finished, _),) = world.n.of(m.JobFinished)
+    assert isinstance(finished, m.JobFinished)
+    assert (finished.outcome, finished.last_seq) == ("cancelled", 0)
+    assert "damaged" in finished.reason
+    assert world.script.inputs[-1] == ("n1", m.CancelJob("j", finished.reason))
+
+
+def test_a_notebook_that_has_what_was_found_goes_on_and_may_have_more_later(world: World) -> None:
+    world.submit(ranges=((0, 9, 1),))
+    part(1, b"x", world)
+    record = world.stores.get("j")
+    assert record is not None
+    record.restored_seq = 1
+    world.says(world.notebook, m.AttachJob("j", 0, 1000, received=1))
+    part(2, b"y", world)
+    world.says(world.notebook, m.AttachJob("j", 1, 1000, received=2))
+    assert world.n.of(m.JobFinished) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import traceback
 from typing import Any
 
@@ -486,3 +487,18 @@ def test_expression(line: str, container: str, values: list[Any]) -> None:
 def test_refused_expression(line: str, what: str) -> None:
     with pytest.raises(CellError, match=what):
         parse_expression(line)
+
+
+@pytest.mark.parametrize("deep", [300, 600, 1_500, 20_000])
+@pytest.mark.parametrize("text", ["-", "not ", "lambda: ", "(", "f("])
+def test_what_is_nested_too_deeply_is_a_mistake_in_the_cell(text: str, deep: int) -> None:
+    for line, body in (("n in range(3)", text * deep + "1"), (f"n in {text * deep}x", "n")):
+        with contextlib.suppress(CellError, TypeError):  # it may be shallow enough, and cannot be run then
+            parse(line, body).build({"f": 1, "x": 1}, "<cell>")
+
+
+def test_half_a_character_is_a_mistake_in_the_cell() -> None:
+    with pytest.raises(CellError, match="does not parse"):
+        parse("n in range(3)", "'\udc80'")
+    with pytest.raises(CellError, match="does not parse"):
+        parse("n in ['\udc80']", "n")

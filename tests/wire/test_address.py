@@ -72,3 +72,8 @@ def test_any_text_is_an_address_or_an_address_error(text: str) -> None:
 def test_loopback() -> None:
     assert all(map(is_loopback, ["127.0.0.1", "127.3.2.1", "::1", "localhost"]))
     assert not any(map(is_loopback, ["0.0.0.0", "192.168.1.1", "example.org", "127.0.0.1.evil.org"]))
+
+
+def test_half_a_character_is_no_part_of_an_address() -> None:
+    with pytest.raises(AddressError):
+        Address.parse("ws://127.0.0.1:8786/#key=\udc80")

@@ -8,6 +8,7 @@ import os
 import time
 import uuid
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -37,6 +38,7 @@ from nbdist.wire.messages import (
     DescribeJob,
     DescribePool,
     ExplainItem,
+    ForgetJob,
     JobKnown,
     MakeInvite,
     Message,
@@ -51,6 +53,8 @@ TRANSFER_THREADS = 2
 TRANSFER_TRIES = 5
 TRANSFER_PAUSE_SECONDS = 1.0
 FEED_ERROR_CHARACTERS = 500
+MAX_FORGOTTEN = 100
+"""A hub on a new connection is told again to forget so many jobs; it has kept their results if it was away before."""
 
 
 class HubEngine:
@@ -61,6 +65,8 @@ class HubEngine:
 
     def __init__(self, find: Callable[[bool], Address], release: Callable[[], None] = lambda: None) -> None:
         self._runs: dict[str, HubRun] = {}
+        self._forgotten: deque[str] = deque(maxlen=MAX_FORGOTTEN)
+        """Jobs that the hub was told to forget, and may not have heard."""
         self._release = release
         self._error: NbdistError | None = None
         self._pid = os.getpid()
@@ -229,12 +235,15 @@ class HubEngine:
     def forget(self, run: HubRun) -> None:
         """Drops the run."""
         self._runs.pop(run.job, None)
+        self._forgotten.append(run.job)
 
     # --- Owner, for the connection ----------------------------------------------------------------------------------
 
     def opened(self, welcome: Welcome) -> Iterable[bytes]:
         """What the hub must have on a new connection."""
-        return [frame for run in list(self._runs.values()) for frame in run.again()] + self._requests.again()
+        forgotten = [frames.encode(ForgetJob(job)) for job in self._forgotten.copy()]
+        again = [frame for run in list(self._runs.values()) for frame in run.again()]
+        return [*forgotten, *again, *self._requests.again()]
 
     def received(self, message: Message, payload: memoryview, frame_bytes: int) -> None:
         """Routes a message."""

@@ -167,7 +167,7 @@ class HubRun:
             return []
         told = [self._submit]
         if self._needed is not None:
-            told = [frames.encode(AttachJob(self.job, self._consumed, RESULTS_WINDOW_BYTES))]
+            told = [frames.encode(AttachJob(self.job, self._consumed, RESULTS_WINDOW_BYTES, self._received))]
         if self.feed is not None:
             told += self.feed.again()
         if self._late is not None:

@@ -241,6 +241,16 @@ class TestBreak:
         finished, _ = events.next(JobFinished)
         assert (finished.outcome, finished.last_seq) == ("cancelled", 1)
 
+    def test_a_hub_that_was_away_hears_again_what_it_may_forget(self, hub: Any, engine: HubEngine, events: Any) -> None:
+        run = engine.submit(spec(), events)
+        hub.expect(SubmitJob)
+        hub.send(JobFinished("j1", "done", 0, 10))
+        events.next(JobFinished)
+        run.forget()
+        hub.expect(ForgetJob)
+        hub.drop()
+        assert hub.expect(ForgetJob)[0] == ForgetJob("j1")
+
     def test_the_same_peer_comes_back(self, hub: Any, engine: HubEngine) -> None:
         hub.drop()
         hub.welcomed.get(timeout=LIMIT_SECONDS)

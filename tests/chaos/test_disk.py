@@ -1,0 +1,221 @@
+"""A hub whose disk is full, or whose files are damaged, of another version or in use, says so and loses nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import nbdist
+from nbdist.errors import JobCancelledError
+
+pytestmark = pytest.mark.real
+LIMIT_SECONDS = 60.0
+JOIN_SECONDS = 20.0
+SMALL_BYTES = 2 * 1024**2
+LARGE_BYTES = 64 * 1024**2
+RESULT_BYTES = 4_000
+JOURNAL = "journal.sqlite3"
+
+
+def make_results() -> Any:
+    """A function of an item whose results are not small, and cannot be told beforehand."""
+    size = RESULT_BYTES
+
+    def work(x: int) -> tuple[int, bytes]:
+        import random
+        import time
+
+        time.sleep(0.0005)
+        return x, random.Random(x).randbytes(size)
+
+    return work
+
+
+def check(values: Any, count: int) -> None:
+    assert list(values) == [(x, random.Random(x).randbytes(RESULT_BYTES)) for x in range(count)]
+
+
+def kill(hub: Any) -> None:
+    os.kill(hub.process.pid, signal.SIGKILL)
+    hub.process.wait()
+
+
+def half_done(job: nbdist.Job) -> None:
+    """Returns once results are at the hub."""
+    while not job.wait(0.02):
+        if job.progress.done > 100:
+            return
+    pytest.fail("the job was over too soon")
+
+
+# --- full -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A directory on a disk of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs Linux and root")
+    made = mount(folder, SMALL_BYTES)
+    if made.returncode:
+        pytest.skip(f"no small disk can be mounted here: {made.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=JOIN_SECONDS)
+
+
+def mount(folder: Path, size: int, *more: str) -> subprocess.CompletedProcess[str]:
+    options = ",".join([*more, f"size={size}"])
+    words = ["mount", "-t", "tmpfs", "-o", options, "nbdist-test", str(folder)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=JOIN_SECONDS, check=False)
+
+
+def test_a_full_disk_holds_the_job_up_and_loses_nothing(small_disk: Path, start: Any, connect: Any) -> None:
+    hub = start.hub(folder=small_disk / "state")
+    start.worker(hub.invite, "--slots", "2")
+    pool: nbdist.Pool = connect(hub.connect)
+    pool.wait(workers=1, timeout=JOIN_SECONDS)
+    job = pool.map(make_results(), range(2_000))
+    hub.process.line("jobs wait until there is room", LIMIT_SECONDS)
+    told = threading.Event()
+    while not job.wait(0.05) and not told.is_set():
+        if any("make room there" in notice.text for notice in job.progress.notices):
+            told.set()
+    assert told.is_set(), "the notebook was not told"
+    assert job.outcome is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert mount(small_disk, LARGE_BYTES, "remount").returncode == 0
+        hub.process.line("there is room again", LIMIT_SECONDS)
+        check(job.result(LIMIT_SECONDS), 2_000)
+
+
+def test_a_hub_that_is_killed_while_its_disk_is_full_loses_nothing_either(
+    small_disk: Path, start: Any, connect: Any
+) -> None:
+    hub = start.hub(folder=small_disk / "state")
+    start.worker(hub.invite, "--slots", "2")
+    pool: nbdist.Pool = connect(hub.connect)
+    pool.wait(workers=1, timeout=JOIN_SECONDS)
+    job = pool.map(make_results(), range(2_000))
+    hub.process.line("jobs wait until there is room", LIMIT_SECONDS)
+    kill(hub)
+    assert mount(small_disk, LARGE_BYTES, "remount").returncode == 0
+    start.hub(folder=hub.folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        check(job.result(LIMIT_SECONDS), 2_000)
+
+
+def test_a_hub_that_has_no_room_to_start_names_the_file(small_disk: Path, start: Any) -> None:
+    hub = start.hub(folder=small_disk / "state")
+    hub.process.end()
+    with contextlib.suppress(OSError), open(small_disk / "filler", "wb", 0) as filler:
+        while True:
+            filler.write(bytes(4096))
+    refused = start.nbdist("hub", "--state", hub.folder)
+    assert refused.wait() == 2
+    assert "No space left on device" in refused.text or "disk is full" in refused.text
+    (small_disk / "filler").unlink()
+    assert start.hub(folder=hub.folder).connect == hub.connect
+
+
+# --- damaged ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pool_and_hub(start: Any, connect: Any) -> tuple[nbdist.Pool, Any]:
+    hub = start.hub()
+    start.worker(hub.invite, "--slots", "2")
+    pool: nbdist.Pool = connect(hub.connect)
+    pool.wait(workers=1, timeout=JOIN_SECONDS)
+    return pool, hub
+
+
+def still_works(pool: nbdist.Pool) -> None:
+    assert pool.map(abs, range(200)).result(LIMIT_SECONDS) == list(range(200))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_damaged_journal_is_kept_aside_and_named(pool_and_hub: tuple[nbdist.Pool, Any], start: Any) -> None:
+    pool, hub = pool_and_hub
+    job = pool.map(make_results(), range(5_000))
+    half_done(job)
+    kill(hub)
+    journal, before = hub.folder / JOURNAL, set((hub.folder / "results").iterdir())
+    for path in (journal, journal.with_name(f"{JOURNAL}-wal")):
+        path.write_bytes(b"\xff" * path.stat().st_size)
+    again = start.hub(folder=hub.folder)
+    named = again.process.line(r"the journal of jobs is damaged .*: it is kept as (\S+),")[1]
+    assert set(Path(named).read_bytes()) == {0xFF}
+    with pytest.raises(JobCancelledError, match="does not know this job"):
+        job.result(LIMIT_SECONDS)
+    still_works(pool)
+    assert before <= set((hub.folder / "results").iterdir()), "something was deleted"
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("kind", ["numbers", "items"])
+def test_damaged_results_are_kept_aside_and_named_and_never_give_a_wrong_answer(
+    pool_and_hub: tuple[nbdist.Pool, Any], start: Any, kind: str
+) -> None:
+    pool, hub = pool_and_hub
+    items: Any = range(3_000) if kind == "numbers" else (x for x in range(3_000))
+    job = pool.map(make_results(), items)
+    half_done(job)
+    kill(hub)
+    (results,) = (hub.folder / "results").iterdir()
+    data = bytearray(results.read_bytes())
+    data[len(data) // 3] ^= 0xFF
+    results.write_bytes(data)
+    again = start.hub(folder=hub.folder)
+    named = again.process.line(r"a file with results is damaged .* a copy is kept as (\S+);")[1]
+    assert Path(named).read_bytes() == bytes(data)
+    with pytest.raises(JobCancelledError, match="damaged"):  # it has results that the hub has no more
+        job.result(LIMIT_SECONDS)
+    still_works(pool)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_the_journal_of_a_newer_version_is_refused_and_not_touched(
+    pool_and_hub: tuple[nbdist.Pool, Any], start: Any
+) -> None:
+    pool, hub = pool_and_hub
+    job = pool.map(make_results(), range(3_000))
+    half_done(job)
+    kill(hub)
+    with contextlib.closing(sqlite3.connect(hub.folder / JOURNAL)) as journal:
+        journal.execute("pragma user_version = 99")
+    before = {path: path.read_bytes() for path in (hub.folder / "results").iterdir()}
+    refused = start.nbdist("hub", "--state", hub.folder)
+    assert refused.wait() == 2
+    refused.line(rf"{JOURNAL} was written by a newer nbdist .*--state DIR")
+    assert {path: path.read_bytes() for path in (hub.folder / "results").iterdir()} == before
+    with contextlib.closing(sqlite3.connect(hub.folder / JOURNAL)) as journal:
+        journal.execute("pragma user_version = 1")
+    start.hub(folder=hub.folder)
+    check(job.result(LIMIT_SECONDS), 3_000)
+
+
+def test_of_two_hubs_on_one_directory_the_second_says_so_and_the_first_goes_on(
+    pool_and_hub: tuple[nbdist.Pool, Any], start: Any
+) -> None:
+    pool, hub = pool_and_hub
+    job = pool.map(make_results(), range(1_000))
+    second = start.nbdist("hub", "--state", hub.folder)
+    assert second.wait() == 3
+    second.line(rf"another hub already runs on {hub.folder}")
+    check(job.result(LIMIT_SECONDS), 1_000)

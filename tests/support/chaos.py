@@ -1,0 +1,130 @@
+"""Rounds of chaos: a job with a known answer, and trouble at random moments from a seed while it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import psutil
+
+import nbdist
+from benchmarks import kinds
+
+SEED_VARIABLE = "NBDIST_CHAOS_SEED"
+ROUNDS_VARIABLE = "NBDIST_CHAOS_ROUNDS"
+ROUNDS = 50
+LIMIT_SECONDS = 60.0
+"""For one job."""
+FIRST_SECONDS = 0.8
+"""The first trouble of a round comes within this time, each further one within the same time again."""
+MAX_TROUBLES = 3
+"""In one round: an item that was running in five lost machines would rightly fail."""
+
+Fault: TypeAlias = Callable[[random.Random], None]
+
+_seed = int(os.environ.get(SEED_VARIABLE) or random.SystemRandom().randrange(10**6))
+
+
+def seed() -> int:
+    """Of this run."""
+    return _seed
+
+
+def rounds() -> int:
+    """How many, of all worlds together."""
+    return int(os.environ.get(ROUNDS_VARIABLE) or ROUNDS)
+
+
+# --- trouble ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Trouble:
+    """What happens during one round, drawn beforehand; it happens on a thread of its own."""
+
+    faults: dict[str, Fault]
+    chance: random.Random
+    told: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def during(self) -> Iterator[None]:
+        """Things happen inside; behind it everything is mended."""
+        over = threading.Event()
+        plan = [
+            (self.chance.uniform(0.0, FIRST_SECONDS), self.chance.choice(list(self.faults)))
+            for _ in range(self.chance.randint(1, MAX_TROUBLES))
+        ]
+        thread = threading.Thread(target=self._happen, args=(plan, over))
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+        assert not self.errors, "\n".join(self.errors)
+
+    def _happen(self, plan: list[tuple[float, str]], over: threading.Event) -> None:
+        for after_seconds, name in plan:
+            if over.wait(after_seconds):
+                return
+            self.told.append(f"{name} after {after_seconds:.2f} s")
+            try:
+                self.faults[name](self.chance)
+            except Exception:  # noqa: BLE001 - the test tells it
+                self.errors.append(f"{name}: {traceback.format_exc()}")
+                return
+
+
+def play(pool: nbdist.Pool, faults: dict[str, Fault], name: str, count: int) -> list[str]:
+    """So many rounds; each has a chance of its own, so that a single one can be seen again. Gives what happened."""
+    told = []
+    for number in range(count):
+        chance = random.Random(f"{seed()}/{name}/{number}")
+        kind = chance.choices(kinds.ALL, kinds.WEIGHTS)[0]
+        trouble = Trouble(faults, chance)
+        print(f"{name}, round {number}: {kind.__name__}")  # of a test that fails
+        try:
+            with trouble.during():
+                kind(pool, LIMIT_SECONDS)
+        finally:
+            told += trouble.told
+            print(f"  {'; '.join(trouble.told) or 'nothing happened in time'}")
+    return told
+
+
+def pause(chance: random.Random, least_seconds: float, most_seconds: float) -> None:
+    """How long a trouble lasts."""
+    threading.Event().wait(chance.uniform(least_seconds, most_seconds))
+
+
+def stand_still(pid: int, chance: random.Random) -> None:
+    """Stops a process for a moment, as a swapping machine or a closed lid does."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            pause(chance, 0.05, 1.5)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
+def kill(process: psutil.Process) -> None:
+    """At once, and returns when it is gone."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.kill()
+        psutil.wait_procs([process], timeout=LIMIT_SECONDS)
+
+
+def slots_below(agent: psutil.Process) -> list[psutil.Process]:
+    """The slots' processes: those below the agent that have none below themselves."""
+    try:
+        return [process for process in agent.children(recursive=True) if not process.children()]
+    except psutil.NoSuchProcess:
+        return []
