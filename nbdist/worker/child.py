@@ -114,7 +114,7 @@ class Slot:
         if options.time_limit:
             self._watch = Watch(options.time_limit, time.monotonic_ns, self._claim.began)
         self._capture.begin_slice()
-        self._ticker.begin()
+        self._ticker.begin(_pause(self._watch))
         items = job.items or BlockItems(payload, {file.name: file.path for file in message.files}).between
         runs = execute(
             job.task,
@@ -179,10 +179,7 @@ class Slot:
         if outbox is not None and message is not None:
             outbox.send_due()
             self._send_output(message)
-        if watch is None:
-            return TICK_SECONDS
-        # an item that begins after this look has all of its time left
-        return min(TICK_SECONDS, max(MIN_TICK_SECONDS, left or watch.limit_seconds))
+        return _pause(watch, left)
 
     def _send_output(self, message: RunSlice) -> None:
         with self._send_lock:
@@ -195,6 +192,13 @@ class Slot:
             self._link.send(message, payload)
 
 
+def _pause(watch: Watch | None, left_seconds: float | None = None) -> float:
+    """The time to the next tick, of an item with so much time left; one that begins meanwhile has all of its time."""
+    if watch is None:
+        return TICK_SECONDS
+    return min(TICK_SECONDS, max(MIN_TICK_SECONDS, left_seconds or watch.limit_seconds))
+
+
 class _Ticker(threading.Thread):
     """Calls back while a slice runs, as often as it is told each time, and not at all while none does."""
 
@@ -203,12 +207,17 @@ class _Ticker(threading.Thread):
         self._call = tick
         self._changed = threading.Condition()
         self._is_busy = self._is_asleep = False
+        self._first_seconds = TICK_SECONDS
 
-    def begin(self) -> None:
-        """A slice begins. Wakes the thread only if it sleeps: short slices in a row cost no switch of threads."""
+    def begin(self, first_seconds: float) -> None:
+        """A slice begins. Wakes the thread only if it sleeps: short slices in a row cost no switch of threads.
+
+        If it does, its first tick comes after so long.
+        """
         with self._changed:
             self._is_busy = True
             if self._is_asleep:
+                self._first_seconds = first_seconds
                 self._changed.notify()
 
     def end(self) -> None:
@@ -217,13 +226,13 @@ class _Ticker(threading.Thread):
 
     def run(self) -> None:
         """The thread."""
-        pause = MIN_TICK_SECONDS
+        pause = TICK_SECONDS
         while True:
             with self._changed:
                 while not self._is_busy:
                     self._is_asleep = True
                     self._changed.wait()
-                    pause = MIN_TICK_SECONDS
+                    pause = self._first_seconds
                 self._is_asleep = False
             time.sleep(pause)
             pause = self._call()

@@ -140,12 +140,12 @@ def test_jobs_that_several_threads_wait_for_run_one_after_another(pool: nbdist.P
 
 def test_an_item_in_another_thread_ends_by_itself_and_then_fails(pool: nbdist.Pool) -> None:
     def nap(x: int) -> int:
-        time.sleep(x / 10)
+        time.sleep(x / 2)
         ended.append(x)
         return x
 
     ended: list[int] = []
-    job = pool.map(nap, [0, 2, 0], time_limit=0.1, on_error="keep")
+    job = pool.map(nap, [0, 2, 0], time_limit=0.5, on_error="keep")
     thread = threading.Thread(target=job.wait)
     thread.start()
     thread.join()
