@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -27,7 +26,6 @@ from nbdist.errors import (
     NoRoomError,
     VersionError,
 )
-from nbdist.folders import HeldFolder, sweep
 from nbdist.wire import frames
 from nbdist.wire.frames import Payload
 from nbdist.wire.messages import (
@@ -42,7 +40,7 @@ from nbdist.wire.messages import (
     RunSlice,
     Welcome,
 )
-from nbdist.worker import orders, processes, system, transfer
+from nbdist.worker import orders, places, processes, system, transfer
 from nbdist.worker.config import WorkerConfig
 from nbdist.worker.dialing import Dialer, Refusal, refusal_error
 from nbdist.worker.itemfiles import ItemFiles
@@ -53,8 +51,6 @@ from nbdist.worker.slots import SlotHost
 from nbdist.worker.supervisor import Supervisor
 from nbdist.worker.uplink import Uplink
 
-SPOOL_PREFIX = "nbdist-worker-"
-BLOBS_PREFIX = "nbdist-blobs-"
 ORPHAN_SECONDS = 30.0
 """A worker that was started for one hub ends when that has said that it stops and is not back after so long."""
 LAST_WORDS_SECONDS = 1.0
@@ -76,7 +72,7 @@ class Agent:
         self._config = config
         self._say = say
         self._loop = asyncio.get_running_loop()
-        self._held = _folders()
+        self._held = places.folders()
         self._folder, self._blob_folder = (folder.path for folder in self._held)
         environment = processes.slot_environment(config.threads)
         self._launcher = processes.launcher(environment, self._folder / "start.log", fork=config.fork)
@@ -424,15 +420,6 @@ class Agent:
 def _not_in_place(attempt: Attempt, error: Exception, folder: Path) -> orders.ItemsNotInPlace:
     todo = f"make room on the disk of {folder}" if isinstance(error, NoRoomError) else ""
     return orders.ItemsNotInPlace(attempt, f"the data of its items did not come: {error}", todo)
-
-
-def _folders() -> tuple[HeldFolder, HeldFolder]:
-    """For claims, output and large results, and for blobs. What workers that were killed have left goes before."""
-    parents = [Path(parent) for parent in (system.SHARED_MEMORY, tempfile.gettempdir())]
-    for prefix in (SPOOL_PREFIX, BLOBS_PREFIX):
-        sweep(parents, prefix)
-    spool = HeldFolder(Path(system.fast_folder() or tempfile.gettempdir()), SPOOL_PREFIX)
-    return spool, HeldFolder(Path(tempfile.gettempdir()), BLOBS_PREFIX)
 
 
 _ORDERS: dict[type[Message], Callable[[Agent, Any, Payload], None]] = {

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from nbdist.wire.messages import Attempt, FaultKind, Message
-from nbdist.worker.orders import KillSlot, StartSlot
+from nbdist.wire.messages import Attempt, FaultKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +99,6 @@ class Slot:
         self.is_ready = self.is_used = self.is_due_for_renewal = self.is_expected_to_end = False
         self.kill_at = self.look_at = self.sentence = None
         self.loaded.clear()
-
-    def due(self, now: float) -> list[Message]:
-        """What is to be done with its process at this time."""
-        found: list[Message] = []
-        if self.kill_at is not None and self.kill_at <= now:
-            self.kill_at = None
-            found.append(KillSlot(self.number))
-        if self.start_at is not None and self.start_at <= now:
-            self.start_at = None
-            found.append(StartSlot(self.number))
-        return found
 
     def next_pause(self, policy: WorkerPolicy) -> float:
         """How long to wait before the next start after one that failed."""

@@ -27,7 +27,7 @@ def make(x):
     return bytes([x % 251]) * {RESULT_BYTES}
 
 if __name__ == "__main__":
-    job = nbdist.connect(sys.argv[1]).map(make, range({ITEMS}), name="poured", task_size=1)  # small enough to be no blobs
+    job = nbdist.connect(sys.argv[1]).map(make, range({ITEMS}), name="poured", task_size=1)  # no blobs
     print("submitted", flush=True)
     values = job.result()
     assert [value[:1] + value[-1:] for value in values] == [bytes([x % 251] * 2) for x in range({ITEMS})]
