@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -12,6 +13,9 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""A shell has its background jobs ignore Ctrl-C, and what these start does too: many tests press it."""
 
 HANG_SECONDS = 90.0
 """After so long in one test the stacks of all threads are printed."""
