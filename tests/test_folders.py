@@ -13,7 +13,7 @@ import pytest
 
 from nbdist import folders
 from nbdist.folders import DRAFT_PREFIX, HeldFolder, sweep
-from nbdist.worker import agent
+from nbdist.worker import places
 
 ROOT = Path(folders.__file__).parent.parent
 HOLD = "import sys; from pathlib import Path; from nbdist.folders import HeldFolder\n"
@@ -118,7 +118,7 @@ def test_a_worker_sweeps_what_one_that_was_killed_has_left_and_nothing_else(
 ) -> None:
     killed, living = start(WORKER), start(WORKER)
     left, used = ([Path(word) for word in line(process).split()] for process in (killed, living))
-    assert [path.name.rpartition("-")[0] + "-" for path in left] == [agent.SPOOL_PREFIX, agent.BLOBS_PREFIX]
+    assert [path.name.rpartition("-")[0] + "-" for path in left] == [places.SPOOL_PREFIX, places.BLOBS_PREFIX]
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
     assert all(path.is_dir() for path in (*left, *used))

@@ -70,10 +70,12 @@ class Capture:
     def _take_stdout(self) -> Iterator[tuple[int, bytes]]:
         """What came through Python between what came beside it, which is of the item that wrote next."""
         file = self._files["stdout"]
+        size, running = file.moment()  # what comes later may be the next item's: it is for the next time
         for end, item, data in self._stdout.take():
             yield from file.take(end, item)
             yield item, data
-        yield from file.take()
+        yield from file.take(size, running)
+        file.empty()
 
     def _add(self, texts: list[Text], item: int, stream: Stream, data: bytes) -> None:
         data = self._decoders[stream].decode(data).encode()
@@ -198,6 +200,20 @@ class _File:
         if not self._marks or self._marks[-1][1] != item:
             self._marks.append((_size(self.descriptor), item))
 
+    def moment(self) -> tuple[int, int]:
+        """How large the file was while which item ran."""
+        while True:
+            item = self._position[0]
+            size = _size(self.descriptor)
+            if self._position[0] == item:
+                return size, item
+
+    def empty(self) -> None:
+        """Empties the file if all of it is taken, and it is large."""
+        if FILE_BYTES < self._read_to == _size(self.descriptor):
+            os.ftruncate(self.descriptor, 0)
+            self._read_to = 0
+
     def take(self, end: int | None = None, item: int | None = None) -> list[tuple[int, bytes]]:
         """What is new, up to `end`. What nobody has marked is that item's, or the running one's."""
         if end is not None and end <= self._read_to:
@@ -213,9 +229,8 @@ class _File:
         for (begin, marked), stop in zip(marks, [*[mark[0] for mark in marks[1:]], size], strict=True):
             texts.append((marked, self._read(max(begin, self._read_to), stop)))
         self._read_to = size
-        if size > FILE_BYTES and end is None:
-            os.ftruncate(self.descriptor, 0)
-            self._read_to = 0
+        if end is None:
+            self.empty()
         return texts
 
     def _read(self, begin: int, end: int) -> bytes:
