@@ -16,14 +16,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 from websockets.asyncio.client import ClientConnection, connect
 
 import nbdist
+from nbdist.execution.run import Run
 from nbdist.packing import pack_part, pack_run
 from nbdist.wire import frames, local
 from nbdist.wire import messages as m
@@ -35,19 +34,6 @@ ITEM_SECONDS = 0.01
 DIAL_AT_ONCE = 50
 LIMIT_SECONDS = 120.0
 """Beside the time that the work itself may take."""
-
-
-@dataclass
-class Run:
-    """What `packing.pack_run` takes: items whose values are themselves."""
-
-    start: int
-    stop: int
-    seconds: float
-    values: list[Any]
-    kept: list[int] | None = None
-    failures: list[tuple[int, BaseException]] = field(default_factory=list)
-    stopped_at: int | None = None
 
 
 class Worker:

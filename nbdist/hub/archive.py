@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nbdist.hub.jobs import JobRecord
-from nbdist.hub.journal import Journal, JournalError
+from nbdist.hub.journal import Journal
 from nbdist.hub.resultlog import ResultLog
 from nbdist.hub.statedir import make_private
 from nbdist.scheduler import orders
@@ -83,8 +83,8 @@ class Archive:
                 found[message.job].dropped = message
             elif isinstance(message, JobEnded) and message.finished.job in found:
                 found[message.finished.job].ended_at = self._clock() - age_seconds
-        for job, one in found.items():
-            self._load_results(kept, one, job)
+        for one in found.values():
+            _load_results(kept, one)
         for record in kept.jobs():
             if record.spec.job in found:
                 found[record.spec.job].kept = record
@@ -118,10 +118,6 @@ class Archive:
         log.close()
         self._afterwards.append(log.remove)
 
-    def after_flush(self, action: Callable[[], None]) -> None:
-        """Calls back once everything until now is in the journal."""
-        self._afterwards.append(action)
-
     def flush(self) -> None:
         """Writes the journal. Raises JournalError if that cannot be done now; nothing is lost then."""
         self._journal.flush()
@@ -131,15 +127,6 @@ class Archive:
     def close(self) -> None:
         """Closes the files."""
         self._journal.close()
-
-    def _load_results(self, kept: Kept, one: FoundJob, job: str) -> None:
-        dropped = 0 if one.dropped is None else one.dropped.seq
-        for result in one.log.recover():
-            if result.seq <= dropped:
-                continue
-            kept.add(result)
-            if result.blob is not None:
-                one.results.append(result)
 
     def _remove_strangers(self, found: dict[str, FoundJob]) -> None:
         """Files whose job the journal has forgotten: the hub was killed before it had removed them."""
@@ -151,4 +138,11 @@ class Archive:
                 path.unlink(missing_ok=True)
 
 
-__all__ = ["KEEP_SECONDS", "Archive", "FoundJob", "JournalError"]
+def _load_results(kept: Kept, one: FoundJob) -> None:
+    dropped = 0 if one.dropped is None else one.dropped.seq
+    for result in one.log.recover():
+        if result.seq <= dropped:
+            continue
+        kept.add(result)
+        if result.blob is not None:
+            one.results.append(result)

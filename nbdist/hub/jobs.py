@@ -9,6 +9,7 @@ from nbdist.hub.items import JobItems
 from nbdist.hub.resultlog import ResultLog
 from nbdist.hub.results import JobResults
 from nbdist.scheduler.intervals import Intervals
+from nbdist.scheduler.kept import failed_items
 from nbdist.scheduler.orders import ResultsDropped
 from nbdist.wire.frames import Payload
 from nbdist.wire.messages import BlobRef, JobFinished, JobProgress, Result, SubmitJob
@@ -27,7 +28,7 @@ class Dropped:
         """One more of them."""
         self.seq = result.seq
         self.done.add(result.start, result.stop)
-        failed = result.failed if result.fault is None else (result.fault.item,)
+        failed = failed_items(result)
         self.failed_items += len(failed)
         if failed and self.first_failed is None:
             self.first_failed = failed[0]

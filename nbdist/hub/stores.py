@@ -71,8 +71,8 @@ class Stores:
 
     def owned(self, job: str, peer: str, grant: Grant) -> JobRecord | None:
         """The job, if it is known. Raises ProtocolError if it is another notebook's."""
-        record = self._jobs.get(job)
-        if record is not None and (record.peer, record.owner) != (peer, grant.id):
+        record = self.attachable(job, grant)
+        if record is not None and record.peer != peer:
             raise not_yours(job)
         return record
 

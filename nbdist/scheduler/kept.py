@@ -116,7 +116,7 @@ class Kept:
             return
         job.done.add(message.start, message.stop)
         job.seq = message.seq
-        failed = message.failed if message.fault is None else (message.fault.item,)
+        failed = failed_items(message)
         job.failed_items += len(failed)
         if failed and job.first_failed is None:
             job.first_failed = failed[0]
@@ -152,6 +152,11 @@ class Kept:
 
     def _forgotten(self, message: ForgetJob) -> None:
         self._jobs.pop(message.job, None)
+
+
+def failed_items(result: Result) -> tuple[int, ...]:
+    """The items of a result that raised or have no value."""
+    return result.failed if result.fault is None else (result.fault.item,)
 
 
 def _as_message(job: _Job) -> KeptJob:

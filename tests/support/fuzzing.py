@@ -7,13 +7,13 @@ import pickle
 import random
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from unittest import mock
 
 from hypothesis import strategies as st
 
 from nbdist.errors import AddressError, CellError, FrameError, PackingError
+from nbdist.execution.run import Run
 from nbdist.hub import journal
 from nbdist.notebook import cell
 from nbdist.packing import pack_part, pack_run, parts
@@ -23,19 +23,6 @@ from nbdist.wire import messages as m
 from nbdist.wire.address import Address
 
 KINDS = tuple(journal._KINDS.values())
-
-
-@dataclass
-class Run:
-    """A finished run, as `pack_run` takes it."""
-
-    start: int
-    stop: int
-    seconds: float
-    values: list[Any]
-    kept: list[int] | None = None
-    failures: list[tuple[int, BaseException]] = field(default_factory=list)
-    stopped_at: int | None = None
 
 
 class Target(NamedTuple):
