@@ -18,6 +18,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from machines import own_hub
 
 import nbdist
 from nbdist import embedded
@@ -334,21 +335,16 @@ os.kill(os.getpid(), signal.SIGKILL)
         assert row.done == 200
 
 
-def private_hub() -> psutil.Process:
-    children = psutil.Process().children()
-    return next(child for child in children if child.status() != "zombie" and "hub" in command(child))
-
-
 @pytest.mark.filterwarnings("ignore:the connection to the hub")
 def test_a_private_pool_whose_hub_was_killed_goes_on() -> None:
     with nbdist.connect(workers=1) as pool:
         job = pool.map(lambda x: time.sleep(0.05) or x, range(40))
         while job.progress.done < 5:
             job.wait(0.02)
-        hub = private_hub()
+        hub = own_hub()
         hub.kill()
         assert job.result(LIMIT_SECONDS) == list(range(40))
-        assert private_hub().pid != hub.pid
+        assert own_hub().pid != hub.pid
         assert pool.map(abs, [-1]).result(LIMIT_SECONDS) == [1]
 
 
@@ -357,7 +353,7 @@ def test_a_private_pool_whose_hub_ends_again_and_again_says_so(monkeypatch: pyte
     monkeypatch.setattr(embedded, "MAX_RESTARTS", 0)
     with nbdist.connect(workers=1) as pool:
         job = pool.map(time.sleep, [60])
-        private_hub().kill()
+        own_hub().kill()
         with pytest.raises(JobCancelledError, match="private pool has ended 0 times"):
             job.result(LIMIT_SECONDS)
 

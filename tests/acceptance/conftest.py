@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from machines import connect, freeze, lan, notebook, own_pool, start, start_once
+from machines import connect, freeze, hub_process, lan, notebook, own_pool, start, start_once
 
-__all__ = ["connect", "freeze", "lan", "notebook", "own_pool", "start", "start_once"]
+__all__ = ["connect", "freeze", "hub_process", "lan", "notebook", "own_pool", "start", "start_once"]

@@ -51,13 +51,12 @@ class Place:
 
 
 @pytest.fixture
-def mapped(connect: Callable[..., nbdist.Pool]) -> Place:
+def mapped(connect: Callable[..., nbdist.Pool], hub_process: Callable[[], psutil.Process]) -> Place:
     """A private pool: everybody reads the hub's folder."""
     pool = connect(workers=2)
     pool.wait(slots=2)
     folder = pool._engine._connection.folder  # type: ignore[attr-defined]
-    hub = next(p for p in psutil.Process().children(recursive=True) if "hub" in p.cmdline())
-    return Place(pool, folder, hub, [])
+    return Place(pool, folder, hub_process(), [])
 
 
 @pytest.fixture

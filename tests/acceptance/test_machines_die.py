@@ -160,11 +160,11 @@ def test_an_agent_is_frozen_and_thawed(pair: Any, freeze: Callable[[int], None])
 
 @pytest.mark.slow
 def test_a_hub_is_frozen_and_thawed_and_nobody_is_lost_for_that(
-    connect: Any, freeze: Callable[[int], None], tmp_path: Path
+    connect: Any, hub_process: Callable[[], psutil.Process], freeze: Callable[[int], None], tmp_path: Path
 ) -> None:
     pool = connect(workers=2)
     pool.wait(slots=2, timeout=JOIN_SECONDS)
-    hub = next(p for p in psutil.Process().children() if "nbdist" in p.cmdline() and "hub" in p.cmdline())
+    hub = hub_process()
     begun, over, seconds = tmp_path / "begun", tmp_path / "over", FREEZE_SECONDS
 
     def work(x: int) -> int:

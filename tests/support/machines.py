@@ -258,6 +258,21 @@ def own_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         process.kill()
 
 
+def own_hub() -> psutil.Process:
+    """The hub of the private pool that this process has. What has ended and is not yet reaped is none."""
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if {"nbdist", "hub"} <= set(process.cmdline()):
+                return process
+    raise AssertionError("this process has started no hub")
+
+
+@pytest.fixture
+def hub_process() -> Callable[[], psutil.Process]:
+    """`own_hub`, for modules whose functions a slot imports: there is no `machines` there."""
+    return own_hub
+
+
 def _names(process: psutil.Process, folder: str) -> bool:
     try:
         return any(folder in word for word in process.cmdline())
