@@ -113,7 +113,7 @@ class Slot:
         self._slice = message
         if options.time_limit:
             self._watch = Watch(options.time_limit, time.monotonic_ns, self._claim.began)
-        self._capture.begin_slice()
+        self._capture.begin_slice(message.job)
         self._ticker.begin(_pause(self._watch))
         items = job.items or BlockItems(payload, {file.name: file.path for file in message.files}).between
         runs = execute(

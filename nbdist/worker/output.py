@@ -11,8 +11,10 @@ import codecs
 import io
 import os
 import sys
+import threading
+import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -50,18 +52,27 @@ class Capture:
     def __init__(self, position: Sequence[int]) -> None:
         self._files: dict[Stream, _File] = {"stdout": _File(1, position), "stderr": _File(2, position)}
         self._stdout = _Memory(self._files["stdout"], position)
+        self._stderr = _Through(self._files["stderr"])
         self._lines: dict[Stream, _Lines] = {}
         self._bounds: dict[Stream, _Bound] = {}
-        self.begin_slice()
+        self._job = ""
+        self._strangers: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+        """Threads that another job has left behind: what they write must not come under this one's cell."""
+        self._stdout.strangers = self._stderr.strangers = self._strangers
+        self._own_thread = threading.current_thread()
+        self.begin_slice("")
 
     def install(self) -> None:
         """Puts itself in the place of Python's streams."""
-        sys.stdout = self._stdout
-        sys.stderr = _Through(self._files["stderr"])
+        sys.stdout, sys.stderr = self._stdout, self._stderr
         sys.stdin = _NoInput()
 
-    def begin_slice(self) -> None:
-        """A new slice has its bound to itself."""
+    def begin_slice(self, job: str) -> None:
+        """A new slice has its bound to itself; one of another job has nothing to do with what was written before."""
+        if job != self._job:
+            self.take(is_last=True)
+            self._job = job
+            self._strangers.update(thread for thread in threading.enumerate() if thread is not self._own_thread)
         self._lines = {stream: _Lines() for stream in self._files}
         self._bounds = {stream: _Bound(stream) for stream in self._files}
 
@@ -162,6 +173,13 @@ class _Writer(io.TextIOBase):
     def __init__(self, name: str) -> None:
         self.name = name
         self.buffer = _Bytes(self)
+        self.strangers: Collection[threading.Thread] = ()
+        """Threads whose output goes nowhere."""
+
+    def take_in(self, data: bytes) -> None:
+        """Keeps bytes, if the thread that writes them may write."""
+        if not (self.strangers and threading.current_thread() in self.strangers):
+            self.keep(data)
 
     def keep(self, data: bytes) -> None:
         """Takes bytes that are to come with the running item's output."""
@@ -170,7 +188,7 @@ class _Writer(io.TextIOBase):
     def write(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        self.keep(text.encode("utf-8", self.errors))
+        self.take_in(text.encode("utf-8", self.errors))
         return len(text)
 
     def reconfigure(self, **settings: Any) -> None:
@@ -194,7 +212,7 @@ class _Bytes(io.BufferedIOBase):
 
     def write(self, data: Any, /) -> int:
         given = bytes(memoryview(data))
-        self._writer.keep(given)
+        self._writer.take_in(given)
         return len(given)
 
     def writable(self) -> bool:
@@ -279,16 +297,18 @@ class _File:
             self._read_to = 0
 
     def take(self, end: int | None = None, item: int | None = None) -> list[Piece]:
-        """What is new, up to `end`. What nobody has marked is that item's, or the running one's."""
+        """What is new, up to `end`. What nobody has marked is that item's, or of the one that wrote next, or runs."""
         if end is not None and end <= self._read_to:
             return []
-        size = _size(self.descriptor) if end is None else min(end, _size(self.descriptor))
+        size, running = self.moment()
+        size = size if end is None else min(end, size)
         if size <= self._read_to:
             return []
         marks = [mark for mark in self._marks if mark[0] < size]
         self._marks = [mark for mark in self._marks if mark[0] >= size]
         if not marks or marks[0][0] > self._read_to:
-            marks.insert(0, (self._read_to, self._position[0] if item is None else item))
+            following = marks[0][1] if marks else running
+            marks.insert(0, (self._read_to, following if item is None else item))
         texts = []
         for (begin, marked), stop in zip(marks, [*[mark[0] for mark in marks[1:]], size], strict=True):
             first = max(begin, self._read_to)

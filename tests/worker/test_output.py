@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ def capture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Capture
 
 def test_nothing_is_lost_while_another_thread_takes(capture: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(output, "SLICE_BYTES", 1 << 30)
-    capture.begin_slice()
+    capture.begin_slice("job")
     taken: list[bytes] = []
     is_over = threading.Event()
 
@@ -96,3 +97,53 @@ def test_all_that_is_left_out_is_counted(capture: Capture) -> None:
     assert sum(len(text.data) for text in texts) == output.SLICE_BYTES
     assert sum(text.cut_bytes for text in texts) == 1_500_000 - output.SLICE_BYTES
     assert sum(text.cut_bytes > 0 for text in texts) == 2  # a mark at once, and one at the end
+
+
+def test_what_a_job_left_behind_does_not_write_for_the_next(capture: Capture) -> None:
+    said = threading.Event()
+    goes_on = threading.Event()
+
+    def leftover() -> None:
+        capture._stdout.write("late\n")
+        capture._stderr.write("late\n")
+        said.set()
+        assert goes_on.wait(20)
+        capture._stdout.write("later\n")
+        capture._stdout.buffer.write(b"later\n")
+        capture._stderr.write("later\n")
+
+    capture.begin_slice("first")
+    thread = threading.Thread(target=leftover)
+    thread.start()
+    assert said.wait(20)
+    capture.begin_slice("second")
+    goes_on.set()
+    thread.join()
+    another = threading.Thread(target=capture._stdout.write, args=("mine\n",))
+    another.start()
+    another.join()
+    assert [(text.stream, text.data) for text in capture.take(is_last=True)] == [("stdout", b"mine\n")]
+
+
+def test_what_a_job_writes_between_two_of_its_slices_is_its_own(capture: Capture) -> None:
+    capture.begin_slice("job")
+    capture._stdout.write("between\n")
+    capture.begin_slice("job")
+    assert [text.data for text in capture.take()] == [b"between\n"]
+
+
+def test_what_a_process_wrote_is_its_items_also_if_it_is_taken_later(tmp_path: Path, monkeypatch: Any) -> None:
+    handle = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT | os.O_APPEND)
+    make = output._File
+    monkeypatch.setattr(output, "_File", lambda descriptor, position: make(handle, position))
+    position = [0]
+    capture = Capture(position)
+    capture._stderr.write("before\n")
+    capture.take()
+    os.write(handle, b"a process\n")
+    capture._stderr.write("after\n")
+    position[0] = 1
+    capture._stderr.write("next\n")
+    texts = [(text.item, text.data) for text in capture.take() if text.stream == "stderr"]
+    assert texts == [(0, b"a process\n"), (0, b"after\n"), (1, b"next\n")]
+    os.close(handle)
