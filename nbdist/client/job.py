@@ -166,7 +166,7 @@ class Job:
         """
         try:
             if not self._wait_until(self._aloud(lambda state: state.is_complete), timeout):
-                raise TimeoutError(f"job {self.name!r} is not done after {timeout} s: {self.progress}")
+                raise TimeoutError(f"job {self.name!r} is not done after {timeout} s: {self._standing()}")
         except KeyboardInterrupt:
             self._interrupted()
             raise
@@ -288,6 +288,12 @@ class Job:
         except KeyboardInterrupt:
             self._interrupted()
             raise
+
+    def _standing(self) -> str:
+        """How far it is; if nothing of it runs, also what the pool has said about that last."""
+        now = self.progress
+        warned = [notice.text for notice in now.notices if notice.level == "warning"]
+        return f"{now}; {warned[-1]}" if warned and not now.running_slots else str(now)
 
     def _interrupted(self) -> None:
         """Stops everything, and waits a little for the pool to confirm that; a second interrupt ends the wait."""

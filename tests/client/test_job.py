@@ -20,7 +20,7 @@ from nbdist.errors import JobCancelledError, JobRefusedError, NbdistError, Packi
 from nbdist.execution.run import Run as FinishedRun
 from nbdist.execution.task import Task
 from nbdist.packing import pack_part, pack_run
-from nbdist.wire.messages import ItemFault, JobFinished, JobProgress, Output, Result
+from nbdist.wire.messages import ItemFault, JobFinished, JobProgress, Notice, Output, Result
 
 
 class Script:
@@ -271,6 +271,18 @@ def test_output_that_nobody_asks_for_is_counted_when_it_goes(monkeypatch: pytest
     assert [(text.item, text.text, text.cut_bytes) for text in texts[:2]] == [(89, "", 90 * 7), (90, "twelve", 1)]
     assert len(texts) == 11
     assert world.job.take_output() == []
+
+
+def test_a_timeout_says_why_nothing_happens() -> None:
+    world = World()
+    with pytest.raises(TimeoutError, match=r"not done after 0 s: 0 of 10, 0 items/s$"):
+        world.job.result(0)
+    world.deliver(Notice("j", "warning", "no machine can run it. vm: No module named 'machines'"), b"")
+    with pytest.warns(RuntimeWarning), pytest.raises(TimeoutError, match=r"0 items/s; no machine can run it\. vm: No"):
+        world.job.result(0)
+    world.deliver(JobProgress("j", 2.0, 10, 4, 0, 6, 2, 2.0), b"")  # slots are at it
+    with pytest.raises(TimeoutError, match=r"2 items/s, 3 s left$"):
+        world.job.result(0)
 
 
 def test_stats_and_progress() -> None:
