@@ -35,6 +35,7 @@ from nbdist.wire import frames
 from nbdist.wire.address import Address, is_loopback
 from nbdist.wire.local import read_nonce
 from nbdist.wire.messages import Message, ProveLocal, Refused, Welcome
+from nbdist.wire.racing import by_answer
 from nbdist.wire.sending import send_now
 
 FIRST_LIMIT_SECONDS = 10.0
@@ -181,7 +182,7 @@ class Connection:
     async def _dial(self) -> tuple[ClientConnection, Welcome]:
         found = await self._loop.run_in_executor(None, self._find, self._is_urgent())
         errors: list[NbdistError] = []
-        for address in found.hosts():
+        for address in await by_answer(found.hosts()):
             try:
                 socket, welcome = await greeting.greet(address, self._peer)
             except NbdistError as error:
