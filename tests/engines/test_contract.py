@@ -533,6 +533,8 @@ def test_submit_takes_the_function_as_it_is_then(pool: nbdist.Pool) -> None:
 
 def test_run(pool: nbdist.Pool) -> None:
     assert pool.run(pow, 2, 5) == 32
+    assert pool.run(pow, 2, exp=5, mod=7) == 4
+    assert pool.run(dict, a=1) == {"a": 1}
     assert pool.run(lambda: None) is None
     machines = pool.run(lambda a: a * 2, 21, each="machine")
     assert set(machines) == {worker.name for worker in pool.workers}
