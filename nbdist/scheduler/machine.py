@@ -113,6 +113,11 @@ class Scheduler:
         """Why an item is not done; see `history.explain`."""
         return history.explain(self.state, job, item, now)
 
+    def total(self, job: str) -> int | None:
+        """How many items a job has; None: that is not known, or the job is not."""
+        found = self.state.jobs.get(job)
+        return None if found is None else found.total
+
     def _thaw(self, now: float) -> None:
         """If the scheduler was not asked when it was due, the hub has stood still, and nobody is to blame for that."""
         due = self.deadline()
