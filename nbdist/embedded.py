@@ -40,6 +40,8 @@ from nbdist.errors import AddressError, ConnectionFailedError, NbdistError
 from nbdist.folders import lock
 from nbdist.wire.address import Address
 
+ALLOW_SLEEP_VARIABLE = "NBDIST_ALLOW_SLEEP"
+"""Set to anything but 0: the pools that start here do not keep their machine awake."""
 READY_FILE = "ready.json"
 HUB_LOCK = "lock"
 OWNER_LOCK = "owner.lock"
@@ -362,7 +364,8 @@ def _wait_ready(folder: Path, hub: subprocess.Popen[bytes]) -> Address:
 
 def _command(role: str) -> list[str]:
     # -P: a random.py beside the notebook must not take the place of the standard library's in hub and worker
-    return [sys.executable, "-P", "-m", "nbdist", role]
+    sleeps = os.environ.get(ALLOW_SLEEP_VARIABLE, "") not in ("", "0")
+    return [sys.executable, "-P", "-m", "nbdist", role, *(["--allow-sleep"] if sleeps else [])]
 
 
 def _environment() -> dict[str, str]:

@@ -436,3 +436,14 @@ def test_the_worker_of_a_private_pool_is_started_again_while_a_job_waits() -> No
         agent.kill()
         with pytest.warns(RuntimeWarning, match="was gone, and was started again"):
             assert job.result(LIMIT_SECONDS) == list(range(100))
+
+
+@pytest.mark.parametrize(("value", "sleeps"), [("1", True), ("0", False), ("", False)])
+def test_a_pool_that_starts_by_itself_may_let_its_machine_sleep(
+    value: str, sleeps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NBDIST_ALLOW_SLEEP", value)
+    with nbdist.connect(workers=1) as pool:
+        assert pool.map(abs, [-1]).result(LIMIT_SECONDS) == [1]
+        roles = [command(child) for child in psutil.Process().children()]
+        assert ["--allow-sleep" in words for words in roles if "nbdist" in words] == [sleeps] * 2
