@@ -83,11 +83,9 @@ def _add_command(
 
 
 def _seconds(text: str) -> float:
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    number, unit = text[:-1], text[-1:]
-    if unit not in units or not number.isdecimal() or not int(number):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: write 90s, 30m, 24h or 7d")
-    return float(int(number) * units[unit])
+    from nbdist.hub.limits import seconds
+
+    return seconds(text)
 
 
 # --- processes that stay ----------------------------------------------------------------------------------------------

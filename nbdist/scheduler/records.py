@@ -186,6 +186,10 @@ class JobRecord:
     fastest_worker: str = ""
     seq: int = 0
     """Results accepted."""
+    waiting_bytes: int = 0
+    """Results that wait for its notebook, as far as the stores have told."""
+    pause_todo: str = ""
+    """They are too many, nothing new is begun: what a person can do about it."""
     begun: bool = False
     """Some worker was given a slice."""
     next_balance_at: float = 0.0
@@ -203,6 +207,11 @@ class JobRecord:
     @property
     def id(self) -> str:
         return self.spec.job
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing new of it is begun, because too many results wait for its notebook."""
+        return bool(self.pause_todo)
 
     @property
     def alive(self) -> bool:
