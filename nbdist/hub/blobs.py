@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nbdist.errors import BlobError, NoRoomError
+from nbdist.hub.limits import CACHE_BYTES
 from nbdist.hub.statedir import make_private, remove_drafts, write_private
 from nbdist.wire.blobs import BlobHasher, is_name
 from nbdist.wire.local import NONCE_FILE
@@ -34,8 +35,10 @@ _PUT = "put-"
 INCOMING_SECONDS = 3600.0
 """A file that is older when a hub starts is nobody's any more."""
 MAX_BLOB_BYTES = 64 * 1024**3
-CACHE_BYTES = 4 * 1024**3
-"""Blobs that no job needs may take so much, and at most a quarter of what is free; the oldest go first."""
+FREE_SHARE = 4
+"""Blobs that no job needs take at most one such part of what is free …"""
+MEMORY_SHARE = 8
+"""… or such a one of what is free in shared memory; the oldest go first."""
 RESERVE_BYTES = 64 * 1024**2
 """So much of the disk stays free: the hub's own files need it."""
 
@@ -51,8 +54,10 @@ class _Blob:
 class BlobStore:
     """The blobs in one folder."""
 
-    def __init__(self, folder: Path, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, folder: Path, cache_bytes: int = CACHE_BYTES, *, in_memory: bool = False) -> None:
         self.folder = folder
+        self.in_memory = in_memory
+        """The folder lies in shared memory."""
         self.nonce = secrets.token_hex(32)
         self._cache_bytes = cache_bytes
         self._blobs: dict[str, _Blob] = {}
@@ -168,11 +173,15 @@ class BlobStore:
         blob = self._blobs.get(name)
         return () if blob is None else tuple(blob.pins)
 
+    def free_bytes(self) -> int:
+        """What is free where the folder is."""
+        return shutil.disk_usage(self.folder).free
+
     def shrink(self) -> None:
         """Removes the oldest of the blobs that nobody needs until they fit the cache."""
-        free = shutil.disk_usage(self.folder).free
+        part = self.free_bytes() // (MEMORY_SHARE if self.in_memory else FREE_SHARE)
         idle = [(name, blob.size) for name, blob in self._blobs.items() if not blob.pins]
-        over = sum(size for _, size in idle) - min(self._cache_bytes, free // 4)
+        over = sum(size for _, size in idle) - min(self._cache_bytes, part)
         for name, size in idle:
             if over <= 0:
                 break

@@ -18,7 +18,7 @@ import logging
 import os
 import struct
 import zlib
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -143,14 +143,13 @@ class ResultLog:
             return self.end, 0
         weight_bytes = sum(segment.weight_bytes for segment in behind)
         first, offset = behind[0], 0
-        with open(self._path(first.number), "rb") as file:
-            with contextlib.suppress(FrameError):
-                while True:
-                    message, payload, size = _read(file, offset, first.size)
-                    if message.seq > seq:
-                        break
-                    offset += size
-                    weight_bytes -= weight(message, len(payload))
+        with open(self._path(first.number), "rb") as file, contextlib.suppress(FrameError):
+            while True:
+                message, payload, size = _read(file, offset, first.size)
+                if message.seq > seq:
+                    break
+                offset += size
+                weight_bytes -= weight(message, len(payload))
         return Spot(first.number, offset), weight_bytes
 
     def append(self, message: Result, payload: Payload) -> None:
@@ -172,10 +171,10 @@ class ResultLog:
         if segment.size >= self._segment_bytes or segment.blob_bytes >= SEGMENT_BLOB_BYTES:
             self.seal()
 
-    def seal(self) -> None:
-        """What comes from now on goes into another file, so that this one can be dropped."""
+    def seal(self) -> bool:
+        """What comes from now on goes into another file, so that this one can be dropped; False: so it does already."""
         if not self._segments or self._segments[-1].is_full:
-            return
+            return False
         segment, contents = self._segments[-1], self._contents
         segment.is_full = True
         self._contents = _Contents()
@@ -194,6 +193,7 @@ class ResultLog:
                 blobs=tuple(contents.blobs),
             )
         )
+        return True
 
     def read(self, spot: Spot) -> tuple[Result, memoryview, Spot]:
         """The record that begins there, and where the next one does. Raises FrameError if it is damaged."""
@@ -208,23 +208,27 @@ class ResultLog:
             following = Spot(segment.number + 1, 0)
         return message, payload, following
 
-    def detach_oldest(self, seq: int) -> tuple[int, Callable[[], None]] | None:
-        """Lets go of the oldest file if all its results have numbers up to `seq`: its number, and what removes it.
-        None: there is no such file."""
-        if not self._segments or self._segments[0].last > seq:
-            return None
-        if len(self._segments) == 1:
-            self.seal()
-            self._next_number = self._segments[0].number + 1
+    def oldest(self, seq: int) -> int | None:
+        """The number of the oldest file, if that is sealed and all its results have numbers up to `seq`."""
+        first = self._segments[0] if self._segments else None
+        return first.number if first is not None and first.is_full and first.last <= seq else None
+
+    def detach_oldest(self) -> Callable[[], None]:
+        """Lets go of the oldest file, which is sealed; gives what removes it."""
         segment = self._segments.pop(0)
+        if not self._segments:
+            self._next_number = segment.number + 1
         self._weigh(segment, -1)
-        return segment.number, lambda: self._path(segment.number).unlink(missing_ok=True)
+        return lambda: self._path(segment.number).unlink(missing_ok=True)
 
     def recover(self, sealed: Mapping[int, ResultsSealed] | None = None) -> Iterator[Result | ResultsSealed]:
         """Finds what was kept, in order: the results one by one, or what is known of a file. To be exhausted before
         anything else is done. Behind results that are damaged nothing is used."""
         numbers = sorted(int(path.name.rpartition("-")[2]) for path in self._folder.glob(f"{self.name}-*"))
         for place, number in enumerate(numbers):
+            if place and number != numbers[place - 1] + 1:
+                self._set_aside(numbers[place:])
+                return
             known = (sealed or {}).get(number)
             if known is not None and self._path(number).stat().st_size == known.size:
                 self._take_sealed(known)
@@ -236,9 +240,7 @@ class ResultLog:
             is_good = yield from self._recover(segment, is_newest=is_newest)
             self._weigh(segment, 1)
             if not is_good:
-                for later in numbers[place + 1 :]:
-                    _set_aside(self._path(later), 0)
-                    self._path(later).unlink()
+                self._set_aside(numbers[place + 1 :])
                 return
             if not is_newest:
                 self.seal()
@@ -276,6 +278,12 @@ class ResultLog:
             _set_aside(path, segment.size)
         os.truncate(path, segment.size)
         return is_cut_off
+
+    def _set_aside(self, numbers: Sequence[int]) -> None:
+        """Files behind damage, or behind one that is missing."""
+        for number in numbers:
+            _set_aside(self._path(number), 0)
+            self._path(number).unlink()
 
     def _take_sealed(self, known: ResultsSealed) -> None:
         blob_bytes = sum(ref.size for _, ref in known.blobs)

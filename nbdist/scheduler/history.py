@@ -84,7 +84,8 @@ def describe(state: State, now: float) -> dict[str, Any]:
     `workers`: id, name, slots, busy, state (idle, busy, leaving), relative_speed (1.0 is the mean of the pool in its
     last job; None: unknown), done (items), joined_seconds, heard_seconds (ago), load, memory_used_bytes, and machine
     (the fields of `messages.Machine`). `jobs`, newest first: id, name, state, done, total, failed, running, queued,
-    items_per_second, elapsed_seconds, submitted_seconds (ago), owner, reason. `hub`: epoch, notebooks, slots, busy, items_per_second.
+    items_per_second, elapsed_seconds, submitted_seconds (ago), owner, reason. `hub`: epoch, notebooks, slots, busy,
+    items_per_second.
     """
     workers = [_describe_worker(worker, now) for worker in state.workers.values()]
     jobs = [_describe_job(state, job, now) for job in reversed(state.jobs.values())]

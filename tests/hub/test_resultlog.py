@@ -54,10 +54,9 @@ def test_what_was_appended_is_read_now_and_by_the_next_process(tmp_path: Path, s
 
 def test_the_oldest_files_go_when_all_in_them_is_consumed(tmp_path: Path) -> None:
     log = filled(tmp_path, 20, segment_bytes=300)
-    assert log.detach_oldest(1) is None
-    found = log.detach_oldest(20)
-    assert found is not None
-    number, remove = found
+    assert log.oldest(1) is None
+    assert log.oldest(20) == 0
+    remove = log.detach_oldest()
     rest = read_all(log)
     assert rest == EXPECTED[-len(rest) :]
     assert 0 < len(rest) < 20
@@ -66,9 +65,13 @@ def test_the_oldest_files_go_when_all_in_them_is_consumed(tmp_path: Path) -> Non
     assert len(list(again.recover())) == 20, "it goes only once the journal says so"
     remove()
     again = ResultLog(tmp_path, "j", 300)
-    assert [message.seq for message in again.recover()] == [seq for seq, _ in rest]
-    while (found := log.detach_oldest(20)) is not None:
-        found[1]()
+    assert [found.seq for found in again.recover() if isinstance(found, Result)] == [seq for seq, _ in rest]
+    while log.oldest(20) is not None:
+        log.detach_oldest()()
+    assert len(list(tmp_path.iterdir())) <= 1, "the newest stays unless it is sealed"
+    log.seal()
+    while log.oldest(20) is not None:
+        log.detach_oldest()()
     assert list(tmp_path.iterdir()) == []
     assert log.weight_bytes == 0
     log.append(result(21), b"on")
@@ -103,10 +106,12 @@ def test_large_results_go_with_their_file_before_it_is_large(tmp_path: Path, mon
     log = ResultLog(tmp_path, "j")
     for seq in range(1, 8):
         log.append(replace(result(seq), blob=BlobRef("0" * 64, 400)), b"")
-    assert log.detach_oldest(3) is not None
+    assert log.oldest(2) is None
+    assert log.oldest(3) == 0
+    log.detach_oldest()
     assert log.blob_bytes == 1_600
-    assert log.detach_oldest(5) is None
-    assert log.detach_oldest(6) is not None
+    assert log.oldest(5) is None
+    assert log.oldest(6) == 1
 
 
 @pytest.mark.parametrize("seq", range(22))

@@ -1,4 +1,4 @@
-"""Results pour in faster than a notebook takes them: what waits is bounded, nobody else is held up, all of it arrives."""
+"""Results pour in faster than a notebook takes them: what waits is bounded, others run on, all of it arrives."""
 
 from __future__ import annotations
 
