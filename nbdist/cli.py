@@ -141,11 +141,26 @@ def _status(options: argparse.Namespace) -> int:
     def show(engine: Engine) -> None:
         pool = engine.describe()
         print(f"pool at {engine.address}")
+        for line in _kept(pool.get("hub", {})):
+            print(line)
         _table(pool.get("workers", []), "no machines: `nbdist invite` prints the lines that add one")
         print()
         _table(pool.get("jobs", []), "no jobs")
 
     return _ask(options, show)
+
+
+def _kept(hub: dict[str, Any]) -> list[str]:
+    """How long and how much the hub keeps; nothing if it does not say."""
+    from nbdist.hub.limits import duration
+
+    if "keep_seconds" not in hub:
+        return []
+    here, bound, waiting = (hub[f"{name}_bytes"] / 1e9 for name in ("results", "kept_results_limit", "results_limit"))
+    return [
+        f"jobs are kept for {duration(hub['keep_seconds'])} after their end; results: {here:.1f} GB of {bound:.1f} GB; "
+        f"a job is paused when {waiting:.1f} GB of its own wait"
+    ]
 
 
 def _jobs(options: argparse.Namespace) -> int:

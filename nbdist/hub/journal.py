@@ -232,6 +232,7 @@ class Journal:
         aside = wal.with_name(f"damaged-{int(self._clock())}-{wal.name}")
         shutil.copyfile(wal, aside, follow_symlinks=False)
         aside.chmod(0o600)
+        file.execute("pragma wal_checkpoint(truncate)").fetchone()  # or the next hub would find the same again
         log.warning(
             "%s is damaged: a copy is kept as %s; what was in it behind the damage is lost (the latest that the hub "
             "had been told of jobs), and the rest is used",

@@ -54,6 +54,14 @@ def seconds(text: str) -> float:
     return float(int(number) * SECONDS[unit])
 
 
+def duration(seconds: float) -> str:
+    """A time as `seconds` reads it: in the largest unit of which it is a whole number."""
+    if seconds == KEEP_SECONDS:
+        return "24h"
+    size, unit = max((size, unit) for unit, size in SECONDS.items() if seconds % size == 0 or size == 1)
+    return f"{seconds / size:.0f}{unit}"
+
+
 def size_bytes(text: str) -> int:
     """An amount: `500MB` or `10GB`. Raises ArgumentTypeError."""
     found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*([kmgt]i?b)", text.strip(), re.IGNORECASE | re.ASCII)

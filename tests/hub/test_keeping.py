@@ -1,4 +1,4 @@
-"""What is kept of results: all of them up to a bound, then those that were consumed go, the longest-ended jobs first."""
+"""What is kept of results: all of them up to a bound; then what was consumed goes, the longest-ended jobs first."""
 
 from __future__ import annotations
 
