@@ -397,3 +397,14 @@ def test_a_worker_that_was_killed_is_started_again_by_whoever_connects_next() ->
         assert pool.map(abs, range(100)).result(LIMIT_SECONDS) == list(range(100))
     assert embedded.running() == address
     assert len(hubs()) == 1
+
+
+def test_the_environment_says_how_long_and_how_much_it_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NBDIST_KEEP", "7d")
+    monkeypatch.setenv("NBDIST_RESULTS_LIMIT", "1GB")
+    with nbdist.connect(workers=1) as pool:
+        hub = pool.describe()["hub"]
+    assert (hub["keep_seconds"], hub["results_limit_bytes"]) == (7 * 86_400, 10**9)
+    monkeypatch.setenv("NBDIST_KEEP", "soon")
+    with pytest.raises(ConnectionFailedError, match=r"environment variable NBDIST_KEEP: 'soon' is no time: write 90s"):
+        embedded.ensure_hub()

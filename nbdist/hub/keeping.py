@@ -7,6 +7,7 @@ is gone, and once that is kept the file and the blobs of its results are removed
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from nbdist.hub.archive import Archive
@@ -27,6 +28,29 @@ TELL_SHARE = 16
 """… or by such a part of what may wait."""
 FILES_PER_STEP = 4
 """Files that go between two turns of the hub's loop."""
+
+
+@dataclass(slots=True)
+class _Excess:
+    """How much too much there is."""
+
+    bytes: int
+    blob_bytes: int
+    has_blobs: bool
+    """The first figure includes the second: they lie on the same disk."""
+
+    def __bool__(self) -> bool:
+        return self.bytes > 0 or self.blob_bytes > 0
+
+    def concerns(self, record: JobRecord) -> bool:
+        """Whether it is worth while to let go of something of this job."""
+        return self.bytes > 0 or (self.blob_bytes > 0 and record.log.blob_bytes > 0)
+
+    def less(self, sealed: ResultsSealed) -> None:
+        """A file went, with its blobs."""
+        blob_bytes = sum(ref.size for _, ref in sealed.blobs)
+        self.bytes -= sealed.weight_bytes - (0 if self.has_blobs else blob_bytes)
+        self.blob_bytes -= blob_bytes
 
 
 class Keeping:
@@ -73,14 +97,14 @@ class Keeping:
         """
         if not self._is_due:
             return False
-        gone = 0
-        for record in self._candidates():
-            while (over := self._over(record)) and gone < FILES_PER_STEP and self._drop_oldest(record):
+        excess, gone = self._excess(), 0
+        for record in self._candidates() if excess else ():
+            while excess.concerns(record) and gone < FILES_PER_STEP and self._drop_oldest(record, excess):
                 gone += 1
-            if over and record.results.is_consumed and record.log.seal():
-                return True  # what is in it must be in the journal first
             if gone >= FILES_PER_STEP:
                 return True
+            if excess.concerns(record) and record.results.is_consumed and record.log.seal():
+                return True  # what is in the file must be in the journal first
         self._is_due = False
         return gone > 0
 
@@ -101,19 +125,18 @@ class Keeping:
         yield from ended
         yield from (one for one in jobs if one.finished is None)
 
-    def _over(self, record: JobRecord) -> bool:
-        """Whether too much is kept, in a place where this job has something."""
-        all_bytes = sum(one.log.weight_bytes for one in self._jobs.values())
-        blob_bytes = sum(one.log.blob_bytes for one in self._jobs.values())
-        if record.log.blob_bytes:
-            blob_bound = min(self._limits.kept_bytes, self._blobs.free_bytes() // FREE_SHARE)
-            if blob_bytes > (min(blob_bound, MEMORY_KEPT_BYTES) if self._blobs.in_memory else blob_bound):
-                return True
+    def _excess(self) -> _Excess:
+        """What is over the bounds now."""
+        all_bytes = sum(record.log.weight_bytes for record in self._jobs.values())
+        blob_bytes = sum(record.log.blob_bytes for record in self._jobs.values())
+        blob_bound = min(self._limits.kept_bytes, self._blobs.free_bytes() // FREE_SHARE)
         if self._blobs.in_memory:
             all_bytes -= blob_bytes
-        return all_bytes > min(self._limits.kept_bytes, self._archive.free_bytes() // FREE_SHARE)
+            blob_bound = min(blob_bound, MEMORY_KEPT_BYTES)
+        bound = min(self._limits.kept_bytes, self._archive.free_bytes() // FREE_SHARE)
+        return _Excess(all_bytes - bound, blob_bytes - blob_bound, has_blobs=not self._blobs.in_memory)
 
-    def _drop_oldest(self, record: JobRecord) -> bool:
+    def _drop_oldest(self, record: JobRecord, excess: _Excess) -> bool:
         """Lets go of the oldest file of a job, if all in it was consumed; whether it did."""
         number = record.log.oldest(record.results.consumed)
         if number is None or record.job in self._unknown:
@@ -125,6 +148,7 @@ class Keeping:
         record.dropped.add(sealed)
         record.results.dropped(sealed.last)
         remove = record.log.detach_oldest()
+        excess.less(sealed)
 
         def afterwards() -> None:
             remove()

@@ -167,3 +167,19 @@ def test_results_of_a_job_whose_record_cannot_be_read_are_not_deleted(place: Pla
     place.kill_and_start()
     assert place.jobs == []
     assert len(list((place.folder / "results").iterdir())) == 1
+
+
+def test_a_job_knows_when_it_was_submitted_and_when_it_ended(place: Place) -> None:
+    place.submit(ranges=((0, 1, 1),))
+    record = place.stores.get("j")
+    assert record is not None
+    place.now += 40.0
+    place.stores.keep_end(record, JobEnded(m.JobFinished("j", "done", 0, 1)))
+    place.stores.flush()
+    place.now += 20.0
+    place.kill_and_start()
+    (kept,) = place.jobs
+    assert (kept.age_seconds, kept.ended_seconds) == (60.0, 20.0)
+    place.now -= 3_600.0  # somebody has set the clock
+    place.kill_and_start()
+    assert (place.jobs[0].age_seconds, place.jobs[0].ended_seconds) == (0.0, 0.0)

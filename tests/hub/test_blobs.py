@@ -56,6 +56,20 @@ def test_what_no_job_needs_is_kept_while_there_is_room_the_oldest_goes_first(sto
     assert not (store.folder / "blobs" / names[1]).exists()
 
 
+@pytest.mark.parametrize(("in_memory", "kept"), [(False, 2), (True, 1)])
+def test_what_no_job_needs_takes_a_part_of_what_is_free_and_less_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: bool, kept: int
+) -> None:
+    store = BlobStore(tmp_path / "store", cache_bytes=10**9, in_memory=in_memory)
+    names = [put(store, bytes([number]) * 100) for number in range(3)]
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1_000))
+    for name in names:
+        store.pin(name, "job", keep=True)
+    for name in names:
+        store.unpin(name, "job")
+    assert sum(store.has(name) for name in names) == kept
+
+
 def test_what_is_pinned_stays_whatever_its_size(store: BlobStore) -> None:
     name = put(store, b"x" * 1000)
     store.pin(name, "a", keep=True)

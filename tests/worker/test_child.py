@@ -289,7 +289,7 @@ def test_why_a_task_cannot_be_loaded_fits_a_frame_however_long_it_is(slot: OnSlo
             return exec, (f"raise ValueError({'🦆' * 100_000!r} + 'end')",)
 
     async def test(bench: Any) -> None:
-        bench.run(packed(lambda x, y=Unloadable(): x), 0, 1)
+        bench.run(packed(Unloadable()), 0, 1)
         refused = await bench.until(m.TaskRefused)
         assert refused.reason.startswith("the function cannot be loaded: ValueError: 🦆")
         assert "characters left out" in refused.reason
