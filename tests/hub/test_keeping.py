@@ -258,3 +258,11 @@ def test_sealed_files_are_not_read_when_a_hub_starts(
     place.start()
     assert place.record("a").results.last == 45
     assert place.jobs[0].done == ((0, 45),)
+
+
+def test_a_file_that_is_needed_is_not_sealed_for_nothing(make: Callable[..., Place]) -> None:
+    place = make(kept=0)
+    place.job("a", 5, consumed=3)
+    place.tidy()
+    assert place.kept("a") == 5
+    assert place.record("a").log.seal(), "it was not sealed"

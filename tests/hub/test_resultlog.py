@@ -196,3 +196,14 @@ def test_jobs_whose_names_differ_in_case_only_do_not_share_a_file(tmp_path: Path
     for job in ("job", "JOB", "../job"):
         ResultLog(tmp_path, job).append(result(1), b"")
     assert len({path.name.lower() for path in tmp_path.iterdir()}) == 3
+
+
+def test_behind_a_file_that_is_missing_nothing_is_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    filled(tmp_path, 20, segment_bytes=300)
+    next(path for path in tmp_path.iterdir() if path.name.endswith("-1")).unlink()
+    log = ResultLog(tmp_path, "j", 300)
+    found = [message.seq for message in log.recover() if isinstance(message, Result)]
+    assert found == list(range(1, len(found) + 1))
+    assert len(found) < 10
+    assert "damaged-" in caplog.text
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith("-2") and "damaged" not in path.name]

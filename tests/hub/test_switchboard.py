@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -661,3 +663,17 @@ def test_the_description_says_what_is_kept(world: World) -> None:
     hub = world.board.describe()["hub"]
     assert hub["keep_seconds"] == 86_400
     assert hub["results_bytes"] == 2 * (ENTRY_BYTES + 100)
+
+
+def test_a_full_disk_is_freed_of_what_nobody_needs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref, file = placed(world, b"captured by an earlier cell")
+    world.blobs.adopt(ref, file)
+    assert files(world) == [ref.name]
+
+    def full(journal: Journal) -> None:
+        raise JournalError("database or disk is full")
+
+    monkeypatch.setattr(Journal, "flush", full)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=0))
+    world.submit(ranges=((0, 9, 1),))
+    assert files(world) == []

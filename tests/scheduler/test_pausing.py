@@ -13,9 +13,9 @@ FREE = 100 * GB
 LIMIT = Policy().results_bytes
 
 
-def running(hand, job="job", **fields):
-    """A job of many items with one of them at work."""
-    hand.job(job, total=100, options={"task_size": 1}, **fields)
+def running(hand, job="job", total=100, **fields):
+    """A job of single items with as many at work as there are slots."""
+    hand.job(job, total=total, options={"task_size": 1}, **fields)
     hand.ready(job=job)
 
 
@@ -74,12 +74,14 @@ def test_others_run_on_meanwhile_and_are_not_put_behind_it_afterwards(hand):
 
 def test_an_idle_slot_is_not_woken_for_a_paused_job(hand):
     hand.worker(slots=4)
-    running(hand)
+    running(hand, total=10)
     hand.say(STORES, ResultsWait("job", LIMIT + 1, FREE))
     for run in hand.take(m.RunSlice):
         hand.part("w", run)
+    state = hand.scheduler.state
+    assert 0 < state.jobs["job"].remaining < 8, "so few are left to fast slots for a while"
     hand.wait(1.0)
-    assert hand.scheduler.state.timers.get("balance") is None
+    assert state.timers.get("balance") is None
     assert not hand.take(m.RunSlice)
 
 

@@ -368,9 +368,12 @@ class TestBlobs:
     def test_needs_that_come_in_several_messages_are_one(self, local_hub: Any, engine: HubEngine, events: Any) -> None:
         local_hub.expect(ProveLocal)
         blobs = [PackedBlob(blob_name([data := bytes([number]) * 300_000]), 300_000, [data]) for number in range(3)]
-        engine.submit(spec(PackedTask([b"task"], blobs)), events)
+        run = engine.submit(spec(PackedTask([b"task"], blobs)), events)
         local_hub.expect(SubmitJob)
         local_hub.send(NeedBlobs("j1", (blobs[1].name,), more=True))
+        local_hub.send(Notice("j1", "info", "in between"))
+        events.next(Notice)
+        assert run._needed is None  # type: ignore[attr-defined]
         local_hub.send(NeedBlobs("j1", (blobs[2].name,)))
         placed = {local_hub.expect(BlobPlaced)[0].blob.name for _ in range(2)}
         assert placed == {blobs[1].name, blobs[2].name}
