@@ -61,6 +61,9 @@ class BlobStore:
         self.nonce = secrets.token_hex(32)
         self._cache_bytes = cache_bytes
         self._blobs: dict[str, _Blob] = {}
+        self._idle: dict[str, int] = {}
+        """Those that nobody needs, the oldest first, with their sizes."""
+        self._idle_bytes = 0
         self._late: set[str] = set()
         """Removed here, but the operating system would not let go of the file yet."""
         for part in (folder, folder / "blobs", folder / "incoming"):
@@ -148,6 +151,7 @@ class BlobStore:
     def pin(self, name: str, holder: str, *, keep: bool) -> None:
         """`holder` needs the blob, which is here."""
         blob = self._blobs[name]
+        self._not_idle(name)
         blob.pins.add(holder)
         blob.keep = blob.keep and keep
 
@@ -157,11 +161,13 @@ class BlobStore:
         if blob is None:
             return
         blob.pins.discard(holder)
-        if not blob.pins:
-            self._blobs[name] = self._blobs.pop(name)  # the youngest of those that nobody needs
-            if not blob.keep:
-                self._remove(name)
+        if blob.pins:
+            return
+        if blob.keep:
+            self._is_idle(name)
             self.shrink()
+        else:
+            self._remove(name)
 
     def drop_idle(self, name: str) -> None:
         """Removes a blob unless somebody needs it."""
@@ -180,13 +186,8 @@ class BlobStore:
     def shrink(self) -> None:
         """Removes the oldest of the blobs that nobody needs until they fit the cache."""
         part = self.free_bytes() // (MEMORY_SHARE if self.in_memory else FREE_SHARE)
-        idle = [(name, blob.size) for name, blob in self._blobs.items() if not blob.pins]
-        over = sum(size for _, size in idle) - min(self._cache_bytes, part)
-        for name, size in idle:
-            if over <= 0:
-                break
-            self._remove(name)
-            over -= size
+        while self._idle and self._idle_bytes > min(self._cache_bytes, part):
+            self._remove(next(iter(self._idle)))
 
     def complete(self, name: str, temporary: Path, size: int) -> None:
         """Takes a file whose bytes were found to match the name."""
@@ -199,19 +200,31 @@ class BlobStore:
     @property
     def is_pinned(self) -> bool:
         """Whether anybody needs any of the blobs."""
-        return any(blob.pins for blob in self._blobs.values())
+        return len(self._blobs) > len(self._idle)
 
     def close(self) -> None:
         """Removes the blobs that nobody needs."""
-        for name in [name for name, blob in self._blobs.items() if not blob.pins]:
+        for name in list(self._idle):
             self._remove(name)
 
     def _add(self, name: str, size: int) -> None:
-        self._blobs.setdefault(name, _Blob(size))
+        if name not in self._blobs:
+            self._blobs[name] = _Blob(size)
+            self._is_idle(name)
         self._late.discard(name)
         self._retry_late()
 
+    def _is_idle(self, name: str) -> None:
+        """Nobody needs it any more, or yet."""
+        self._not_idle(name)  # it becomes the youngest
+        self._idle[name] = self._blobs[name].size
+        self._idle_bytes += self._blobs[name].size
+
+    def _not_idle(self, name: str) -> None:
+        self._idle_bytes -= self._idle.pop(name, 0)
+
     def _remove(self, name: str) -> None:
+        self._not_idle(name)
         del self._blobs[name]
         try:
             self._file(name).unlink(missing_ok=True)
@@ -233,6 +246,7 @@ class BlobStore:
         for file in sorted((self.folder / "blobs").iterdir(), key=lambda file: file.stat().st_mtime):
             if is_name(file.name):
                 self._blobs[file.name] = _Blob(file.stat().st_size)
+                self._is_idle(file.name)
 
     def _file(self, name: str) -> Path:
         return self.folder / "blobs" / name

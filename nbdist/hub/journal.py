@@ -102,15 +102,18 @@ class Journal:
     def empty(self, kind: type[Message], job: str, start: int = 0) -> None:
         """Removes the payload of one record with the next `flush`."""
         where = (job, kind.__name__, start)
+        self._may_shrink = True
         self._pending.append(("update records set payload = x'' where job = ? and kind = ? and start = ?", where))
 
     def remove(self, kind: type[Message], job: str, start: int = 0) -> None:
         """Removes one record with the next `flush`."""
+        self._may_shrink = True
         where = (job, kind.__name__, start)
         self._pending.append(("delete from records where job = ? and kind = ? and start = ?", where))
 
     def forget(self, job: str) -> None:
         """Removes everything of a job with the next `flush`."""
+        self._may_shrink = True
         self._pending.append(("delete from records where job = ?", (job,)))
 
     def forget_worker(self, worker: str) -> None:
@@ -142,7 +145,6 @@ class Journal:
                 self._file.execute("rollback")
             raise JournalError(f"{self.path} cannot be written: {error}") from error
         self._pending.clear()
-        self._may_shrink = True
 
     def shrink(self) -> bool:
         """Gives some of the file's free pages back to the disk; whether it did. To be called after `flush`."""

@@ -26,18 +26,14 @@ TELL_BYTES = 16 * 1024**2
 """… and the scheduler is told what waits for a notebook if that has changed by so much …"""
 TELL_SHARE = 16
 """… or by such a part of what may wait."""
-FILES_PER_STEP = 4
-"""Files that go between two turns of the hub's loop."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Excess:
     """How much too much there is."""
 
     bytes: int
     blob_bytes: int
-    has_blobs: bool
-    """The first figure includes the second: they lie on the same disk."""
 
     def __bool__(self) -> bool:
         return self.bytes > 0 or self.blob_bytes > 0
@@ -45,12 +41,6 @@ class _Excess:
     def concerns(self, record: JobRecord) -> bool:
         """Whether it is worth while to let go of something of this job."""
         return self.bytes > 0 or (self.blob_bytes > 0 and record.log.blob_bytes > 0)
-
-    def less(self, sealed: ResultsSealed) -> None:
-        """A file went, with its blobs."""
-        blob_bytes = sum(ref.size for _, ref in sealed.blobs)
-        self.bytes -= sealed.weight_bytes - (0 if self.has_blobs else blob_bytes)
-        self.blob_bytes -= blob_bytes
 
 
 class Keeping:
@@ -91,22 +81,21 @@ class Keeping:
         return ResultsWait(record.job, waiting, free)
 
     def step(self) -> bool:
-        """Lets go of some files, if there is too much; whether it did. To be called when everything is flushed.
+        """Lets go of a file, if there is too much; whether it did. To be called when everything is flushed.
 
-        Raises JournalError.
+        One at a time: to remove it takes some ten milliseconds. Raises JournalError.
         """
         if not self._is_due:
             return False
-        excess, gone = self._excess(), 0
+        excess = self._excess()
         for record in self._candidates() if excess else ():
-            while excess.concerns(record) and gone < FILES_PER_STEP and self._drop_oldest(record, excess):
-                gone += 1
-            if gone >= FILES_PER_STEP:
-                return True
-            if excess.concerns(record) and record.results.is_consumed and record.log.seal():
-                return True  # what is in the file must be in the journal first
+            if excess.concerns(record):
+                if self._drop_oldest(record):
+                    return True
+                if record.results.is_consumed and record.log.seal():
+                    return True  # what is in the file must be in the journal first
         self._is_due = False
-        return gone > 0
+        return False
 
     def describe(self) -> dict[str, Any]:
         """The bounds, and what is kept, as plain data."""
@@ -134,9 +123,9 @@ class Keeping:
             all_bytes -= blob_bytes
             blob_bound = min(blob_bound, MEMORY_KEPT_BYTES)
         bound = min(self._limits.kept_bytes, self._archive.free_bytes() // FREE_SHARE)
-        return _Excess(all_bytes - bound, blob_bytes - blob_bound, has_blobs=not self._blobs.in_memory)
+        return _Excess(all_bytes - bound, blob_bytes - blob_bound)
 
-    def _drop_oldest(self, record: JobRecord, excess: _Excess) -> bool:
+    def _drop_oldest(self, record: JobRecord) -> bool:
         """Lets go of the oldest file of a job, if all in it was consumed; whether it did."""
         number = record.log.oldest(record.results.consumed)
         if number is None or record.job in self._unknown:
@@ -148,7 +137,6 @@ class Keeping:
         record.dropped.add(sealed)
         record.results.dropped(sealed.last)
         remove = record.log.detach_oldest()
-        excess.less(sealed)
 
         def afterwards() -> None:
             remove()

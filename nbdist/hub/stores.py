@@ -200,6 +200,7 @@ class Stores:
         found, workers = self._archive.load()
         records = [self._restore(one) for one in found]
         self.blobs.shrink()
+        self.keeping.changed()
         return records, [one.kept for one in found], workers
 
     def _restore(self, one: FoundJob) -> JobRecord:

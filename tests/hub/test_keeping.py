@@ -175,8 +175,8 @@ def test_a_hub_that_is_killed_while_results_go_finds_what_the_journal_says(
         place.archive._journal.flush()
     place.start()
     record = place.record("a")
-    assert place.kept("a") == (30 if step == 1 else 10)
-    assert place.files() == (before if step == 1 else before - 2)
+    assert place.kept("a") == (30 if step == 1 else 20)
+    assert place.files() == (before if step == 1 else before - 1)
     assert (record.results.last, record.results.consumed) == (30, 20)
     place.stores.attach(record, m.AttachJob("a", 20, 1 << 30), "n1")
     assert [result.seq for result, _ in record.results.sendable()] == list(range(21, 31))
@@ -266,3 +266,16 @@ def test_a_file_that_is_needed_is_not_sealed_for_nothing(make: Callable[..., Pla
     place.tidy()
     assert place.kept("a") == 5
     assert place.record("a").log.seal(), "it was not sealed"
+
+
+def test_a_hub_that_is_started_with_less_room_lets_go_of_what_its_notebooks_have_had(
+    make: Callable[..., Place],
+) -> None:
+    place = make(kept=100)
+    place.job("a", 40, consumed=40)
+    place.end("a")
+    place.tidy()
+    place.limits = Limits(kept_bytes=200_000)
+    place.start()
+    place.tidy()
+    assert place.kept("a") == 20
