@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -13,7 +12,7 @@ from nbdist.hub.jobs import JobRecord
 from nbdist.hub.journal import Journal, JournalError
 from nbdist.hub.limits import KEEP_SECONDS
 from nbdist.hub.resultlog import ResultLog
-from nbdist.hub.statedir import make_private
+from nbdist.hub.statedir import free_bytes, make_private
 from nbdist.scheduler import orders
 from nbdist.scheduler.kept import Kept
 from nbdist.scheduler.orders import (
@@ -84,7 +83,7 @@ class Archive:
 
     def free_bytes(self) -> int:
         """What is free on the disk."""
-        return shutil.disk_usage(self._results).free
+        return free_bytes(self._results)
 
     def log(self, job: str) -> ResultLog:
         """The log of a new job's results."""

@@ -15,7 +15,6 @@ import hmac
 import os
 import re
 import secrets
-import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from typing import BinaryIO
 
 from nbdist.errors import BlobError, NoRoomError
 from nbdist.hub.limits import CACHE_BYTES
-from nbdist.hub.statedir import make_private, remove_drafts, write_private
+from nbdist.hub.statedir import free_bytes, make_private, remove_drafts, write_private
 from nbdist.wire.blobs import BlobHasher, is_name
 from nbdist.wire.local import NONCE_FILE
 from nbdist.wire.messages import BlobRef
@@ -143,7 +142,7 @@ class BlobStore:
             raise BlobError(f"{name[:80]!r} is no name of a blob: it has 64 hex digits")
         if size is not None and size > MAX_BLOB_BYTES:
             raise BlobError(f"a blob may have {MAX_BLOB_BYTES} bytes, this one has {size}")
-        free = shutil.disk_usage(self.folder).free - RESERVE_BYTES
+        free = self.free_bytes() - RESERVE_BYTES
         if size is not None and size > free:
             raise NoRoomError(f"the hub has room for {max(free, 0)} bytes more, this blob has {size}: make room there")
         return Incoming(self, name, self.folder / "incoming" / f"{_PUT}{secrets.token_hex(16)}")
@@ -181,7 +180,7 @@ class BlobStore:
 
     def free_bytes(self) -> int:
         """What is free where the folder is."""
-        return shutil.disk_usage(self.folder).free
+        return free_bytes(self.folder)
 
     def shrink(self) -> None:
         """Removes the oldest of the blobs that nobody needs until they fit the cache."""

@@ -12,6 +12,7 @@ Code: TypeAlias = Literal["version", "access", "protocol", "full", "replaced", "
 _REPORT = "upgrade both ends to the same nbdist; if they are the same, this is a bug of nbdist: report it"
 _SECRET_FOR = {"notebook": "the hub's connect URL", "worker": "an invite of the hub", "viewer": "a viewer's invite"}
 
+DISK_FULL = "the hub's disk is full, it takes no jobs until there is room again: make room there, then run it again"
 RESULTS_LOST = (
     "a file with its results is damaged, and the hub would compute again what this notebook has already (the hub's log "
     "names the file): run the job again"

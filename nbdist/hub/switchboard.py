@@ -220,7 +220,8 @@ class Switchboard:
     def _submit(self, peer: Peer, message: m.SubmitJob, payload: Payload) -> None:
         check_size(payload)
         if self._turn.is_full and self.stores.get(message.job) is None:
-            raise ProtocolError("the hub's disk is full, it takes no jobs until there is room again")
+            peer.link.send(m.JobFinished(message.job, "refused", 0, None, refusal.DISK_FULL))
+            return
         record = self.stores.submit(peer.id, peer.grant, message, payload)
         record.attached = True
         for need in need_blobs(record.job, record.missing):

@@ -268,7 +268,7 @@ def test_a_file_that_is_needed_is_not_sealed_for_nothing(make: Callable[..., Pla
     assert place.record("a").log.seal(), "it was not sealed"
 
 
-def test_a_hub_that_is_started_with_less_room_lets_go_of_what_its_notebooks_have_had(
+def test_a_hub_that_is_started_with_less_room_lets_go_of_what_was_consumed(
     make: Callable[..., Place],
 ) -> None:
     place = make(kept=100)

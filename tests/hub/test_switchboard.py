@@ -368,8 +368,10 @@ def test_a_full_disk_holds_up_everything_that_depends_on_it_and_loses_nothing(
         world.says(world.worker, m.Heartbeat(), then=[Send("w1", m.Acknowledge((((1, 1), 2),)))])
         assert (STORES, StoresFull(True)) in world.script.inputs
         assert "no space left" in world.n.of(m.Notice)[0][0].text
-        with pytest.raises(ProtocolError, match="disk is full"):
-            world.submit("another", ranges=((0, 3, 1),))
+        world.submit("another", ranges=((0, 3, 1),))
+        (refused, _), *_ = world.n.of(m.JobFinished)
+        assert (refused.job, refused.outcome, refused.reason) == ("another", "refused", refusal.DISK_FULL)
+        assert world.stores.get("another") is None
         world.timers.pop()()
     assert [payload for _, payload in world.n.of(m.Result)] == [b"one"]
     assert world.w.of(m.Acknowledge) == []
