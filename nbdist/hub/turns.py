@@ -73,13 +73,12 @@ class Turn:
             self._call_later(RETRY_SECONDS, self.end)
             return
         self._ends = False
+        (due, self._due), (held, self._held) = (self._due, {}), (self._held, [])  # what comes now is not kept yet
         if self.is_full:
             self.is_full = False
             self._changed(False, "")
-        due, self._due = self._due, {}
         for record in due.values():
             self._send_results(record)
-        held, self._held = self._held, []
         for to, message in held:
             self._send(to, message)
         if self._tidy():
