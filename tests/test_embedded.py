@@ -447,3 +447,14 @@ def test_a_pool_that_starts_by_itself_may_let_its_machine_sleep(
         assert pool.map(abs, [-1]).result(LIMIT_SECONDS) == [1]
         roles = [command(child) for child in psutil.Process().children()]
         assert ["--allow-sleep" in words for words in roles if "nbdist" in words] == [sleeps] * 2
+
+
+def test_the_environment_says_how_long_and_how_much_it_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NBDIST_KEEP", "7d")
+    monkeypatch.setenv("NBDIST_RESULTS_LIMIT", "1GB")
+    with nbdist.connect(workers=1) as pool:
+        hub = pool.describe()["hub"]
+    assert (hub["keep_seconds"], hub["results_limit_bytes"]) == (7 * 86_400, 10**9)
+    monkeypatch.setenv("NBDIST_KEEP", "soon")
+    with pytest.raises(ConnectionFailedError, match=r"environment variable NBDIST_KEEP: 'soon' is no time: write 90s"):
+        embedded.ensure_hub()

@@ -245,7 +245,7 @@ class Job:
             while inbox.events:
                 state.apply(*inbox.events[0])
                 inbox.events.popleft()
-            if state.seq > before and inbox.run is not None:
+            if (state.seq > before or state.is_complete) and inbox.run is not None:
                 inbox.run.consumed(state.seq)
             if state.progress.now.total is not None:
                 self.total = state.progress.now.total

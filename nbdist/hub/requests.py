@@ -11,6 +11,7 @@ from nbdist.hub.access import Access
 from nbdist.hub.joinlines import join_lines
 from nbdist.hub.peers import Peer
 from nbdist.hub.ports import Ports
+from nbdist.hub.refusal import RESULTS_GONE
 from nbdist.hub.switchboard import Switchboard
 from nbdist.wire import frames
 from nbdist.wire.frames import MAX_FRAME_BYTES
@@ -70,6 +71,8 @@ class Requests:
             raise NbdistError(f"no job {job[:64]!r} is known here: `%distribute jobs` lists those that are")
         if record.peer != peer.id and self._board.peers.get(record.peer) is not None:
             raise NbdistError(f"job {job} belongs to a notebook that is still open: look there, or close that first")
+        if record.dropped.seq:
+            raise NbdistError(f"job {job} cannot be shown from its beginning: {RESULTS_GONE}")
         if record.missing:
             raise NbdistError(f"job {job} has never begun: its notebook went before its data was here; run it again")
         total = self._total(job) if record.finished is None else record.finished.total

@@ -16,9 +16,10 @@ from nbdist.driver import Driver, PureMachine
 from nbdist.errors import BlobError, NbdistError, ProtocolError
 from nbdist.hub import refusal
 from nbdist.hub.access import Grant
-from nbdist.hub.bounds import MAX_OUTPUT_BYTES, check_size, fit_frame
+from nbdist.hub.bounds import MAX_OUTPUT_BYTES, check_size, fit_frame, need_blobs
 from nbdist.hub.items import size_of
 from nbdist.hub.jobs import JobRecord
+from nbdist.hub.outgoing import Outgoing
 from nbdist.hub.peers import Link, Peer, Peers
 from nbdist.hub.roles import ALLOWED
 from nbdist.hub.stores import Stores
@@ -81,15 +82,17 @@ class Switchboard:
         self._machine = machine
         self._clock = clock
         self._call_soon = call_soon
+        self._driver = Driver(machine, clock=clock, send=self._send, call_at=call_at)
+        self._outgoing = Outgoing(stores, self.peers, self._driver.receive)
         self._turn = Turn(
             stores.flush,
             self._send_held,
-            self._send_results,
-            self._keeping,
+            self._outgoing.send_results,
+            self._outgoing.keeping,
+            stores.tidy,
             call_soon=call_soon,
             call_later=lambda seconds, callback: call_at(clock() + seconds, callback),
         )
-        self._driver = Driver(machine, clock=clock, send=self._send, call_at=call_at)
         self._inputs: dict[type[Message], Callable[[Peer, Any, Payload], None]] = {
             m.ProveLocal: self._prove_local,
             m.BlobPlaced: self._blob_placed,
@@ -125,36 +128,13 @@ class Switchboard:
         for record in records:
             if record.finished is None and not record.missing:
                 self._driver.receive(orders.STORES, BlobsReady(record.job))
+            self._outgoing.send_results(record)  # nobody is here; the scheduler hears what waits
         self._driver.receive(orders.STORES, orders.Restarted(tuple(workers)))
-
-    def _keeping(self, is_full: bool, reason: str) -> None:
-        """The disk takes nothing more, or something again."""
-        self.stores.is_full = is_full
-        log.error("%s", f"{reason}; jobs wait until there is room" if is_full else "there is room again: jobs go on")
-        self._driver.receive(orders.STORES, orders.StoresFull(is_full))
-        full = f"the hub cannot keep results: {reason}; make room there, your job waits and loses nothing"
-        self._notify_all(full if is_full else "the hub has room again: your job goes on")
 
     def _send_held(self, to: str, message: Message) -> None:
         peer = self.peers.get(to)
         if peer is not None:
             self._outputs.get(type(message), _pass_on)(peer, message)
-
-    def _send_results(self, record: JobRecord) -> None:
-        peer = self._notebook(record)
-        if peer is None:
-            return
-        try:
-            for result, payload in record.results.sendable():
-                peer.link.send(result, payload)
-        except (NbdistError, OSError) as error:
-            self._cannot_send(peer.id, m.CancelJob(record.job, ""), error)
-
-    def _notify_all(self, text: str) -> None:
-        for peer in list(self.peers):
-            for record in self.stores.of_peer(peer.id):
-                if record.attached and record.finished is None:
-                    peer.link.send(m.Notice(record.job, "warning", text))
 
     # --- peers ------------------------------------------------------------------------------------------------------
 
@@ -198,13 +178,13 @@ class Switchboard:
 
     def expire(self) -> None:
         """Forgets jobs that were over a long time ago."""
-        for job in self.stores.expired():
-            self.stores.forget(job)
+        if self._outgoing.expire():
             self._turn.ends()
 
     def describe(self) -> dict[str, Any]:
         """The pool now: `workers`, `jobs` and `hub`."""
-        return self._machine.describe(self._clock())
+        pool = self._machine.describe(self._clock())
+        return {**pool, "hub": {**pool.get("hub", {}), **self.stores.keeping.describe()}}
 
     def explain(self, job: str, item: int) -> str:
         """Why an item is not done, as text."""
@@ -242,9 +222,13 @@ class Switchboard:
 
     def _submit(self, peer: Peer, message: m.SubmitJob, payload: Payload) -> None:
         check_size(payload)
+        if self._turn.is_full and self.stores.get(message.job) is None:
+            peer.link.send(m.JobFinished(message.job, "refused", 0, None, refusal.DISK_FULL))
+            return
         record = self.stores.submit(peer.id, peer.grant, message, payload)
         record.attached = True
-        self._turn.hold(peer.id, m.NeedBlobs(record.job, tuple(sorted(record.missing))))
+        for need in need_blobs(record.job, record.missing):
+            self._turn.hold(peer.id, need)
         self._driver.receive(peer.id, message, payload)
         if not record.missing:
             self._driver.receive(peer.id, BlobsReady(record.job))
@@ -294,6 +278,9 @@ class Switchboard:
             reason = "the hub does not know this job (any more)"
             peer.link.send(m.JobFinished(message.job, "cancelled", message.seq, None, reason))
             return
+        if message.seq < record.dropped.seq:
+            peer.link.send(m.JobFinished(message.job, "cancelled", message.seq, None, refusal.RESULTS_GONE))
+            return
         if not self.stores.attach(record, message, peer.id):
             peer.link.send(m.JobFinished(message.job, "cancelled", message.seq, None, refusal.RESULTS_LOST))
             self._driver.receive(record.peer, m.CancelJob(message.job, refusal.RESULTS_LOST))
@@ -324,7 +311,8 @@ class Switchboard:
         if peer.is_local:
             for name in self.stores.adopt_blobs(record):
                 self.blob_came(name)
-        peer.link.send(m.NeedBlobs(record.job, tuple(sorted(record.missing))))
+        for need in need_blobs(record.job, record.missing):
+            peer.link.send(need)
 
     def _part(self, peer: Peer, message: m.Part, payload: Payload) -> None:
         check_size(payload)
@@ -340,7 +328,7 @@ class Switchboard:
 
     def _output(self, peer: Peer, message: m.Output, payload: Payload) -> None:
         record = self.stores.get(message.job)
-        notebook = None if record is None else self._notebook(record)
+        notebook = None if record is None else self._outgoing.notebook(record)
         if notebook is not None:
             cut = max(0, len(payload) - MAX_OUTPUT_BYTES)
             named = replace(message, worker=peer.name, cut_bytes=max(0, message.cut_bytes) + cut)
@@ -397,7 +385,7 @@ class Switchboard:
         record = self.stores.get(message.job)
         if record is None:
             return
-        peer = self._notebook(record)
+        peer = self._outgoing.notebook(record)
         if isinstance(message, m.JobProgress):
             record.progress = message = fit_frame(message)
             if peer is not None:
@@ -411,9 +399,6 @@ class Switchboard:
         if record is not None and record.items is not None:
             record.items.grant(message.more_bytes + message.wider_bytes)
         peer.link.send(message)
-
-    def _notebook(self, record: JobRecord) -> Peer | None:
-        return self.peers.get(record.peer) if record.attached else None
 
     def _cannot_send(self, to: str, message: Message, error: NbdistError | OSError) -> None:
         """A message cannot be put together: its job ends with the reason, everything else goes on."""

@@ -8,6 +8,9 @@ from typing import Any
 from nbdist.scheduler.records import AttemptRecord, JobRecord, Phase, Share, ShareState, State, WorkerRecord
 from nbdist.wire.messages import JobProgress, WorkerRow
 
+MAX_REASON = 300
+"""Characters that one of several machines has to say why it is left out."""
+
 
 def progress(state: State, job: JobRecord, now: float) -> JobProgress:
     """The job as the view under the cell shows it."""
@@ -47,15 +50,25 @@ def _row(state: State, job: JobRecord, share: Share) -> WorkerRow:
     )
 
 
+def waits_for_notebook(job: JobRecord) -> str:
+    """What a paused job waits for, for people."""
+    size = job.waiting_bytes
+    amount = f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+    return f"{amount} of results wait for its notebook; {job.pause_todo}"
+
+
 def waits_for(state: State, job: JobRecord) -> str:
-    """Why nothing of a job runs yet, for people."""
+    """Why nothing (more) of a job is begun, for people."""
+    if job.paused:
+        return waits_for_notebook(job)
     if job.phase is Phase.WAITING:
         return "waiting for its data to arrive at the hub"
     if not state.workers:
         return "no machine has joined this pool yet: %distribute invite, or nbdist invite, shows the line that adds one"
     if nobody_can(state, job):
         left_out = [
-            f"{share.worker.name}: {share.reason}" + (f" ({share.todo})" if share.todo else "")
+            f"{share.worker.name}: {share.reason[:MAX_REASON]}"
+            + (f" ({share.todo[:MAX_REASON]})" if share.todo else "")
             for share in job.shares.values()
             if share.state is ShareState.REFUSED
         ]
@@ -80,7 +93,8 @@ def describe(state: State, now: float) -> dict[str, Any]:
     `workers`: id, name, slots, busy, state (idle, busy, leaving), relative_speed (1.0 is the mean of the pool in its
     last job; None: unknown), done (items), joined_seconds, heard_seconds (ago), load, memory_used_bytes, and machine
     (the fields of `messages.Machine`). `jobs`, newest first: id, name, state, done, total, failed, running, queued,
-    items_per_second, elapsed_seconds, owner, reason. `hub`: epoch, notebooks, slots, busy, items_per_second.
+    items_per_second, elapsed_seconds, submitted_seconds (ago), owner, reason. `hub`: epoch, notebooks, slots, busy,
+    items_per_second.
     """
     workers = [_describe_worker(worker, now) for worker in state.workers.values()]
     jobs = [_describe_job(state, job, now) for job in reversed(state.jobs.values())]
@@ -120,7 +134,7 @@ def _describe_job(state: State, job: JobRecord, now: float) -> dict[str, Any]:
     return {
         "id": job.id,
         "name": job.spec.name,
-        "state": job.outcome or job.phase.value,
+        "state": job.outcome or ("paused" if job.paused and job.alive else job.phase.value),
         "done": job.done.count,
         "total": job.total,
         "failed": job.failed_items,
@@ -128,8 +142,9 @@ def _describe_job(state: State, job: JobRecord, now: float) -> dict[str, Any]:
         "queued": job.pending.count,
         "items_per_second": _rate(job, running),
         "elapsed_seconds": (now if job.ended_at is None else job.ended_at) - job.submitted_at,
+        "submitted_seconds": now - job.submitted_at,
         "owner": job.owner,
-        "reason": job.stop_reason or (waits_for(state, job) if job.alive and not job.begun else ""),
+        "reason": job.stop_reason or (waits_for(state, job) if job.alive and (job.paused or not job.begun) else ""),
     }
 
 
@@ -160,7 +175,7 @@ def _item_state(state: State, job: JobRecord, item: int, now: float) -> str:
     if item in job.pending:
         tried = job.crashes.get(item, 0) + job.losses.get(item, 0) + job.failures.get(item, 0)
         again = f"; it was tried {tried} times" if tried else ""
-        return f"queued; {waits_for(state, job) if not job.begun else 'its turn has not come'}{again}"
+        return f"queued; {waits_for(state, job) if job.paused or not job.begun else 'its turn has not come'}{again}"
     for attempt in job.attempts.values():
         if attempt.reported <= item < attempt.stop and not attempt.cancelled:
             where = f"{attempt.worker.name}, slot {attempt.slot}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from nbdist.errors import ProtocolError
-from nbdist.scheduler import attempts, shares
+from nbdist.scheduler import attempts, pausing, shares
 from nbdist.scheduler.history import progress
 from nbdist.scheduler.orders import (
     STORES,
@@ -95,6 +95,8 @@ def restate(state: State, job: JobRecord) -> None:
     job.orphaned_at = None
     if job.phase is Phase.ENDED:
         state.send(job.owner, _finished(job))
+    elif job.paused:
+        state.send(job.owner, pausing.notice(job))
 
 
 def blobs_ready(state: State, message: BlobsReady, now: float) -> None:

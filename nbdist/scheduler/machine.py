@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from nbdist.driver import Send
 from nbdist.errors import ProtocolError
-from nbdist.scheduler import attempts, balance, delivery, faults, history, jobs, members, restart, shares
+from nbdist.scheduler import attempts, balance, delivery, faults, history, jobs, members, pausing, restart, shares
 from nbdist.scheduler.orders import (
     STORES,
     BlobsReady,
@@ -16,6 +16,7 @@ from nbdist.scheduler.orders import (
     OwnerChanged,
     PeerClosed,
     Restarted,
+    ResultsWait,
     StoresFull,
 )
 from nbdist.scheduler.placement import fill
@@ -218,6 +219,7 @@ _FROM_HUB: dict[type[Message], FromHub] = {
     OwnerChanged: lambda state, peer, message, now: jobs.change_owner(state, message),
     KeptJob: lambda state, peer, message, now: restart.restore(state, message, now),
     Restarted: lambda state, peer, message, now: restart.restarted(state, message, now),
+    ResultsWait: lambda state, peer, message, now: pausing.results_wait(state, message, now),
     StoresFull: lambda state, peer, message, now: restart.stores_full(state, message),
 }
 

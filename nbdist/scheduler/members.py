@@ -33,6 +33,8 @@ from nbdist.wire.messages import (
 
 MAX_SLOTS = 4096
 """Of one worker."""
+MAX_REASON_CHARACTERS = 2_500
+"""Of why a worker cannot run a job, and of what to do: both fit a header, at up to twelve bytes a character."""
 MAX_READY_JOBS = 10_000
 """Of one worker: those that it has, and that it has not heard to be over."""
 
@@ -146,15 +148,21 @@ def refused(state: State, worker: WorkerRecord, message: JobRefused, now: float)
     if job is None or worker.id not in job.shares:
         return
     shares.drop(job, worker)
-    share = Share(worker, ShareState.REFUSED, message.reason, message.todo)
+    reason, todo = _cut(message.reason), _cut(message.todo)
+    share = Share(worker, ShareState.REFUSED, reason, todo)
     if message.again_seconds > 0 and not job.targets:
         share.again_at = now + max(message.again_seconds, state.policy.try_again_seconds)
         state.wake("try again", share.again_at)
     shares.leave_out(state, job, share, now)
-    job.history.append(Event(now, f"refused: {message.reason}", 0, 0, worker.name))
+    job.history.append(Event(now, f"refused: {reason}", 0, 0, worker.name))
     job.changed_at = now
     state.wake("progress", now)
-    delivery.fail_targets(state, job, worker.id, worker.name, f"left out: {message.reason}", now)
+    delivery.fail_targets(state, job, worker.id, worker.name, f"left out: {reason}", now)
+
+
+def _cut(text: str) -> str:
+    """What a worker says, so that it can be passed on."""
+    return text if len(text) <= MAX_REASON_CHARACTERS else f"{text[:MAX_REASON_CHARACTERS]} … (cut)"
 
 
 def leaving(state: State, worker: WorkerRecord, message: Leaving, now: float) -> None:

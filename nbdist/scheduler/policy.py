@@ -87,5 +87,12 @@ class Policy:
     """Unfinished jobs of one hub; one more is refused."""
     kept_jobs: int = 200
     """Ended jobs that are remembered for `describe` and `explain`."""
+    results_bytes: int = 4 * 10**9
+    """A job with more bytes of results that wait for its notebook is paused …"""
+    least_results_bytes: int = 64 * 1024 * 1024
+    """… or with as many as are free beside them; but so many may always wait: a notebook has a window of them, and says
+    only now and then what it has taken."""
+    resume_share: float = 0.75
+    """… and goes on once they are down to this share of what may wait."""
     orphan_seconds: float = 86_400.0
     """A job whose notebook has been away for so long is cancelled."""

@@ -357,6 +357,8 @@ class NeedBlobs(Message):
 
     job: str
     names: tuple[str, ...]
+    more: bool = False
+    """Others of them follow."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from nbdist.execution.run import Run
 from nbdist.execution.runs import ItemsBetween, execute
 from nbdist.execution.task import Task
 from nbdist.packing import load_task
+from nbdist.packing.failures import cut
 from nbdist.wire.messages import (
     ForgetJob,
     LoadTask,
@@ -44,6 +45,8 @@ from nbdist.worker.setup import SlotSetup
 
 TICK_SECONDS = 0.05
 """How often output is sent while items run."""
+REFUSAL_CHARACTERS = 2_000
+"""Of why a task cannot be loaded, and of what to do: both must fit a header, at up to twelve bytes a character."""
 MIN_TICK_SECONDS = 0.001
 """An item whose time is up is interrupted so much too late at most, if its job's time limit is short."""
 
@@ -252,9 +255,14 @@ def _load(message: LoadTask, payload: memoryview) -> _Job:
     except ImportError as error:
         name = (error.name or "").partition(".")[0]
         todo = f"{sys.executable} -m pip install {name}" if isinstance(error, ModuleNotFoundError) and name else ""
-        return _Job(message, None, None, f"the function cannot be loaded: {error}", todo)
+        return _refused(message, str(error), todo)
     except BaseException as error:  # noqa: BLE001 - unpickling runs user code, which may raise anything
-        return _Job(message, None, None, f"the function cannot be loaded: {type(error).__name__}: {error}")
+        return _refused(message, f"{type(error).__name__}: {error}")
+
+
+def _refused(message: LoadTask, why: str, todo: str = "") -> _Job:
+    reason = f"the function cannot be loaded: {cut(why, REFUSAL_CHARACTERS)}"
+    return _Job(message, None, None, reason, todo if len(todo) <= REFUSAL_CHARACTERS else "")
 
 
 class _WithoutItem:

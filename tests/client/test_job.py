@@ -364,3 +364,14 @@ def test_a_job_whose_results_cannot_be_used_is_ended() -> None:
 )
 def test_a_job_is_called_by_text_that_can_be_sent(name: object, text: str) -> None:
     assert job_name(name, Task(abs)) == text
+
+
+def test_at_the_end_the_run_hears_once_more_what_was_consumed() -> None:
+    world = World(2)
+    world.result(0, 2)
+    assert world.job.progress.done is not None
+    assert world.run.consumed_seq == 1
+    world.run.consumed_seq = 0
+    world.finish()
+    assert world.job.result() == [0, 1]
+    assert world.run.consumed_seq == 1

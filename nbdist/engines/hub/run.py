@@ -89,6 +89,8 @@ class HubRun:
         self._blobs = {blob.name: blob for blob in blobs}
         self._deliver_event = deliver
         self._hub = hub
+        self._asked: set[str] = set()
+        """Blobs that the hub has named, while it goes on naming more."""
         self._needed: set[str] | None = None
         """Blobs that the hub still waits for; None: it has not answered yet."""
         self._cancelled: CancelJob | None = None
@@ -126,7 +128,8 @@ class HubRun:
         while self._held and self._held[0][0] <= seq:
             self._consumed_bytes += self._held.popleft()[1]
         self._consumed = max(self._consumed, seq)
-        if self._consumed_bytes >= RESULTS_WINDOW_BYTES // 2:
+        is_last = self.finished is not None and seq >= self.finished.last_seq
+        if self._consumed_bytes >= RESULTS_WINDOW_BYTES // 2 or (is_last and self._consumed_bytes):
             self._consumed_bytes = 0
             self._hub.send(frames.encode(TakeResults(self.job, self._consumed, RESULTS_WINDOW_BYTES)))
 
@@ -165,6 +168,7 @@ class HubRun:
         """The frames that a hub must have on a new connection."""
         if self._is_over or (self.finished is not None and self._received >= self.finished.last_seq):
             return []
+        self._asked.clear()
         told = [self._submit]
         if self._needed is not None:
             told = [frames.encode(AttachJob(self.job, self._consumed, RESULTS_WINDOW_BYTES, self._received))]
@@ -228,9 +232,12 @@ class HubRun:
             self._needed.discard(name)
 
     def _need(self, message: NeedBlobs) -> None:
+        self._asked.update(message.names)
+        if message.more:
+            return
         known = self._needed or set()
-        self._needed = set(message.names)
-        wanted = [self._blobs[name] for name in message.names if name in self._blobs and name not in known]
+        self._needed, self._asked = self._asked, set()
+        wanted = [self._blobs[name] for name in sorted(self._needed - known) if name in self._blobs]
         self._hub.discard(self._blobs.keys() - self._needed)
         if wanted:
             self._hub.upload(self, wanted)

@@ -156,6 +156,21 @@ class TestJob:
         taken, _ = hub.expect(TakeResults)
         assert (taken.window_bytes, taken.seq) == (RESULTS_WINDOW_BYTES, seq)
 
+    def test_the_last_results_of_a_job_are_said_to_be_taken(self, hub: Any, engine: HubEngine, events: Any) -> None:
+        run = engine.submit(spec(), events)
+        hub.expect(SubmitJob)
+        hub.send(result(1), b"x")
+        events.next(Result)
+        run.consumed(1)
+        assert not hub.heard()
+        hub.send(JobFinished("j1", "done", 1, 10))
+        events.next(JobFinished)
+        for _ in range(2):
+            run.consumed(1)
+        assert hub.expect(TakeResults)[0].seq == 1
+        run.forget()
+        hub.expect(ForgetJob)
+
     def test_a_cancelled_job_says_so_again_after_a_break(self, hub: Any, engine: HubEngine, events: Any) -> None:
         run = engine.submit(spec(), events)
         run.cancel("enough")
@@ -349,6 +364,19 @@ class TestBlobs:
         (path,) = (Path(local_hub.folder) / "blobs").iterdir()
         assert path.read_bytes() == b"".join(map(bytes, blobs[1].pieces))
         assert not list((Path(local_hub.folder) / "incoming").iterdir())
+
+    def test_needs_that_come_in_several_messages_are_one(self, local_hub: Any, engine: HubEngine, events: Any) -> None:
+        local_hub.expect(ProveLocal)
+        blobs = [PackedBlob(blob_name([data := bytes([number]) * 300_000]), 300_000, [data]) for number in range(3)]
+        run = engine.submit(spec(PackedTask([b"task"], blobs)), events)
+        local_hub.expect(SubmitJob)
+        local_hub.send(NeedBlobs("j1", (blobs[1].name,), more=True))
+        local_hub.send(Notice("j1", "info", "in between"))
+        events.next(Notice)
+        assert run._needed is None  # type: ignore[attr-defined]
+        local_hub.send(NeedBlobs("j1", (blobs[2].name,)))
+        placed = {local_hub.expect(BlobPlaced)[0].blob.name for _ in range(2)}
+        assert placed == {blobs[1].name, blobs[2].name}
 
     def test_a_large_task_is_a_blob_itself(self, local_hub: Any, engine: HubEngine, events: Any) -> None:
         local_hub.expect(ProveLocal)
