@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 import nbdist
+from cables import Cable
 from nbdist.wire.address import Address
 from notebooks import Notebook, open_notebook
 
@@ -143,6 +144,7 @@ class Host:
     address: str = "127.0.0.1"
     cable: str = ""
     """The end of its cable at the switch."""
+    bad: Cable | None = None
 
     def command(self, words: Sequence[str]) -> list[str]:
         if not self.namespace:
@@ -299,15 +301,20 @@ class Lan:
         ip("address", "add", f"{self.net}.1/24", "dev", self.switch)
         ip("link", "set", self.switch, "up")
 
-    def host(self, name: str) -> Host:
-        """One more machine."""
+    def host(self, name: str, *, seed: int | None = None) -> Host:
+        """One more machine. `seed`: its cable can be made to lose and delay packets (`Host.bad`)."""
         number = len(self._hosts) + 2
         namespace, cable = f"{self.switch}-{number}", f"{self.switch}-{number}"
         host = Host(name, namespace, f"{self.net}.{number}", cable)
         self._hosts.append(host)
         ip("netns", "add", namespace)
         self._removals.callback(ip, "netns", "del", namespace)
-        ip("link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", namespace)
+        if seed is None:
+            ip("link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", namespace)
+        else:
+            host.bad = Cable(cable, seed)
+            self._removals.callback(host.bad.close)
+            ip("link", "set", host.bad.far, "netns", namespace, "name", "eth0")
         ip("link", "set", cable, "master", self.switch, "up")
         ip("-n", namespace, "link", "set", "lo", "up")
         ip("-n", namespace, "address", "add", f"{host.address}/24", "dev", "eth0")
