@@ -142,8 +142,8 @@ class SocketDoor(WebSocketHandler):
             return
         loop, read = asyncio.get_running_loop(), stream.read_from_fd
 
-        def read_and_tell(buffer: bytearray | memoryview) -> int | None:
-            size = read(buffer)
+        def read_and_tell(buf: bytearray | memoryview) -> int | None:
+            size = read(buf)
             if size and self._peer is not None and loop.time() > self._heard_at + BREATH_SECONDS:
                 self._heard_at = loop.time()
                 loop.call_soon(self._rooms.board.bytes_came, self._peer)

@@ -21,6 +21,11 @@ PROBE_PAUSE_SECONDS = 3
 RESEND_SECONDS = 1
 """A packet that may be lost is sent again after so long at the latest."""
 
+SEND_BYTES = 64 * 1024
+"""A body goes out in pieces of this size: the time limit of a socket holds for all of a piece …"""
+UNSENT_BYTES = 64 * 1024
+"""… and for the answer, before which everything that the system has taken on stock must be sent."""
+
 _LINUX_TCP_THIN_LINEAR_TIMEOUTS = 16
 _LINUX_TCP_RTO_MAX_MS = 44
 """Since Linux 6.15; before, only the first few repetitions of a thin stream come without a growing pause."""
@@ -49,13 +54,13 @@ def harden(sock: socket.socket) -> None:
 class _Plain(http.client.HTTPConnection):
     def connect(self) -> None:
         super().connect()
-        harden(self.sock)
+        _harden_upload(self.sock)
 
 
 class _Secure(http.client.HTTPSConnection):
     def connect(self) -> None:
         super().connect()
-        harden(self.sock)
+        _harden_upload(self.sock)
 
 
 def http_connection(address: Address, limit_seconds: float) -> http.client.HTTPConnection:
@@ -64,6 +69,12 @@ def http_connection(address: Address, limit_seconds: float) -> http.client.HTTPC
         context = pinned_context(address.fingerprint)
         return _Secure(address.host, address.port, timeout=limit_seconds, context=context)
     return _Plain(address.host, address.port, timeout=limit_seconds)
+
+
+def _harden_upload(sock: socket.socket) -> None:
+    harden(sock)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        _set(sock, socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
 
 def _set(sock: socket.socket, level: int, option: int, value: int) -> None:

@@ -20,7 +20,7 @@ from nbdist.errors import AccessError, BlobError, NoRoomError
 from nbdist.wire.address import Address
 from nbdist.wire.blobs import BlobHasher, is_name
 from nbdist.wire.messages import BlobRef
-from nbdist.wire.sockets import http_connection
+from nbdist.wire.sockets import SEND_BYTES, http_connection
 
 PIECE_BYTES = 256 * 1024
 CACHE_BYTES = 4 * 1024**3
@@ -98,7 +98,7 @@ def _place(folder: Path, ref: BlobRef, path: Path) -> None:
 
 
 def _pieces(file: Any) -> Iterable[bytes]:
-    while piece := file.read(PIECE_BYTES):
+    while piece := file.read(SEND_BYTES):
         yield piece
 
 

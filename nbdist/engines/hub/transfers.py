@@ -19,7 +19,7 @@ from nbdist.errors import AccessError, BlobError, ConnectionFailedError, NoRoomE
 from nbdist.wire import blobs
 from nbdist.wire.address import Address
 from nbdist.wire.messages import BlobRef
-from nbdist.wire.sockets import http_connection
+from nbdist.wire.sockets import SEND_BYTES, http_connection
 
 HTTP_PIECE_BYTES = 256 * 1024
 """Larger pieces make everything else on the hub's loop wait."""
@@ -56,7 +56,7 @@ def put(blob: PackedBlob, address: Address, holder: str = "") -> None:
         if holder:
             connection.putheader(blobs.HOLDER_HEADER, holder)
         connection.endheaders()
-        for piece in _pieces(blob.pieces, HTTP_PIECE_BYTES):
+        for piece in _pieces(blob.pieces, SEND_BYTES):
             connection.send(piece)
         response = connection.getresponse()
         _check(response.status, response.read(MAX_ANSWER_BYTES), f"sending blob {blob.name[:12]}…")

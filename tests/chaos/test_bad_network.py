@@ -1,0 +1,101 @@
+"""Workers behind cables that lose every fifth packet and delay the others by 200 ms, in both directions."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import chaos
+import numpy as np
+import pytest
+
+import nbdist
+from benchmarks import kinds
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
+LIMIT_SECONDS = 300.0
+JOIN_SECONDS = 60.0
+LARGE_EVERY = 10_000
+LARGE_BYTES = 30_000
+
+
+@pytest.fixture
+def far(start: Any, lan: Any, connect: Any) -> Iterator[Any]:
+    """(pool, workers): the hub and the notebook have good cables."""
+    hub = start.hub("--lan", host=lan.host("hub"))
+    hosts = [lan.host(name, seed=chaos.seed() + number) for number, name in enumerate(("one", "two"))]
+    for host in hosts:
+        host.bad.spoil()
+    workers = [start.worker(hub.invite, "--slots", "1", host=host) for host in hosts]
+    pool: nbdist.Pool = connect(hub.connect)
+    pool.wait(workers=2, timeout=JOIN_SECONDS)
+    yield pool, workers
+    for host in hosts:
+        host.bad.mend()
+
+
+@pytest.mark.slow
+def test_small_and_larger_results_all_arrive_and_nobody_is_lost(far: Any) -> None:
+    pool, workers = far
+    steps, every, size = kinds.MOST_STEPS, LARGE_EVERY, LARGE_BYTES
+
+    def work(x: int) -> Any:
+        import random
+
+        return random.Random(x).randbytes(size) if x % every == 0 else (x, sum(range(x % steps)))
+
+    values = pool.map(work, range(kinds.ITEMS)).result(LIMIT_SECONDS)
+    expected: list[Any] = list(kinds.ANSWER)
+    expected[::every] = [random.Random(x).randbytes(size) for x in range(0, kinds.ITEMS, every)]
+    assert list(values) == expected
+    assert not [worker.text for worker in workers if "no sign of life" in worker.text]
+
+
+@pytest.mark.slow
+def test_blobs_arrive(far: Any) -> None:
+    pool, workers = far
+    array = np.random.default_rng(chaos.seed()).random(150_000)
+
+    def work(x: int) -> Any:
+        return array[:50_000] * x if x % 1_000 == 0 else array[x]
+
+    values = pool.map(work, range(4_000)).result(LIMIT_SECONDS)
+    assert len(values) == 4_000
+    assert all(np.array_equal(v, array[:50_000] * x if x % 1_000 == 0 else array[x]) for x, v in enumerate(values))
+    assert not [worker.text for worker in workers if "report this" in worker.text]
+
+
+@pytest.mark.slow
+def test_who_only_listens_notices_that_the_hub_it_knew_is_gone(start: Any, lan: Any, tmp_path: Any) -> None:
+    """No packet of the old hub's end arrives, and nothing is ever sent there: only probes can find out."""
+    machine, plugged = lan.host("hub"), lan.host("notebook")
+    hub = start.hub("--lan", "--blobs", str(tmp_path / "blobs"), host=machine)
+    start.worker(hub.invite, "--slots", "1", host=lan.host("one"))
+    go_on = tmp_path / "go on"
+    notebook = start.script(
+        "import sys, nbdist\n"
+        "pool = nbdist.connect(sys.argv[1])\n"
+        "pool.wait(workers=1)\n"
+        "def wait(x):\n"
+        "    import pathlib, time\n"
+        "    while not pathlib.Path(sys_argv_2).exists(): time.sleep(0.05)\n"
+        "    return x\n"
+        "sys_argv_2 = sys.argv[2]\n"
+        "job = pool.map(wait, range(3))\n"
+        "while not job.progress.machines: job.wait(0.05)\n"
+        "print('it runs', flush=True)\n"
+        "print(job.result(120), flush=True)\n",
+        hub.connect,
+        str(go_on),
+        host=plugged,
+    )
+    notebook.line("it runs", JOIN_SECONDS)
+    plugged.pull_cable()
+    hub.process.popen.kill()
+    hub.process.wait()
+    start.hub("--lan", "--blobs", str(tmp_path / "blobs"), host=machine, folder=hub.folder)
+    plugged.plug_cable()
+    go_on.touch()
+    notebook.line(r"\[0, 1, 2\]", JOIN_SECONDS)
+    assert notebook.wait(JOIN_SECONDS) == 0
