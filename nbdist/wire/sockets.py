@@ -1,7 +1,7 @@
 """What the operating system is told of a connection to or from a hub, so that a bad network costs seconds at most.
 
-Without it TCP waits twice as long after each packet that goes missing in a row, up to two minutes, also once the cable is
-plugged in again; and an end that only listens never notices that the other one is gone.
+Without it TCP waits twice as long after each packet that goes missing in a row, up to two minutes, also once the cable
+is plugged in again; and an end that only listens never notices that the other one is gone.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class Outgoing:
     def open(self) -> Iterator[Message]:
         """The hub is back: everything again."""
         self._is_open = True
-        for attempt, queue in list(self._queues.items()):
+        for queue in list(self._queues.values()):
             yield from [_place(entry) for entry in queue if entry.path]
         for attempt in list(self._queues):
             yield from self._send(attempt)

@@ -63,7 +63,8 @@ class Cable:
     def close(self) -> None:
         """The devices are gone behind this."""
         process = self._process
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         process.stdin.close()
         try:
             process.wait(LIMIT_SECONDS)
