@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -326,21 +327,22 @@ def test_pieces_of_a_message_show_that_its_sender_lives(with_hub: WithHub, monke
         def silent_seconds() -> float:
             return float(hub.hub.board.describe()["workers"][0]["heard_seconds"])
 
-        async def until_silent_for(seconds: float) -> None:
-            while silent_seconds() < seconds:
-                await asyncio.sleep(seconds)
+        def load() -> float:
+            return float(hub.hub.board.describe()["workers"][0]["load"])
+
+        async def until(condition: Callable[[], bool]) -> None:
+            while not condition():  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
 
         async with hub.worker("w1") as worker, asyncio.timeout(LIMIT_SECONDS):
             worker.socket.protocol.send_binary(frames.encode(Heartbeat((), 0.5, 0)))
             frame = b"".join(worker.socket.protocol.data_to_send())
             for piece in (frame[:-2], frame[-2:-1]):
-                await until_silent_for(0.1)
+                await until(lambda: silent_seconds() > 0.1)
                 worker.socket.transport.write(piece)
-                while silent_seconds() >= 0.1:
-                    await asyncio.sleep(0)
-            assert hub.hub.board.describe()["workers"][0]["load"] != 0.5, "the message was not yet complete"
+                await until(lambda: silent_seconds() < 0.1)
+            assert load() != 0.5, "the message was not yet complete"
             worker.socket.transport.write(frame[-1:])
-            while hub.hub.board.describe()["workers"][0]["load"] != 0.5:
-                await asyncio.sleep(0)
+            await until(lambda: load() == 0.5)
 
     with_hub(scenario)
