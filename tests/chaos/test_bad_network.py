@@ -16,7 +16,7 @@ from benchmarks import kinds
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
 LIMIT_SECONDS = 300.0
 JOIN_SECONDS = 60.0
-LARGE_EVERY = 10_000
+LARGE_EVERY = 20_000
 LARGE_BYTES = 30_000
 LISTENING = """
 import pathlib, sys, nbdist
@@ -36,17 +36,17 @@ print(job.result(), flush=True)
 """A notebook that waits for a job, which waits for a file."""
 
 
-@pytest.fixture
-def far(start: Any, lan: Any, connect: Any) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def far(start_once: Any, lan: Any) -> Iterator[Any]:
     """(pool, workers): the hub and the notebook have good cables."""
-    hub = start.hub("--lan", host=lan.host("hub"))
+    hub = start_once.hub("--lan", host=lan.host("hub"))
     hosts = [lan.host(name, seed=chaos.seed() + number) for number, name in enumerate(("one", "two"))]
     for host in hosts:
         host.bad.spoil()
-    workers = [start.worker(hub.invite, "--slots", "1", host=host) for host in hosts]
-    pool: nbdist.Pool = connect(hub.connect)
-    pool.wait(workers=2, timeout=JOIN_SECONDS)
-    yield pool, workers
+    workers = [start_once.worker(hub.invite, "--slots", "1", host=host) for host in hosts]
+    with nbdist.connect(hub.connect) as pool:
+        pool.wait(workers=2, timeout=JOIN_SECONDS)
+        yield pool, workers
     for host in hosts:
         host.bad.mend()
 
@@ -71,14 +71,14 @@ def test_small_and_larger_results_all_arrive_and_nobody_is_lost(far: Any) -> Non
 @pytest.mark.slow
 def test_blobs_arrive(far: Any) -> None:
     pool, workers = far
-    array = np.random.default_rng(chaos.seed()).random(150_000)
+    array = np.random.default_rng(chaos.seed()).random(100_000)
 
     def work(x: int) -> Any:
-        return array[:50_000] * x if x % 1_000 == 0 else array[x]
+        return array[:40_000] * x if x % 1_000 == 0 else array[x]
 
     values = pool.map(work, range(4_000)).result(LIMIT_SECONDS)
     assert len(values) == 4_000
-    assert all(np.array_equal(v, array[:50_000] * x if x % 1_000 == 0 else array[x]) for x, v in enumerate(values))
+    assert all(np.array_equal(v, array[:40_000] * x if x % 1_000 == 0 else array[x]) for x, v in enumerate(values))
     assert not [worker.text for worker in workers if "report this" in worker.text]
 
 

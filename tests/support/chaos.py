@@ -32,7 +32,7 @@ MAX_TROUBLES = 3
 """In one round: an item that was running in five lost machines would rightly fail."""
 
 HUB_IS_KILLED = "the hub is killed"
-KERNEL_WEIGHT = 4
+KERNEL_WEIGHT = 3
 """Against those of `kinds.WEIGHTS`."""
 ROOT = Path(__file__).resolve().parents[2]
 KERNEL = """
