@@ -127,7 +127,7 @@ def test_what_cannot_be_attached_says_why() -> None:
 
 
 def test_a_second_attachment_takes_the_job_from_one_that_has_gone() -> None:
-    job_id = kernel(f"job = pool.map({SLOW}, range(50))\nprint(job.id)")
+    job_id = kernel(f"job = pool.map({SLOW}, range(50))\nwhile job.progress.done < 1: job.wait(0.02)\nprint(job.id)")
     again = kernel(f"job = pool.attach({job_id!r})\nwhile job.progress.done < 10: job.wait(0.02)\nprint(job.id)")
     assert again == job_id
     with nbdist.connect() as pool:

@@ -26,6 +26,7 @@ from nbdist.client.parts import Parts, job_name, new_id
 from nbdist.client.tasks import check_callable, name_of_function, packer
 from nbdist.engines.base import Block, Engine, JobSpec
 from nbdist.errors import NbdistError
+from nbdist.execution.shipped import WithKeywords
 from nbdist.execution.task import Task
 from nbdist.wire.messages import Each
 
@@ -127,8 +128,11 @@ class Pool:
         an item that takes longer is interrupted, and fails with ItemTimeoutError. `retries`: how often an item that
         raised or took too long is tried again. `on_error="keep"` puts an ItemFailure in a failed item's place;
         otherwise the first failure ends the job. `seed` makes `nbdist.rng()`, `random` and `numpy.random` repeatable.
-        `speculate`: the last long items may be copied to idle machines. Raises TypeError and ValueError for wrong
-        arguments, and PackingError for what cannot travel.
+        `speculate`: the last long items may be copied to idle machines.
+
+        What the function has captured travels as it is now. Items travel while the job runs, each as it is when its
+        turn comes: change one (an array in a list) after the call, and the job may see it changed. Raises TypeError and
+        ValueError for wrong arguments, and PackingError for what cannot travel.
         """
         check_callable(function, "the first argument of map")
         if not iterables:
@@ -222,9 +226,11 @@ class Pool:
         values by name."""
         check_callable(function, "the first argument of run")
         name = name_of_function(function)
+        if each is None:  # the arguments are its item: large ones go to the one machine that runs it
+            task = Task(WithKeywords(function) if keywords else function, star=True)
+            item = (arguments, keywords) if keywords else arguments
+            return self.run_task(task, iterable=[item], name=name).result()[0]
         call = partial(function, *arguments, **keywords) if arguments or keywords else function
-        if each is None:
-            return self.run_task(Task(call, star=True), iterable=[()], name=name).result()[0]
         if each not in ("machine", "slot"):
             raise ValueError(f"each is 'machine' or 'slot', or None: run it once; not {each!r}")
         return self.run_task(Task(call), each="machine" if each == "machine" else "slot", name=name).result()

@@ -117,9 +117,10 @@ class Hub:
         self._shared = _shared_folder(config, state)
         self.blobs = BlobStore(self._shared.path if self._shared else config.blobs or state.path / "blob-store")
         identity = Identity(self.keys.hub, state.next_epoch(), __version__)
+        scheduler = machine(identity.epoch)
         self.board = Switchboard(
             identity,
-            machine(identity.epoch),
+            scheduler,
             Stores(self.blobs, Archive(state.path)),
             clock=loop.time,
             call_at=lambda when, callback: loop.call_at(when, callback).cancel,
@@ -127,7 +128,7 @@ class Hub:
         )
         self.ports = Ports(state, self._make_server)
         self.rooms = Rooms(self.board, access, self.blobs, self.ports.hosts, __version__)
-        self.board.requests = Requests(self.board, access, self.ports)
+        self.board.requests = Requests(self.board, access, self.ports, scheduler.total)
         self.board.changed = self._changed
         self._keeper = Keeper(
             lambda: bool(self.board.stores.unfinished()),

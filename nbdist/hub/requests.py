@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from collections.abc import Callable
 
 from nbdist.errors import NbdistError
 from nbdist.hub.access import Access
@@ -30,10 +30,11 @@ MAX_VALID_SECONDS = 10 * 366 * 86400.0
 
 
 class Requests:
-    """Answers requests; called by the switchboard."""
+    """Answers requests; called by the switchboard. `total` knows how many items a job has."""
 
-    def __init__(self, board: Switchboard, access: Access, ports: Ports) -> None:
+    def __init__(self, board: Switchboard, access: Access, ports: Ports, total: Callable[[str], int | None]) -> None:
         self._board = board
+        self._total = total
         self._access = access
         self._ports = ports
         self._tasks: set[asyncio.Task[None]] = set()
@@ -71,8 +72,7 @@ class Requests:
             raise NbdistError(f"job {job} belongs to a notebook that is still open: look there, or close that first")
         if record.missing:
             raise NbdistError(f"job {job} has never begun: its notebook went before its data was here; run it again")
-        row: dict[str, Any] = next((row for row in self._board.describe()["jobs"] if row["id"] == job), {})
-        total = row.get("total") if record.finished is None else record.finished.total
+        total = self._total(job) if record.finished is None else record.finished.total
         available = record.items.stop if record.items is not None else total or 0
         return JobKnown(record.submit, available, total), record.task
 

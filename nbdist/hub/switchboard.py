@@ -42,6 +42,9 @@ class SchedulingMachine(PureMachine, Protocol):
     def explain(self, job: str, item: int, now: float) -> str:
         """Why an item is not done."""
 
+    def total(self, job: str) -> int | None:
+        """How many items a job has, as far as that is known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:

@@ -53,17 +53,25 @@ def waits_for(state: State, job: JobRecord) -> str:
         return "waiting for its data to arrive at the hub"
     if not state.workers:
         return "no machine has joined this pool yet: %distribute invite, or nbdist invite, shows the line that adds one"
-    left_out = [
-        f"{share.worker.name}: {share.reason}" + (f" ({share.todo})" if share.todo else "")
-        for share in job.shares.values()
-        if share.state is ShareState.REFUSED
-    ]
-    if len(left_out) == len(state.workers):
+    if nobody_can(state, job):
+        left_out = [
+            f"{share.worker.name}: {share.reason}" + (f" ({share.todo})" if share.todo else "")
+            for share in job.shares.values()
+            if share.state is ShareState.REFUSED
+        ]
         return "no machine can run it. " + "; ".join(left_out[:8])
     preparing = [share.worker.name for share in job.shares.values() if share.state is ShareState.PREPARING]
     if preparing:
         return f"{', '.join(preparing[:8])} still getting its data"
     return "all slots are busy with other jobs"
+
+
+def nobody_can(state: State, job: JobRecord) -> bool:
+    """Whether machines are here and all of them are left out of the job."""
+    here = [worker.id for worker in state.workers.values() if worker.stated and not worker.leaving]
+    return bool(here) and all(
+        worker in job.shares and job.shares[worker].state is ShareState.REFUSED for worker in here
+    )
 
 
 def describe(state: State, now: float) -> dict[str, Any]:

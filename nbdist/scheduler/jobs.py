@@ -86,7 +86,7 @@ def change_owner(state: State, message: OwnerChanged) -> None:
     job = state.jobs.get(message.job)
     if job is not None:
         job.owner, job.orphaned_at = message.owner, None
-        job.told_at = -1.0  # it knows nothing yet
+        job.told_at, job.told_left_out = -1.0, False  # it knows nothing yet
         state.send(STORES, message)
 
 
@@ -106,7 +106,7 @@ def blobs_ready(state: State, message: BlobsReady, now: float) -> None:
     if job.spec.each and not job.targets:
         shares.add_targets(state, job, state.workers.values())
     for worker in state.workers.values():
-        shares.prepare(state, job, worker)
+        shares.prepare(state, job, worker, now)
     if job.complete and job.alive:
         end(state, job, "done", now)
 

@@ -114,6 +114,11 @@ class Scheduler:
         """Why an item is not done; see `history.explain`."""
         return history.explain(self.state, job, item, now)
 
+    def total(self, job: str) -> int | None:
+        """How many items a job has; None: that is not known, or the job is not."""
+        found = self.state.jobs.get(job)
+        return None if found is None else found.total
+
     def _thaw(self, now: float) -> None:
         """If the scheduler was not asked when it was due, the hub has stood still, and nobody is to blame for that."""
         due = self.deadline()
@@ -238,11 +243,14 @@ def _progress(state: State, now: float) -> None:
 
 
 def _notice(state: State, now: float) -> None:
-    """Says of each job that has not begun after `notice_seconds` what it waits for, and again after as long."""
+    """Says of each job that has not begun after `notice_seconds` what it waits for, and again after as long; and at
+    once if no machine that is here can run it."""
     waiting = [job for job in state.active.values() if not job.begun and (job.total is None or job.total)]
     for job in waiting:
         due = job.submitted_at + state.policy.notice_seconds
-        if due <= now and job.owner in state.notebooks:
+        is_news = not job.told_left_out and history.nobody_can(state, job)
+        if (due <= now or is_news) and job.owner in state.notebooks:
+            job.told_left_out |= is_news
             state.send(job.owner, Notice(job.id, "warning", f"job {job.id} waits: {history.waits_for(state, job)}"))
         state.wake("notice", due if due > now else now + state.policy.notice_seconds)
 
@@ -260,5 +268,6 @@ _TIMERS: dict[str, Callable[[State, float], None]] = {
     "orphans": members.cancel_orphans,
     "stopping": jobs.end_stopped,
     "balance": _look_again,
+    "try again": shares.try_again,
     "settle": restart.settle,
 }

@@ -97,7 +97,7 @@ def _take_facts(
     for job in list(state.active.values()):
         if job.spec.each and not job.targets and job.phase is Phase.RUNNING:
             shares.add_targets(state, job, [worker])  # it has waited for the first machine
-        shares.prepare(state, job, worker)
+        shares.prepare(state, job, worker, now)
 
 
 def _adopt(state: State, worker: WorkerRecord, held: HeldAttempt, now: float) -> None:
@@ -146,7 +146,11 @@ def refused(state: State, worker: WorkerRecord, message: JobRefused, now: float)
     if job is None or worker.id not in job.shares:
         return
     shares.drop(job, worker)
-    job.shares[worker.id] = Share(worker, ShareState.REFUSED, message.reason, message.todo)
+    share = Share(worker, ShareState.REFUSED, message.reason, message.todo)
+    if message.again_seconds > 0 and not job.targets:
+        share.again_at = now + max(message.again_seconds, state.policy.try_again_seconds)
+        state.wake("try again", share.again_at)
+    shares.leave_out(state, job, share, now)
     job.history.append(Event(now, f"refused: {message.reason}", 0, 0, worker.name))
     job.changed_at = now
     state.wake("progress", now)

@@ -75,6 +75,8 @@ class Policy:
     """A cancelled job is reported as ended after so long even if a worker has not confirmed that it stopped."""
     notice_seconds: float = 10.0
     """A job that no machine has begun after so long says why."""
+    try_again_seconds: float = 5.0
+    """A worker that could not run a job, and may later, is not asked again earlier."""
     max_rows: int = 64
     """Machines in one progress message."""
     history_events: int = 2_000

@@ -188,6 +188,8 @@ class JobRecord:
     """Results accepted."""
     begun: bool = False
     """Some worker was given a slice."""
+    told_left_out: bool = False
+    """The notebook was told that no machine which is here can run it."""
     next_balance_at: float = 0.0
     stop_reason: str = ""
     stop_by: float = inf
@@ -281,6 +283,8 @@ class Share:
     state: ShareState = ShareState.PREPARING
     reason: str = ""
     todo: str = ""
+    again_at: float = inf
+    """When a worker that is left out is asked again."""
     pace: Pace = field(default_factory=lambda: Pace())
     """Of all its slots, lately."""
     whole: Pace = field(default_factory=lambda: Pace())

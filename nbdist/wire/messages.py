@@ -560,6 +560,8 @@ class JobRefused(Message):
     reason: str
     todo: str = ""
     """The line to type on that machine, if one helps."""
+    again_seconds: float = 0.0
+    """The reason may be over by then: the hub asks again. 0: it does not."""
 
 
 @dataclass(frozen=True, slots=True)

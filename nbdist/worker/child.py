@@ -113,7 +113,7 @@ class Slot:
         self._slice = message
         if options.time_limit:
             self._watch = Watch(options.time_limit, time.monotonic_ns, self._claim.began)
-        self._capture.begin_slice()
+        self._capture.begin_slice(message.job)
         self._ticker.begin(_pause(self._watch))
         items = job.items or BlockItems(payload, {file.name: file.path for file in message.files}).between
         runs = execute(
@@ -150,7 +150,7 @@ class Slot:
 
     def _finish(self, message: RunSlice, outbox: Outbox, *, is_whole: bool) -> None:
         self._ticker.end()
-        self._send_output(message)
+        self._send_output(message, is_last=True)
         self._outbox = self._slice = self._watch = None
         if not is_whole:
             outbox.abandon()
@@ -181,9 +181,9 @@ class Slot:
             self._send_output(message)
         return _pause(watch, left)
 
-    def _send_output(self, message: RunSlice) -> None:
+    def _send_output(self, message: RunSlice, *, is_last: bool = False) -> None:
         with self._send_lock:
-            for text in self._capture.take():
+            for text in self._capture.take(is_last=is_last):
                 head = Output(message.job, message.attempt, text.item, text.stream, cut_bytes=text.cut_bytes)
                 self._link.send(head, text.data)
 

@@ -20,6 +20,7 @@ from nbdist.wire import frames
 from nbdist.wire.address import Address, is_loopback
 from nbdist.wire.local import read_nonce, this_machine
 from nbdist.wire.messages import PROTOCOL_MAX, PROTOCOL_MIN, Hello, ProveLocal, Refused, Welcome
+from nbdist.wire.racing import by_answer
 from nbdist.wire.sockets import harden
 from nbdist.wire.tls import FingerprintError, pinned_context
 from nbdist.worker import system, transfer
@@ -62,7 +63,7 @@ class Dialer:
         if address is None:
             raise ConnectionFailedError("the hub is not there yet")
         problems: list[tuple[int, Exception]] = []
-        for one in address.hosts():
+        for one in await by_answer(address.hosts()):
             try:
                 return await self._dial(one)
             except Refusal as refusal:

@@ -63,6 +63,9 @@ class Script:
     def explain(self, job: str, item: int, now: float) -> str:
         return ""
 
+    def total(self, job: str) -> int | None:
+        return None
+
 
 class Wire:
     """A link that encodes what it is given, as a real one does, and keeps it."""

@@ -102,3 +102,9 @@ def test_left_out_machines_are_in_the_progress_with_what_to_type(hand):
     hand.ready("other")
     hand.finish("other")
     assert hand.one(m.JobFinished).outcome == "done"
+
+
+def test_the_number_of_items_of_one_job(hand):
+    hand.job(total=7)
+    hand.job("open", total=None)
+    assert [hand.scheduler.total(job) for job in ("job", "open", "unknown")] == [7, None, None]

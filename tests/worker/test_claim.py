@@ -43,6 +43,15 @@ def test_the_position_is_seen_by_the_agent(ends: tuple[AgentClaim, SlotClaim]) -
     assert agent.where().item == 7
 
 
+def test_the_beginning_of_an_item_is_seen_and_ends_with_its_slice(ends: tuple[AgentClaim, SlotClaim]) -> None:
+    agent, slot = ends
+    agent.begin((1, 1), 5, 9)
+    slot.began[0] = 3_500_000_000
+    assert agent.where().began == 3.5
+    agent.begin((1, 2), 9, 12)
+    assert agent.where().began == 0
+
+
 def test_only_the_attempt_that_is_meant_is_cancelled(ends: tuple[AgentClaim, SlotClaim]) -> None:
     agent, slot = ends
     agent.begin((1, 2), 0, 100)

@@ -24,6 +24,7 @@ from nbdist.engines.hub.itemblobs import ItemBlobs
 from nbdist.engines.hub.items import Parcel
 from nbdist.engines.hub.requests import Requests
 from nbdist.engines.hub.run import HubRun
+from nbdist.engines.hub.tending import Tender
 from nbdist.errors import ConnectionFailedError, NbdistError
 from nbdist.wire import blobs, frames
 from nbdist.wire.address import Address
@@ -60,10 +61,16 @@ MAX_FORGOTTEN = 100
 class HubEngine:
     """A connection to a hub as `engines.base.Engine`.
 
-    `find(urgent)` gives the address to dial (see `Connection`); `release` ends what was started for this engine alone.
+    `find(urgent)` gives the address to dial (see `Connection`); `release` ends what was started for this engine alone;
+    `tender` looks after the worker of a pool on this machine.
     """
 
-    def __init__(self, find: Callable[[bool], Address], release: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        find: Callable[[bool], Address],
+        release: Callable[[], None] = lambda: None,
+        tender: Tender | None = None,
+    ) -> None:
         self._runs: dict[str, HubRun] = {}
         self._forgotten: deque[str] = deque(maxlen=MAX_FORGOTTEN)
         """Jobs that the hub was told to forget, and may not have heard."""
@@ -74,7 +81,7 @@ class HubEngine:
         self._drafts = Drafts()
         self._transfers = ThreadPoolExecutor(TRANSFER_THREADS, "nbdist-transfer")
         self._item_blobs = ItemBlobs(self._place)
-        self._connection = Connection(self, find, peer=f"notebook-{uuid.uuid4().hex}")
+        self._connection = Connection(self, find, f"notebook-{uuid.uuid4().hex}", tender)
         self._requests = Requests(self._ask_soon)
         self._connection.start()
         self._at_exit = _close_at_exit(self)
@@ -256,9 +263,12 @@ class HubEngine:
 
     def lost(self, reason: str) -> None:
         """Tells the jobs that wait."""
+        self.told(f"the connection to the hub at {self.address} is lost ({reason}); dialling again")
+
+    def told(self, text: str) -> None:
+        """Tells the jobs that wait."""
         for run in list(self._runs.values()):
             if run.finished is None:
-                text = f"the connection to the hub at {self.address} is lost ({reason}); dialling again"
                 run.receive(Notice(run.job, "warning", text), b"", 0)
 
     def ended(self, error: NbdistError) -> None:
