@@ -193,8 +193,7 @@ class Switchboard:
 
     def bytes_came(self, peer: Peer) -> None:
         """A piece of a message has come, whose end is not here yet."""
-        if peer.role == "worker" and self.peers.get(peer.id) is peer:
-            self._driver.receive(peer.id, BytesCame())
+        self._driver.receive(peer.id, BytesCame())
 
     def blob_came(self, name: str) -> None:
         """A blob is complete: jobs that waited for it go on."""
