@@ -60,12 +60,17 @@ class Archive:
     """The files. Raises JournalError if they are of a newer version of nbdist."""
 
     def __init__(
-        self, folder: Path, keep_seconds: float = KEEP_SECONDS, clock: Callable[[], float] = time.time
+        self,
+        folder: Path,
+        keep_seconds: float = KEEP_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        """How long a job is kept is measured by a clock that nobody sets; only across a restart by the other one."""
         self._results = folder / RESULTS_FOLDER
         self._results.mkdir(mode=0o700, parents=True, exist_ok=True)
         make_private(self._results)
-        self._journal = Journal(folder, clock)
+        self._journal = Journal(folder, wall_clock)
         self._clock = clock
         self._keep_seconds = keep_seconds
         self._afterwards: list[Callable[[], None]] = []

@@ -26,7 +26,7 @@ from nbdist.hub.stores import Stores
 from nbdist.hub.turns import Turn
 from nbdist.scheduler import orders
 from nbdist.scheduler.jobs import broken
-from nbdist.scheduler.orders import BlobsReady, Disconnect, DropItems, PeerClosed
+from nbdist.scheduler.orders import BlobsReady, BytesCame, Disconnect, DropItems, PeerClosed
 from nbdist.wire import messages as m
 from nbdist.wire.frames import Payload
 from nbdist.wire.messages import Message
@@ -170,6 +170,10 @@ class Switchboard:
             handle(peer, message, payload)
             return
         self._driver.receive(peer.id, message, payload)
+
+    def bytes_came(self, peer: Peer) -> None:
+        """A piece of a message has come, whose end is not here yet."""
+        self._driver.receive(peer.id, BytesCame())
 
     def blob_came(self, name: str) -> None:
         """A blob is complete: jobs that waited for it go on."""

@@ -11,6 +11,7 @@ from nbdist.scheduler import attempts, balance, delivery, faults, history, jobs,
 from nbdist.scheduler.orders import (
     STORES,
     BlobsReady,
+    BytesCame,
     Disconnect,
     KeptJob,
     OwnerChanged,
@@ -215,6 +216,7 @@ _FROM_NOTEBOOKS: dict[type[Message], FromNotebook] = {
 _FROM_HUB: dict[type[Message], FromHub] = {
     Hello: members.join,
     PeerClosed: lambda state, peer, message, now: members.leave(state, peer, message.reason or "disconnected", now),
+    BytesCame: lambda state, peer, message, now: members.breathes(state, peer, now),
     BlobsReady: lambda state, peer, message, now: jobs.blobs_ready(state, message, now),
     OwnerChanged: lambda state, peer, message, now: jobs.change_owner(state, message),
     KeptJob: lambda state, peer, message, now: restart.restore(state, message, now),

@@ -236,6 +236,13 @@ def heard(state: State, worker: WorkerRecord, now: float) -> None:
     state.workers.move_to_end(worker.id)
 
 
+def breathes(state: State, peer: str, now: float) -> None:
+    """Something comes from a peer, if only a piece of a message."""
+    worker = state.workers.get(peer)
+    if worker is not None:
+        heard(state, worker, now)
+
+
 def forgive_silence(state: State, now: float) -> None:
     """Whatever the workers said lately could not be heard: their silence begins now."""
     for worker in state.workers.values():

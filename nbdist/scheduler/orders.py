@@ -35,6 +35,11 @@ class PeerClosed(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class BytesCame(Message):
+    """Input: of a worker's message that is long on its way, some bytes have come: it lives, and is not silent."""
+
+
+@dataclass(frozen=True, slots=True)
 class BlobsReady(Message):
     """Input: all blobs of the job are here."""
 

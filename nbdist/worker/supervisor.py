@@ -265,11 +265,11 @@ class Supervisor:
         if held.has_blobs:
             self._say(LOCAL, orders.DropItems(held.attempt))
 
-    def _end(self, attempt: Attempt, reason: str) -> None:
+    def _end(self, attempt: Attempt, reason: str, slot: int | None = None) -> None:
         """Tells the hub that an attempt is over, behind the parts that it may still have to tell of."""
         self._say(LOCAL, orders.DropItems(attempt))
         if self._is_connected:
-            self._tell(self._outgoing.add(m.SliceEnded(attempt, reason)))
+            self._tell(self._outgoing.add(m.SliceEnded(attempt, reason), slot=slot))
 
     def _acknowledge(self, message: m.Acknowledge) -> None:
         for attempt, stop in message.parts:
@@ -296,7 +296,7 @@ class Supervisor:
         if not held.is_foreign:
             if not path:
                 self._say(LOCAL, orders.KeepPart(part.attempt, part.start, part.stop))
-            self._tell(self._outgoing.add(part, path))
+            self._tell(self._outgoing.add(part, path, held.home))
         if part.final:
             self._slice_over(slot, held)
 
@@ -304,7 +304,7 @@ class Supervisor:
         held = self._running(slot, message.attempt)
         if held is not None:
             if not held.is_foreign:
-                self._end(held.attempt, message.reason)
+                self._end(held.attempt, message.reason, held.home)
             self._slice_over(slot, held)
 
     def _task_refused(self, slot: Slot, message: m.TaskRefused) -> None:
@@ -313,7 +313,7 @@ class Supervisor:
         if held is not None:
             if not held.is_foreign:
                 self._say(HUB, m.JobRefused(message.job, message.reason, message.todo))
-                self._end(held.attempt, message.reason)
+                self._end(held.attempt, message.reason, held.home)
             self._slice_over(slot, held)
 
     def _output(self, slot: Slot, message: m.Output) -> None:
@@ -359,9 +359,9 @@ class Supervisor:
             return
         verdict = self._limits.verdict(slot, held, event)
         if isinstance(verdict, m.SliceEnded):
-            self._end(verdict.attempt, verdict.reason)
+            self._end(verdict.attempt, verdict.reason, held.home)
         elif self._is_connected:
-            self._tell(self._outgoing.add(verdict))
+            self._tell(self._outgoing.add(verdict, slot=held.home))
 
     def _renew_slots(self, message: m.RenewSlots) -> None:
         for slot in self.slots:

@@ -28,12 +28,20 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.now = 1_000_000.0
+        self._set_by = 0.0
         self.start()
 
     def start(self) -> None:
         self.blobs = BlobStore(self.folder / "blobs")
-        self.stores = Stores(self.blobs, Archive(self.folder, clock=lambda: self.now))
+        self.stores = Stores(self.blobs, Archive(self.folder, clock=lambda: self.now, wall_clock=lambda: self.wall()))
         self.records, self.jobs, self.workers = self.stores.restore()
+
+    def wall(self) -> float:
+        return self.now + self._set_by
+
+    def set_clock(self, seconds: float) -> None:
+        """Somebody sets the clock of the machine forward, or back."""
+        self._set_by += seconds
 
     def kill_and_start(self) -> None:
         """What was flushed is all that there is: nothing is closed."""
@@ -145,6 +153,20 @@ def test_a_job_that_ended_is_kept_for_a_day(place: Place) -> None:
     assert place.stores.expired() == ["j"]
     place.kill_and_start()
     assert place.stores.expired() == ["j"]
+
+
+def test_a_clock_that_is_set_makes_no_job_older_while_the_hub_runs(place: Place) -> None:
+    """A small computer without a clock of its own hears what day it is while jobs run."""
+    place.submit(ranges=((0, 1, 1),))
+    record = place.stores.get("j")
+    assert record is not None
+    place.stores.keep_end(record, JobEnded(m.JobFinished("j", "done", 1, 1)))
+    place.stores.flush()
+    place.set_clock(20_000 * 86_400.0)
+    assert place.stores.expired() == []
+    place.set_clock(-40_000 * 86_400.0)
+    place.kill_and_start()
+    assert place.stores.expired() == []
 
 
 def test_the_workers_that_were_here_are_known(place: Place) -> None:
