@@ -65,6 +65,10 @@ class Archive:
         """Whether the job has been over for so long that it is not kept any more."""
         return record.finished is not None and self._clock() - record.ended_at > self._keep_seconds
 
+    def age_seconds(self, record: JobRecord) -> float:
+        """How long ago the job has ended."""
+        return max(0.0, self._clock() - record.ended_at)
+
     def log(self, job: str) -> ResultLog:
         """The log of a new job's results."""
         return ResultLog(self._results, job)

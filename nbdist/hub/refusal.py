@@ -17,6 +17,8 @@ RESULTS_LOST = (
     "has already (the hub's log names the file): run the job again"
 )
 
+TAKEN_OVER = "another notebook has taken the job over while this one was away: look there"
+
 
 class RefusalError(NbdistError):
     """The connection is to be closed, and the peer told why."""

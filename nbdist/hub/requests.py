@@ -20,6 +20,7 @@ from nbdist.wire.messages import (
     DescribeJob,
     DescribePool,
     ExplainItem,
+    FindJob,
     JobKnown,
     MakeInvite,
     Message,
@@ -47,6 +48,8 @@ class Requests:
             peer.link.send(Answer(message.request), text[:MAX_DESCRIPTION_BYTES])
         elif isinstance(message, DescribeJob):
             peer.link.send(*self._describe_job(peer, message))
+        elif isinstance(message, FindJob):
+            peer.link.send(Answer(message.request, text=self._find(peer, message.key)))
         elif isinstance(message, CloseInvites):
             self._access.revoke_invites()
             self._ports.close_lan()
@@ -71,10 +74,21 @@ class Requests:
             raise NbdistError(f"job {job} belongs to a notebook that is still open: look there, or close that first")
         if record.missing:
             raise NbdistError(f"job {job} has never begun: its notebook went before its data was here; run it again")
-        row: dict[str, Any] = next((row for row in self._board.describe()["jobs"] if row["id"] == job), {})
-        total = row.get("total") if record.finished is None else record.finished.total
+        total = self._row(job).get("total") if record.finished is None else record.finished.total
         available = record.items.stop if record.items is not None else total or 0
-        return JobKnown(record.submit, available, total), record.task
+        return JobKnown(record.submit, available, total, self._board.stores.ended_seconds(record)), record.task
+
+    def _find(self, peer: Peer, key: str) -> str:
+        """The job of a `FindJob`."""
+        is_here = lambda other: self._board.peers.get(other) is not None  # noqa: E731
+        record = self._board.stores.offers.find(key, peer.grant.id, peer.id, is_here)
+        if record is None or (record.finished is None and self._row(record.job).get("state") == "stopping"):
+            return ""
+        return record.job
+
+    def _row(self, job: str) -> dict[str, Any]:
+        """What the scheduler says of a job."""
+        return next((row for row in self._board.describe()["jobs"] if row["id"] == job), {})
 
     async def _invite(self, peer: Peer, message: MakeInvite) -> None:
         try:

@@ -90,7 +90,7 @@ class Form:
 
         That tells `[a, a]` from `[a, b]`: to change one of them changes the other.
         """
-        if self._is_element and type(value).__eq__ is object.__eq__:
+        if self._is_element and _is_itself_only(type(value)):
             raise NoFormError  # as it is equal to itself only, it matters which one it is
         known = self._seen.get(id(value))
         if known is None:
@@ -191,7 +191,7 @@ class Form:
         if numpy is not None and kind is numpy.ndarray:
             self._array(value)
             return
-        reducer: Callable[[Any], Any] | None = copyreg.dispatch_table.get(kind)  # type: ignore[assignment]
+        reducer: Callable[[Any], Any] | None = copyreg.dispatch_table.get(kind)
         reduced = value.__reduce_ex__(4) if reducer is None else reducer(value)
         if isinstance(reduced, str):
             self.named(value, reduced)
@@ -209,6 +209,10 @@ class Form:
             raise NoFormError
         elif flat.nbytes:
             self._memory("bytes", memoryview((flat if flat.flags.c_contiguous else flat.copy()).view("u1")))
+
+
+def _is_itself_only(kind: Any) -> bool:
+    return kind.__eq__ is object.__eq__
 
 
 def _listed(values: Iterable[Any] | None) -> list[Any] | None:

@@ -15,7 +15,7 @@ import types
 import weakref
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, MappingView
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,8 @@ MAX_ITEM_BYTES = 256 * 1024 * 1024
 _PYTHON = (KEY_FORMAT, sys.implementation.name, sys.version_info[:2], sys.flags.optimize)
 _POSITIONS = frozenset({"__firstlineno__", "__dict__", "__weakref__", "__module__", "_abc_impl"})
 """Of a class, what is no part of what it does."""
+_AT_HAND = (list, tuple, dict, set, frozenset, deque, *(type(view) for view in ({}.keys(), {}.values(), {}.items())))
+"""What has its elements in memory."""
 _NAMELESS = {type(None): "None", type(...): "Ellipsis", type(NotImplemented): "NotImplemented"}
 _SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType)
 
@@ -88,7 +90,7 @@ def _add_items(form: Form, items: Any) -> None:
     if isinstance(items, Made):
         form.add_all("made", items.function)
         _add_items(form, items.source)
-    elif isinstance(items, (list, tuple, dict, set, frozenset, MappingView)):
+    elif isinstance(items, _AT_HAND):
         form.add_all("items", list(items))  # in their order: results come in it
     elif isinstance(items, Iterator) or getattr(items, "nbytes", 0) > MAX_ITEM_BYTES:
         raise NoFormError
