@@ -32,7 +32,8 @@ MAX_ITEM_BYTES = 256 * 1024 * 1024
 _PYTHON = (KEY_FORMAT, sys.implementation.name, sys.version_info[:2], sys.flags.optimize)
 _POSITIONS = frozenset({"__firstlineno__", "__dict__", "__weakref__", "__module__", "_abc_impl"})
 """Of a class, what is no part of what it does."""
-_AT_HAND = (list, tuple, dict, set, frozenset, deque, *(type(view) for view in ({}.keys(), {}.values(), {}.items())))
+_VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
+_AT_HAND: tuple[type[Iterable[Any]], ...] = (list, tuple, dict, set, frozenset, deque, *_VIEWS)
 """What has its elements in memory."""
 _NAMELESS = {type(None): "None", type(...): "Ellipsis", type(NotImplemented): "NotImplemented"}
 _SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType)
