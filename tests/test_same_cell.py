@@ -113,11 +113,15 @@ def test_a_killed_hub_still_offers_them(tmp_path: Path) -> None:
 
 
 def test_a_cell_whose_kernel_was_killed_goes_on_where_it_is(tmp_path: Path) -> None:
+    go = str(tmp_path / "go")
     define = notebook(tmp_path)[1]
-    cell = "%%distribute n in [*range(100)] -> values\nimport time\ntime.sleep(0.02)\nmark(n)"
-    wait = "while values.progress.done < 10: values.wait(0.02)"
-    kernel(define, cell.replace("values", "values --background"), wait, seed=1)
-    again = kernel(define, cell, "print('values', list(values), values.dict()[7])", seed=2)
+    cell = (
+        "%%distribute n in [*range(100)] -> job --background\nimport os, time\n"
+        f"while n >= 50 and not os.path.exists({go!r}): time.sleep(0.01)\nmark(n)"
+    )
+    kernel(define, cell, "while job.progress.done < 10: job.wait(0.02)", seed=1)
+    result = "values = job.result()\nprint('values', list(values), values.dict()[7])"
+    again = kernel(define, cell, f"open({go!r}, 'w').close()", result, seed=2)
     assert RUNS_STILL in again
     assert f"values {list(range(100))} 7" in again
     assert len((tmp_path / "marks").read_text()) == 100

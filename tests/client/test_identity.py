@@ -449,11 +449,15 @@ def test_an_edited_local_module_changes_the_key_of_what_uses_it(house: Path, use
 def test_a_module_that_is_loaded_or_imported_by_name_counts(house: Path) -> None:
     use = "import house_of_keys\ndef f(x): return house_of_keys.attic.DUST"
     before = key_of(use)
+    unused = "import house_of_keys\ndef f(x): return house_of_keys.X"
+    keys = [key_of(unused)]
     importlib.import_module("house_of_keys.attic")
     loaded = key_of(use)
+    keys.append(key_of(unused))
     (house / "house_of_keys/attic.py").write_text("DUST = 2\n")
-    assert None not in (before, loaded)
+    assert None not in (before, loaded, *keys)
     assert len({before, loaded, key_of(use)}) == 3
+    assert {key_of(unused)} == set(keys)
 
 
 def test_nothing_is_imported_to_find_a_key(house: Path) -> None:

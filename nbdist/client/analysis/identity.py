@@ -81,7 +81,7 @@ def _hashed(fill: Callable[[WholeForm], None]) -> str | None:
         form.add(_PYTHON)
         fill(form)
         form.finish()
-        form.add(origins.describe(form.modules))
+        form.add(origins.describe(form.modules | origins.inside(form.modules, form.mentioned)))
     except Exception:  # noqa: BLE001 - what objects say of themselves for pickling is their own code, and raises anything
         return None
     return form.hexdigest()
@@ -106,6 +106,8 @@ class WholeForm(Form):
         super().__init__(is_element=is_element, depth=depth)
         self.modules: set[str] = set()
         """Those that were met."""
+        self.mentioned: set[str] = set()
+        """All names in the code that was met: some may be of sub-modules."""
         self._waiting: deque[types.FunctionType | type] = deque()
         """Their numbers were taken; what they are made of comes afterwards, so that chains of calls may be long."""
 
@@ -121,7 +123,7 @@ class WholeForm(Form):
     def element(self) -> Form:
         """A form for one of a set."""
         form = WholeForm(is_element=True, depth=self._depth)
-        form.modules = self.modules
+        form.modules, form.mentioned = self.modules, self.mentioned
         return form
 
     def special(self, value: Any) -> bool:
@@ -194,6 +196,7 @@ class WholeForm(Form):
             except ValueError:
                 self.put("empty cell")
         uses = _uses(code)
+        self.mentioned |= uses.names
         for name in uses.globals:
             if name in function.__globals__:
                 self.put("name", name.encode())
@@ -242,6 +245,8 @@ def _looked_up(module: str, name: str) -> Any:
 @dataclass(frozen=True, slots=True)
 class _Uses:
     globals: tuple[str, ...]
+    names: frozenset[str]
+    """Those, and the names of attributes."""
     imports: tuple[tuple[str, int, tuple[str, ...]], ...]
     """(module, level, what is imported from it)."""
 
@@ -285,7 +290,8 @@ def _instructions(code: types.CodeType) -> list[Any]:
 def _uses(code: types.CodeType) -> _Uses:
     known = _known_uses.get(code)
     if known is None:
-        known = _Uses(tuple(sorted(names.globals_read(code))), tuple(_imports(code)))
+        read, mentioned = sorted(names.globals_read(code)), frozenset(names.global_names(code))
+        known = _Uses(tuple(read), mentioned, tuple(_imports(code)))
         _known_uses[code] = known
     return known
 

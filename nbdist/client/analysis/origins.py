@@ -117,37 +117,59 @@ def _site_folders() -> list[Path]:
 
 
 def _local(name: str, spec: ModuleSpec) -> tuple[str, set[str]]:
-    """The hash of a local module's file, and the names that it may import; a folder of modules has no file."""
+    """The hash of a local module's file, and the modules that it may import; a folder of modules has no file."""
     above = {name.rpartition(".")[0]} - {""}
-    loaded = {other for other in list(sys.modules) if other.startswith(f"{name}.")}
     if spec.origin is None or not spec.has_location:
-        return "a folder", above | loaded
+        return "a folder", above
     path = Path(spec.origin)
     if path.stat().st_size > MAX_FILE_BYTES:
         raise UnknownOriginError(name)
     text = path.read_bytes()
+    found = hashlib.sha256(text).hexdigest()
+    if path.suffix != ".py":
+        return found, above
     package = name if spec.submodule_search_locations is not None else name.rpartition(".")[0]
-    static = _imports(text, package) if path.suffix == ".py" else frozenset()
-    return hashlib.sha256(text).hexdigest(), above | loaded | static | _held(sys.modules.get(name))
+    imported, mentioned = _read(text, package)
+    held = _held(sys.modules.get(name), mentioned)
+    return found, above | imported | held | inside({*imported, *held}, mentioned)
 
 
-def _held(module: types.ModuleType | None) -> set[str]:
-    """The modules that a module holds under some name, however it imported them."""
-    values: Collection[object] = () if module is None else list(vars(module).values())
-    return {value.__name__ for value in values if isinstance(value, types.ModuleType)} - {"__main__"}
+def inside(packages: Iterable[str], mentioned: Collection[str]) -> set[str]:
+    """The loaded sub-modules of packages, and theirs, that code may mean which uses such names."""
+    found: set[str] = set()
+    waiting = [name for name in packages if hasattr(sys.modules.get(name), "__path__")]
+    while waiting:
+        package = waiting.pop()
+        if not is_standard(package.partition(".")[0]):
+            new = {name for each in mentioned if (name := f"{package}.{each}") in sys.modules} - found
+            found |= new
+            waiting += new
+    return found
+
+
+def _held(module: types.ModuleType | None, mentioned: Collection[str]) -> set[str]:
+    """The modules that a module has under names that it uses, however it imported them."""
+    values = {} if module is None else vars(module)
+    modules = [value for name in mentioned if isinstance(value := values.get(name), types.ModuleType)]
+    return {value.__name__ for value in modules} - {"__main__"}
 
 
 @lru_cache(1000)
-def _imports(text: bytes, package: str) -> frozenset[str]:
-    """The modules that a file's import statements may mean."""
+def _read(text: bytes, package: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The modules that a file's import statements may mean, and all names that it uses."""
     found: set[str] = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             module = absolute(node.module or "", node.level, package)
             found |= {module, *(f"{module}.{alias.name}" for alias in node.names)}  # it may be a module itself
-    return frozenset(name for name in found if not name.startswith(".") and name)
+        elif isinstance(node, ast.Name):
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            names.add(node.attr)
+    return frozenset(name for name in found if not name.startswith(".") and name), frozenset(names)
 
 
 def absolute(module: str, level: int, package: str) -> str:
