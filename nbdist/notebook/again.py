@@ -32,8 +32,11 @@ def keys_of(cell: Cell, job: CellJob) -> Keys:
     """The keys of a cell's job. A cell that is run for its effect has none."""
     if not cell.loops or cell.each or cell.body.value is None:
         return NO_KEYS
+    of_items = items_key(job.source)
+    if of_items is None:
+        return NO_KEYS
     options = {name: value for name, value in job.options.items() if name in _CHANGE_VALUES}
-    return Keys(job_key(job.task, job.source, **options) or "", items_key(job.source) or "")
+    return Keys(job_key(job.task, job.source, of_items=of_items, **options) or "", of_items)
 
 
 def find(pool: Any, job: CellJob, key: str) -> Found | None:

@@ -139,6 +139,10 @@ def nested(depth: int) -> Any:
     return value
 
 
+class StoredElsewhere:
+    __module__ = "zarr.core"
+
+
 class Unwilling:
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise RuntimeError("no")
@@ -158,7 +162,7 @@ class Local(threading.Thread):
         lambda: np.random.default_rng(1).bit_generator, lambda: sys.modules["__main__"],
         lambda: [object() for _ in range(canonical.MAX_PARTS)], lambda: range(canonical.MAX_FLAT + 1),
         lambda: {threading.current_thread()}, lambda: [np.random.default_rng(1)], lambda: {"a": iter(())},
-        lambda: {Slotted(1)},
+        lambda: {Slotted(1)}, StoredElsewhere,
     ],
 )  # fmt: skip
 def test_what_has_no_canonical_form_has_no_key(make: Callable[[], Any]) -> None:
@@ -339,6 +343,14 @@ F = notebook("def f(x): return x")["f"]
 OPTIONS: list[dict[str, Any]] = [
     {}, {"filters": True}, {"stop_when": True}, {"on_error": "keep"}, {"seed": 0}, {"seed": 1},
 ]  # fmt: skip
+
+
+def test_a_mapped_file_counts_with_what_is_in_it(tmp_path: Path) -> None:
+    mapped = np.memmap(tmp_path / "data", dtype=np.uint8, mode="w+", shape=(3,))
+    before = key_with(mapped)
+    mapped[1] = 5
+    assert None not in (before, key_with(mapped))
+    assert before != key_with(mapped)
 
 
 def test_options_that_change_values_change_the_key() -> None:

@@ -33,6 +33,11 @@ _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, type(...)
 _IN_PLACE = "biufcmMSUV"
 """Kinds of NumPy's types whose elements lie in the array itself."""
 
+_ELSEWHERE = frozenset(
+    {"dask", "distributed", "fsspec", "h5py", "multiprocessing", "ray", "tensorstore", "xarray", "zarr"}
+)
+"""Modules whose objects say, for pickling, where their data is: not what it is now."""
+
 
 class NoFormError(Exception):
     """The value has no canonical form."""
@@ -185,6 +190,8 @@ class Form:
         kind = type(value)
         if hasattr(kind, "__next__") or isinstance(value, random.Random) or kind.__module__.startswith("numpy.random"):
             raise NoFormError  # it gives something else each time
+        if any(base.__module__.partition(".")[0] in _ELSEWHERE for base in kind.__mro__):
+            raise NoFormError
         if not self.begin(value):
             return
         numpy = sys.modules.get("numpy")

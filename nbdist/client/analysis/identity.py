@@ -56,9 +56,11 @@ def job_key(
     task_size: int | None = None,
     on_error: str = "stop",
     seed: int | None = None,
+    of_items: str | None = None,
 ) -> str | None:
-    """The key of a job, or None. `items`: as `items_key` takes them; the others as `Pool.run_task` does."""
-    of_items = items_key(items)
+    """The key of a job, or None. `items`: as `items_key` takes them, and `of_items` what that gave, if it is known; the
+    others as `Pool.run_task` does."""
+    of_items = of_items or items_key(items)
     if of_items is None:
         return None
     size = task_size if task.reduce is not None else None  # folds of floats depend on it
