@@ -106,7 +106,8 @@ VALUES: list[Callable[[], Any]] = [
     lambda: np.dot, lambda: np, lambda: json, lambda: json.dumps, lambda: int, lambda: type(None), lambda: Point,
     lambda: np.float64(1), lambda: np.float32(1), lambda: np.int64(1), lambda: np.arange(4), lambda: np.arange(4.0),
     lambda: np.arange(4).reshape(2, 2), lambda: np.asfortranarray(np.arange(4).reshape(2, 2)), lambda: np.zeros((0, 2)),
-    lambda: np.zeros((2, 0)), lambda: np.array(4), lambda: np.arange(8)[::2], lambda: structured("i4"),
+    lambda: np.zeros((2, 0)), lambda: np.ones((2, 2)), lambda: np.asfortranarray(np.ones((2, 2))), lambda: np.ones((2, 2), order="F")[:1],
+    lambda: np.zeros(3), lambda: np.zeros(3, dtype=int), lambda: np.array(4), lambda: np.arange(8)[::2], lambda: structured("i4"),
     lambda: structured("i2"), lambda: np.array(["a", "bc"]), lambda: np.array(["2024-01-01"], dtype="M8[D]"),
     lambda: np.array(["a", None], dtype=object), lambda: np.array([["a"], [None]], dtype=object),
     lambda: np.ma.array([1, 2], mask=[0, 1]), lambda: np.ones(100_000), lambda: np.ones(100_000, dtype=">f8"),
@@ -470,6 +471,15 @@ def test_a_module_that_is_loaded_or_imported_by_name_counts(house: Path) -> None
     assert None not in (before, loaded, *keys)
     assert len({before, loaded, key_of(use)}) == 3
     assert {key_of(unused)} == set(keys)
+
+
+def test_a_loaded_module_that_a_local_module_means_counts(house: Path) -> None:
+    (house / "keys_user.py").write_text("import house_of_keys\ndef dust(): return house_of_keys.attic.DUST\n")
+    importlib.import_module("house_of_keys.attic")
+    use = "import keys_user\ndef f(x): return keys_user.dust()"
+    before = key_of(use)
+    (house / "house_of_keys/attic.py").write_text("DUST = 2\n")
+    assert before != key_of(use)
 
 
 def test_nothing_is_imported_to_find_a_key(house: Path) -> None:

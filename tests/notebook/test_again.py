@@ -12,7 +12,8 @@ import pytest
 
 import nbdist
 from nbdist.errors import NbdistError
-from nbdist.notebook.again import ago
+from nbdist.notebook.again import ago, keys_of
+from nbdist.notebook.cell import parse
 from nbdist.wire.messages import ClearPool
 from notebooks import Notebook, open_notebook
 
@@ -135,6 +136,10 @@ def test_a_change_of_what_the_cell_uses_is_computed(notebook: Counted) -> None:
         notebook.count()
         assert notebook.run(change, cell) == result
         assert notebook.count() == 3
+    pairs = "%%distribute a in [1, 2] for b in letters\nmark(a), b"
+    for letters in ("xy", "xz"):
+        assert notebook.run(f"letters = {letters!r}", pairs) == [(a, b) for a in (1, 2) for b in letters]
+        assert notebook.count() == 4
     assert notebook.run("k = 2\ndef scaled(x):\n    # as before\n    return x * k", cell) == [0, 2, 4]
     assert notebook.count() == 0
 
@@ -156,6 +161,16 @@ def test_what_runs_for_its_effect_or_has_no_key_or_failed_is_always_computed(not
         notebook.run(cell)
         assert notebook.count() == 1
         assert OFFERED not in notebook.printed
+
+
+@pytest.mark.parametrize(
+    ("line", "body", "has_key"),
+    [("n in range(3)", "n", True), ("n in range(3)", "m = n", False), ("", "1", False), ("--each slot", "1", False)],
+)
+def test_a_cell_that_runs_for_its_effect_has_no_key(line: str, body: str, has_key: bool) -> None:
+    cell = parse(line, body)
+    keys = keys_of(cell, cell.build({"__name__": "__main__"}, "<cell>"))
+    assert (bool(keys.key), bool(keys.items_key)) == (has_key, has_key)
 
 
 def test_a_job_that_failed_is_computed_and_an_older_one_that_did_not_is_offered(

@@ -95,7 +95,7 @@ def _add_items(form: Form, items: Any) -> None:
         _add_items(form, items.source)
     elif isinstance(items, _AT_HAND):
         form.add_all("items", list(items))  # in their order: results come in it
-    elif isinstance(items, Iterator) or getattr(items, "nbytes", 0) > MAX_ITEM_BYTES:
+    elif getattr(items, "nbytes", 0) > MAX_ITEM_BYTES:
         raise NoFormError
     else:
         form.add_all("iterable", items)
