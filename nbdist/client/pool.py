@@ -16,7 +16,7 @@ from typing import Any
 
 from nbdist.client import leftovers, tables
 from nbdist.client.analysis.modules import required
-from nbdist.client.attaching import attach
+from nbdist.client.attaching import Found, SameCell, attach, find
 from nbdist.client.feed import feed
 from nbdist.client.inbox import Inbox, sweep
 from nbdist.client.items import Items, NoItems, RangeItems, items_of
@@ -181,12 +181,14 @@ class Pool:
         seed: int | None = None,
         speculate: bool = True,
         name: str | None = None,
+        key: str = "",
+        items_key: str = "",
     ) -> Job:
         """Runs a task on its items: `ranges` (their product, the last fastest), or `iterable`, or `items`; or once on
         `each` machine or slot, without an item.
 
-        `filters` and `stop_when` say that the task's function may return SKIP or StopHere by itself. Other options as
-        of `map`.
+        `filters` and `stop_when` say that the task's function may return SKIP or StopHere by itself. `key` and
+        `items_key` are what `find` finds it by (`analysis/identity.py`). Other options as of `map`.
         """
         task = task if reduce is None else replace(task, reduce=reduce)
         for function, what in ((task.keep_if, "keep_if"), (task.stop_when, "stop_when")):
@@ -218,6 +220,8 @@ class Pool:
             total=items.total,
             each=each,
             modules=required(task.function, task.keep_if, task.stop_when, task.reduce),
+            key=key,
+            items_key=items_key,
         )
         return self._submit(spec, items, reduction, loop_names)
 
@@ -262,13 +266,26 @@ class Pool:
 
         Raises NbdistError with the reason if there is none, or its notebook is still open.
         """
-        global last_job
         self._check_open()
-        job = attach(self._engine, job_id)
-        job.inbox.keeper = self
-        self._recent.append(job.inbox)
-        last_job = job
-        return job
+        return self._hold(attach(self._engine, job_id))
+
+    def find(
+        self,
+        key: str,
+        task: Task,
+        *,
+        ranges: Sequence[range] | None = None,
+        iterable: Iterable[Any] | None = None,
+        total: int | None = None,
+        loop_names: tuple[str, ...] = (),
+    ) -> Found | None:
+        """A job of this key that has ended well, or that goes on without its notebook, attached to; None if there is
+        none. The task and its items as of `run_task`."""
+        self._check_open()
+        found = find(self._engine, key, SameCell(task, _items(task, ranges, iterable, total, ""), loop_names))
+        if found is not None:
+            self._hold(found.job)
+        return found
 
     def explain(self, job: Job | str, index: int) -> str:
         """Why item `index` is not done."""
@@ -335,13 +352,17 @@ class Pool:
             raise NbdistError("this pool is closed: nbdist.connect() opens one")
 
     def _submit(self, spec: JobSpec, items: Items, reduction: Reduction | None, loop_names: tuple[str, ...]) -> Job:
-        global last_job
         self._check_open()
         sweep()
         job = Job(spec, items, reduction, loop_names=loop_names)
         if not spec.each:
             spec = _with_items(spec, items, job.inbox)
         job.inbox.run = self._engine.submit(spec, job.inbox.deliver)
+        return self._hold(job)
+
+    def _hold(self, job: Job) -> Job:
+        """Keeps what was sent along with the last few jobs, and the pool until this one has ended."""
+        global last_job
         job.inbox.keeper = self
         self._recent.append(job.inbox)
         while len(self._recent) > RECENT_JOBS:

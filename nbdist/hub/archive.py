@@ -90,6 +90,10 @@ class Archive:
         """What is free on the disk."""
         return free_bytes(self._results)
 
+    def age_seconds(self, record: JobRecord) -> float:
+        """How long ago the job has ended."""
+        return max(0.0, self._clock() - record.ended_at)
+
     def log(self, job: str) -> ResultLog:
         """The log of a new job's results."""
         return ResultLog(self._results, job, sealed=self._journal.replace)

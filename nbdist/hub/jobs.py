@@ -72,6 +72,13 @@ class JobRecord:
     """So much of its results waited for its notebook when the scheduler was told last."""
     dropped: Dropped = field(default_factory=lambda: Dropped())
     """What the results come to that are not in the log any more."""
+    failed_items: int = 0
+    is_torn: bool = False
+    """After a restart some of its results were not found."""
+    is_left: bool = False
+    """Its notebook has told to forget it; it is kept for whoever runs the same cell again."""
+    former: set[str] = field(default_factory=set)
+    """Notebooks that it was taken from while they were away."""
     is_released: bool = False
     """The scheduler has forgotten it; it is kept for what its notebook has not fetched yet."""
 

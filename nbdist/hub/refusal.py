@@ -23,6 +23,8 @@ RESULTS_GONE = (
 )
 RESULTS_EXPIRED = "its results were not taken for so long that the hub does not keep them any more (nbdist hub --keep)"
 
+TAKEN_OVER = "another notebook has taken the job over while this one was away: look there"
+
 
 class RefusalError(NbdistError):
     """The connection is to be closed, and the peer told why."""

@@ -21,6 +21,7 @@ from nbdist.wire.messages import (
     DescribeJob,
     DescribePool,
     ExplainItem,
+    FindJob,
     JobKnown,
     MakeInvite,
     Message,
@@ -49,6 +50,8 @@ class Requests:
             peer.link.send(Answer(message.request), text[:MAX_DESCRIPTION_BYTES])
         elif isinstance(message, DescribeJob):
             peer.link.send(*self._describe_job(peer, message))
+        elif isinstance(message, FindJob):
+            peer.link.send(Answer(message.request, text=self._find(peer, message.key)))
         elif isinstance(message, CloseInvites):
             self._access.revoke_invites()
             self._ports.close_lan()
@@ -77,7 +80,19 @@ class Requests:
             raise NbdistError(f"job {job} has never begun: its notebook went before its data was here; run it again")
         total = self._total(job) if record.finished is None else record.finished.total
         available = record.items.stop if record.items is not None else total or 0
-        return JobKnown(record.submit, available, total), record.task
+        return JobKnown(record.submit, available, total, self._board.stores.ended_seconds(record)), record.task
+
+    def _find(self, peer: Peer, key: str) -> str:
+        """The job of a `FindJob`."""
+        is_here = lambda other: self._board.peers.get(other) is not None  # noqa: E731
+        record = self._board.stores.offers.find(key, peer.grant.id, peer.id, is_here)
+        if record is None or (record.finished is None and self._is_stopping(record.job)):
+            return ""
+        return record.job
+
+    def _is_stopping(self, job: str) -> bool:
+        """Whether the job is on its way to an early end."""
+        return any(row["id"] == job and row["state"] == "stopping" for row in self._board.describe()["jobs"])
 
     async def _invite(self, peer: Peer, message: MakeInvite) -> None:
         try:

@@ -20,9 +20,11 @@ from nbdist.hub.jobs import Dropped, JobRecord, new_record
 from nbdist.hub.journal import JournalError
 from nbdist.hub.keeping import Keeping
 from nbdist.hub.limits import Limits
+from nbdist.hub.offers import Offers, check_keys, is_whole
 from nbdist.hub.refusal import not_yours
 from nbdist.hub.resultlog import weight
 from nbdist.scheduler.intervals import Intervals
+from nbdist.scheduler.kept import failed_items
 from nbdist.scheduler.orders import DropItems, JobEnded, JobTaken, KeptJob
 from nbdist.scheduler.policy import Policy
 from nbdist.wire.blobs import holder_of_items, is_name
@@ -59,6 +61,7 @@ class Stores:
         self._archive = archive
         self._jobs: dict[str, JobRecord] = {}
         self.keeping = Keeping(self._jobs, blobs, archive, limits or Limits())
+        self.offers = Offers(self._jobs)
         self._unlogged: set[str] = set()
         """Jobs with results that the disk did not take."""
 
@@ -71,11 +74,13 @@ class Stores:
         return sum(record.finished is None for record in self._jobs.values())
 
     def owned(self, job: str, peer: str, grant: Grant) -> JobRecord | None:
-        """The job, if it is known. Raises ProtocolError if it is another notebook's."""
+        """The job, if it is known and was not taken from this notebook. Raises ProtocolError if it is another's."""
         record = self.attachable(job, grant)
-        if record is not None and record.peer != peer:
-            raise not_yours(job)
-        return record
+        if record is None or record.peer == peer:
+            return record
+        if peer in record.former:
+            return None
+        raise not_yours(job)
 
     def attachable(self, job: str, grant: Grant) -> JobRecord | None:
         """The job, if it is known. Raises ProtocolError if it was submitted with another credential."""
@@ -91,8 +96,11 @@ class Stores:
         record = self.owned(message.job, peer, grant)
         if record is not None:
             return record
+        if message.job in self._jobs:
+            raise not_yours(message.job)
         if not _JOB_ID.fullmatch(message.job):
             raise ProtocolError("a job's id has 1 to 100 letters, digits and _.:-")
+        check_keys(message)
         if len(self._jobs) >= MAX_JOBS:
             raise ProtocolError(f"the hub keeps {MAX_JOBS} jobs, its bound: forget some (pool.clear())")
         record = new_record(message, payload, peer, grant.id, self._archive.log(message.job))
@@ -214,9 +222,12 @@ class Stores:
             record.dropped = Dropped(gone.seq, Intervals(gone.done), gone.failed_items, gone.first_failed)
         record.results.restore(kept.seq, record.dropped.seq, one.taken)
         record.restored_seq = kept.seq
+        record.failed_items = kept.failed_items
         for seq, blob in one.result_blobs.items():
             if self.blobs.has(blob.name):
                 self._hold_result(record, seq, blob)
+            else:
+                record.is_torn = True
         if record.finished is None:
             record.missing = set(self.blobs.missing(record.blobs))
             for name in {ref.name for ref in record.blobs} - record.missing:
@@ -253,6 +264,7 @@ class Stores:
         record = self._jobs.get(message.job)
         if record is None:
             return None
+        record.failed_items += len(failed_items(message))
         if message.blob is not None:
             self._hold_result(record, message.seq, message.blob)
         self.keeping.added(weight(message, len(payload)))
@@ -275,7 +287,7 @@ class Stores:
         if record.restored_seq is not None and message.received > record.restored_seq:
             return False
         record.restored_seq = None
-        record.peer, record.attached = peer, True
+        record.peer, record.attached, record.is_left = peer, True, False
         record.results.attach(message.seq, message.window_bytes)
         self._archive.taken(record)
         return True
@@ -312,6 +324,21 @@ class Stores:
         record.is_released = True
         if record.results.is_consumed:
             self.forget(job)
+
+    def leave(self, record: JobRecord) -> bool:
+        """The notebook needs the job no more; whether it is kept for whoever runs the same cell again."""
+        is_useful = record.submit.key and is_whole(record) and not record.is_released
+        if not is_useful or record.job in self._unlogged:
+            return False
+        record.results.close()
+        record.attached, record.is_left = False, True
+        for job in self.offers.outdated():
+            self.forget(job)
+        return True
+
+    def ended_seconds(self, record: JobRecord) -> float | None:
+        """How long ago the job has ended."""
+        return None if record.finished is None else self._archive.age_seconds(record)
 
     def forget(self, job: str) -> None:
         """Forgets a job with all that is kept for it."""

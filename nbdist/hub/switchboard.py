@@ -107,6 +107,7 @@ class Switchboard:
             m.DescribePool: self._ask,
             m.ExplainItem: self._ask,
             m.DescribeJob: self._ask,
+            m.FindJob: self._ask,
             m.MakeInvite: self._ask,
             m.CloseInvites: self._ask,
         }
@@ -264,11 +265,14 @@ class Switchboard:
             self._driver.receive(peer.id, message)
 
     def _forget(self, peer: Peer, message: m.ForgetJob, payload: Payload) -> None:
-        if self.stores.owned(message.job, peer.id, peer.grant) is not None:
+        record = self.stores.owned(message.job, peer.id, peer.grant)
+        if record is None:
+            return
+        if not self.stores.leave(record):
             self._driver.receive(peer.id, message)
             self.stores.forget(message.job)  # the scheduler may have forgotten it before
-            self._turn.ends()
-            self.changed()
+        self._turn.ends()
+        self.changed()
 
     def _take_results(self, peer: Peer, message: m.TakeResults, payload: Payload) -> None:
         record = self.stores.owned(message.job, peer.id, peer.grant)
@@ -279,7 +283,8 @@ class Switchboard:
     def _attach(self, peer: Peer, message: m.AttachJob, payload: Payload) -> None:
         record = self._take_over(peer, message.job)
         if record is None:
-            reason = "the hub does not know this job (any more)"
+            is_elsewhere = self.stores.get(message.job) is not None
+            reason = refusal.TAKEN_OVER if is_elsewhere else "the hub does not know this job (any more)"
             peer.link.send(m.JobFinished(message.job, "cancelled", message.seq, None, reason))
             return
         if message.seq < record.dropped.seq:
@@ -300,12 +305,14 @@ class Switchboard:
         self._turn.deliver(record)
 
     def _take_over(self, peer: Peer, job: str) -> JobRecord | None:
-        """The job, which is this notebook's or is so from now on: its own has gone. Else raises ProtocolError."""
+        """The job, which is this notebook's or is so from now on: its own has gone. None if it is unknown, or was taken
+        from this one. Else raises ProtocolError."""
         record = self.stores.attachable(job, peer.grant)
         if record is None or record.peer == peer.id:
             return record
         if self.peers.get(record.peer) is not None:
-            raise refusal.not_yours(job)
+            return self.stores.owned(job, peer.id, peer.grant)
+        record.former = {*record.former, record.peer} - {peer.id}
         record.peer = peer.id
         self._driver.receive(orders.STORES, orders.OwnerChanged(job, peer.id))
         return record

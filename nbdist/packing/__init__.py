@@ -6,7 +6,7 @@ items, `pack_run` and `pack_part` for results.
 
 from nbdist.packing.container import Buffer
 from nbdist.packing.decoding import decode, open_file, unpack_chunk
-from nbdist.packing.encoding import encode, item_chunk, pack_chunk, pack_item
+from nbdist.packing.encoding import encode, is_by_value, item_chunk, pack_chunk, pack_item
 from nbdist.packing.failures import Failure, traceback_text, user_frames
 from nbdist.packing.parts import PackedRun, UnpackedRun, pack_part, pack_run, pack_runs, unpack_part
 from nbdist.packing.tasks import load_task, pack_task
@@ -18,6 +18,7 @@ __all__ = [
     "UnpackedRun",
     "decode",
     "encode",
+    "is_by_value",
     "item_chunk",
     "load_task",
     "open_file",

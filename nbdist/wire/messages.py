@@ -223,6 +223,10 @@ class SubmitJob(Message):
     """Run the task, without an item, once on each machine or slot; `ranges` and `total` are empty."""
     modules: tuple[str, ...] = ()
     """Top-level modules that a worker must be able to import."""
+    key: str = ""
+    """Jobs with the same key give the same values: 64 hex digits, or empty (`FindJob`)."""
+    items_key: str = ""
+    """Jobs with the same one have the same items: 64 hex digits, or empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,8 +289,19 @@ class DescribeJob(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class FindJob(Message):
+    """Is there a job with this key whose results this notebook can have? `Answer.text`: the id of the newest, or empty.
+
+    It has ended well and all its results are here, or it goes on and its notebook has gone."""
+
+    request: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class ForgetJob(Message):
-    """Notebook to hub: results and blobs of the job may go. Hub to worker and slot: its task may go."""
+    """Notebook to hub: results and blobs of the job may go (those of a job with a key are kept for a while, for
+    `FindJob`). Hub to worker and slot: its task may go."""
 
     job: str
 
@@ -451,6 +466,8 @@ class JobKnown(Message):
     """So many items have come …"""
     total: int | None
     """… of so many; None: more were to come."""
+    ended_seconds: float | None = None
+    """So long ago it ended; None: it goes on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -682,3 +682,44 @@ def test_a_full_disk_is_freed_of_what_nobody_needs(world: World, monkeypatch: py
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=0))
     world.submit(ranges=((0, 9, 1),))
     assert files(world) == []
+
+
+KEY = "a" * 64
+
+
+def end(world: World, job: str = "j") -> None:
+    finished = m.JobFinished(job, "done", 1, 1)
+    world.says(world.worker, m.Heartbeat(()), then=[Send(STORES, JobEnded(finished)), Send("n1", finished)])
+
+
+def test_a_job_with_a_key_that_has_ended_outlives_its_notebooks_interest(world: World) -> None:
+    world.submit(ranges=((0, 1, 1),), key=KEY)
+    part(1, b"one", world)
+    end(world)
+    before = len(world.script.inputs)
+    world.says(world.notebook, m.ForgetJob("j"))
+    assert len(world.script.inputs) == before
+    world.says(world.notebook, m.AttachJob("j", 0, 10_000))
+    assert [payload for _, payload in world.n.of(m.Result)] == [b"one", b"one"]
+
+
+def test_a_notebook_that_comes_back_hears_that_its_job_was_taken_over_and_keeps_its_connection(world: World) -> None:
+    world.submit(ranges=((0, 1, 1),), key=KEY)
+    part(1, b"one", world)
+    other, link = world.join("notebook", "n2")
+    world.board.closed(world.notebook)
+    world.says(other, m.AttachJob("j", 0, 10_000))
+    assert [payload for _, payload in link.of(m.Result)] == [b"one"]
+    back, again = world.join("notebook", "n1")
+    for message in (m.TakeResults("j", 1, 1), m.ForgetJob("j"), m.CloseItems("j", 1)):
+        world.says(back, message)
+    world.says(back, m.AttachJob("j", 1, 10_000))
+    (finished, _) = again.of(m.JobFinished)[0]
+    assert (finished.outcome, finished.last_seq) == ("cancelled", 1)
+    assert "taken the job over" in finished.reason
+    with pytest.raises(ProtocolError, match="another notebook"):
+        world.says(back, m.SubmitJob("j", "j", MACHINE, m.JobOptions()))
+    assert world.stores.get("j") is not None
+    world.board.closed(other)
+    world.says(back, m.AttachJob("j", 0, 10_000))
+    assert [payload for _, payload in again.of(m.Result)] == [b"one"]

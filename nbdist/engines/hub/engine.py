@@ -39,6 +39,7 @@ from nbdist.wire.messages import (
     DescribeJob,
     DescribePool,
     ExplainItem,
+    FindJob,
     ForgetJob,
     JobKnown,
     MakeInvite,
@@ -54,6 +55,8 @@ TRANSFER_THREADS = 2
 TRANSFER_TRIES = 5
 TRANSFER_PAUSE_SECONDS = 1.0
 FEED_ERROR_CHARACTERS = 500
+FIND_SECONDS = 5.0
+"""A hub that does not answer by then knows no job with a key."""
 MAX_FORGOTTEN = 100
 """A hub on a new connection is told again to forget so many jobs; it has kept their results if it was away before."""
 
@@ -111,9 +114,11 @@ class HubEngine:
         return run
 
     def attach(self, job: str) -> Attached:
-        """A job of an earlier notebook, to be taken over. Raises NbdistError with the reason if it cannot be."""
-        if job in self._runs:
-            raise NbdistError(f"job {job} is one of this notebook's own")
+        """A job of an earlier notebook, or one of this that is over, to be taken over. Raises NbdistError with the
+        reason if it cannot be."""
+        own = self._runs.get(job)
+        if own is not None and not own.is_complete:
+            raise NbdistError(f"job {job} is one of this notebook's own, and not over: its Job has what there is of it")
         self._check()
         known, task = frames.decode(self._ask(lambda number: DescribeJob(number, job)))
         assert isinstance(known, JobKnown)
@@ -123,7 +128,13 @@ class HubEngine:
             known.available,
             lambda folder: self._get_task(spec, task, folder),
             lambda deliver: self._take_over(known, deliver),
+            known.ended_seconds,
         )
+
+    def find(self, key: str) -> str:
+        """The id of a job with this key, to be attached to; empty if there is none."""
+        self._check()
+        return self._requests.ask(lambda number: FindJob(number, key), FIND_SECONDS).decode()
 
     def _get_task(self, spec: SubmitJob, task: Buffer, folder: Path) -> tuple[Buffer, dict[str, str]]:
         _, address = self._place()
@@ -136,7 +147,12 @@ class HubEngine:
 
     def _take_over(self, known: JobKnown, deliver: Deliver) -> HubRun:
         run = HubRun.attached(known, deliver, self)
+        own = self._runs.get(run.job)
+        if own is not None:
+            own.retire()
         self._runs[run.job] = run
+        with contextlib.suppress(ValueError):
+            self._forgotten.remove(run.job)
         for frame in run.begin():
             self._connection.send(frame)
         return run
@@ -315,6 +331,8 @@ class HubEngine:
             total=spec.total,
             each=spec.each,
             modules=spec.modules,
+            key=spec.key,
+            items_key=spec.items_key,
         )
         if packed.size <= frames.MAX_INLINE_PAYLOAD_BYTES:
             return message, b"".join(packed.pieces), parts
