@@ -16,6 +16,7 @@ from nbdist.scheduler.orders import (
     OwnerChanged,
     PeerClosed,
     Restarted,
+    Resumption,
     StoresFull,
 )
 from nbdist.scheduler.placement import fill
@@ -86,8 +87,9 @@ class Scheduler:
         except ProtocolError as error:
             members.leave(state, peer, f"broke the protocol: {error}", now)
             state.send(peer, Disconnect("protocol", str(error), "upgrade nbdist there, or report this as a bug"))
-            if isinstance(message, SubmitJob) and message.job not in state.jobs:
-                state.send(STORES, ForgetJob(message.job))  # they had it before, and nobody else will end it
+            spec = message.spec if isinstance(message, Resumption) else message
+            if isinstance(spec, SubmitJob) and spec.job not in state.jobs:
+                state.send(STORES, ForgetJob(spec.job))  # they had it before, and nobody else will end it
         return self._settle(now)
 
     def tick(self, now: float) -> list[Send]:
@@ -198,6 +200,7 @@ def _clear(state: State, peer: str, message: ClearPool, now: float, size: int) -
 
 _FROM_NOTEBOOKS: dict[type[Message], FromNotebook] = {
     SubmitJob: lambda state, peer, message, now, size: jobs.submit(state, peer, message, now),
+    Resumption: lambda state, peer, message, now, size: jobs.submit(state, peer, message.spec, now, message),
     AddItems: lambda state, peer, message, now, size: jobs.add_items(state, peer, message, now, size),
     CloseItems: lambda state, peer, message, now, size: jobs.close_items(state, peer, message, now),
     CancelJob: lambda state, peer, message, now, size: jobs.cancel_by_message(state, message, now),

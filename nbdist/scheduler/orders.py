@@ -52,6 +52,17 @@ class JobTaken(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Resumption(Message):
+    """Input, in place of its `SubmitJob`: a job that resumes another, and what the stores know of that."""
+
+    spec: SubmitJob
+    lost: tuple[tuple[int, int], ...] = ()
+    """Items whose results are not kept any more."""
+    problem: str = ""
+    """Why it cannot be resumed."""
+
+
+@dataclass(frozen=True, slots=True)
 class OwnerChanged(Message):
     """Input, and then output: another notebook of the same person has taken the job over."""
 
@@ -151,6 +162,12 @@ class KeptJob(Message):
     """Those that are not finished."""
     targets: tuple[tuple[str, int], ...] = ()
     done: tuple[tuple[int, int], ...] = ()
+    """Here, and of the items that have come also in earlier jobs."""
+    ahead: tuple[tuple[int, int], ...] = ()
+    """Those of the others that are done in earlier jobs …"""
+    resumed_total: int | None = None
+    """… and how many items these had."""
+    again: tuple[tuple[int, int], ...] = ()
     seq: int = 0
     failed_items: int = 0
     first_failed: int | None = None

@@ -223,6 +223,10 @@ class SubmitJob(Message):
     """Run the task, without an item, once on each machine or slot; `ranges` and `total` are empty."""
     modules: tuple[str, ...] = ()
     """Top-level modules that a worker must be able to import."""
+    resumes: str = ""
+    """An ended job: what is done there is done here too, and only the other items run (`resuming.py`)."""
+    code: str = ""
+    """Stands for the code of the task: another one means that the code has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +286,23 @@ class DescribeJob(Message):
 
     request: int
     job: str
+    to_resume: bool = False
+    """Its results are to be taken over by a new job: it need not be free for another notebook, and no task is sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadResults(Message):
+    """The results of an ended job that are kept, from a place in its log on, whoever has had them before.
+
+    The payload of the `Answer` is some of them (`resuming.split`); its text the place where the next ones are, as two
+    numbers, or empty at the end.
+    """
+
+    request: int
+    job: str
+    segment: int = -1
+    """-1: from the first on."""
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,6 +470,12 @@ class JobKnown(Message):
     """So many items have come …"""
     total: int | None
     """… of so many; None: more were to come."""
+    outcome: Outcome | None = None
+    """None: it has not ended."""
+    left: int | None = None
+    """So many items would a job run that resumes it; None: that is not known."""
+    earlier: tuple[tuple[str, str], ...] = ()
+    """The jobs whose results it has taken over, newest first: (id, `SubmitJob.code`)."""
 
 
 @dataclass(frozen=True, slots=True)
