@@ -71,6 +71,8 @@ class JobRecord:
     """Results in the log whose payload is a blob."""
     dropped: Dropped = field(default_factory=lambda: Dropped())
     """What the results come to that are not in the log any more."""
+    is_unwanted: bool = False
+    """It would be forgotten if no later job had taken over what it has done (`chains.py`)."""
     is_released: bool = False
     """The scheduler has forgotten it; it is kept for what its notebook has not fetched yet."""
 

@@ -117,6 +117,12 @@ class ResultLog:
             following = Spot(segment.number + 1, 0)
         return message, payload, following
 
+    def following(self, spot: Spot) -> Iterator[tuple[Result, memoryview, Spot]]:
+        """What `read` gives, from there to the end. Raises FrameError if there is no such place, or it is damaged."""
+        while spot < self.end:
+            result, payload, spot = self.read(spot)
+            yield result, payload, spot
+
     def oldest(self, seq: int) -> list[Result]:
         """The results of the oldest file, if it is full and all of them have numbers up to `seq`."""
         if not self._segments or not self._segments[0].is_full or self._segments[0].last > seq:
@@ -177,7 +183,10 @@ class ResultLog:
         os.truncate(path, segment.size)
 
     def _segment(self, number: int) -> _Segment:
-        return next(segment for segment in self._segments if segment.number == number)
+        for segment in self._segments:
+            if segment.number == number:
+                return segment
+        raise FrameError("there are no results at this place")
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{self.name}-{number}"

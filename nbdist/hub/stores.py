@@ -15,6 +15,7 @@ from nbdist.errors import BlobError, ProtocolError
 from nbdist.hub.access import Grant
 from nbdist.hub.archive import Archive, FoundJob
 from nbdist.hub.blobs import BlobStore
+from nbdist.hub.chains import Chains
 from nbdist.hub.jobs import Dropped, JobRecord, new_record
 from nbdist.hub.refusal import not_yours
 from nbdist.scheduler.intervals import Intervals
@@ -57,6 +58,7 @@ class Stores:
         """The disk takes nothing more at present."""
         self._archive = archive
         self._jobs: dict[str, JobRecord] = {}
+        self.chains = Chains(self._jobs)
         self._result_blob_bytes = 0
         self._unlogged: set[str] = set()
         """Jobs with results that the disk did not take."""
@@ -100,6 +102,7 @@ class Stores:
         if not all(is_name(ref.name) for ref in record.blobs):
             raise ProtocolError("a blob's name has 64 hex digits")
         self._jobs[message.job] = record
+        self.chains.add(record)
         record.missing = set(self.blobs.missing(record.blobs))
         for name in {ref.name for ref in record.blobs} - record.missing:
             self.blobs.pin(name, record.job, keep=True)
@@ -195,6 +198,7 @@ class Stores:
         kept = one.kept
         record = new_record(kept.spec, one.task, kept.owner, one.grant, one.log)
         self._jobs[record.job] = record
+        self.chains.add(record)
         record.attached, record.finished, record.ended_at = False, kept.finished, one.ended_at
         if one.dropped is not None:
             gone = one.dropped
@@ -271,6 +275,8 @@ class Stores:
 
     def _drop_consumed(self, record: JobRecord) -> None:
         """Removes the oldest results from the disk, as far as the notebook has them."""
+        if self.chains.needs(record.job):
+            return
         while gone := record.log.oldest(record.results.consumed):
             for result in gone:
                 record.dropped.add(result)
@@ -316,7 +322,10 @@ class Stores:
             self.forget(job)
 
     def forget(self, job: str) -> None:
-        """Forgets a job with all that is kept for it."""
+        """Forgets a job with all that is kept for it; or lets it be forgotten with the last job that resumes it."""
+        if self.chains.needs(job) and job in self._jobs:
+            self._jobs[job].is_unwanted = True
+            return
         record = self._jobs.pop(job, None)
         if record is None:
             return
@@ -327,6 +336,9 @@ class Stores:
             self.blobs.unpin(ref.name, job)
         self._clear_items(record)
         self._archive.forget(job, record.log)
+        earlier = self.chains.remove(record)
+        if earlier is not None:
+            self.forget(earlier.job)
 
     def expired(self) -> list[str]:
         """Jobs that have been over for so long that nobody will ask for them."""

@@ -101,6 +101,7 @@ class Switchboard:
             m.DescribePool: self._ask,
             m.ExplainItem: self._ask,
             m.DescribeJob: self._ask,
+            m.ReadResults: self._ask,
             m.MakeInvite: self._ask,
             m.CloseInvites: self._ask,
         }
@@ -242,7 +243,8 @@ class Switchboard:
         record = self.stores.submit(peer.id, peer.grant, message, payload)
         record.attached = True
         self._turn.hold(peer.id, m.NeedBlobs(record.job, tuple(sorted(record.missing))))
-        self._driver.receive(peer.id, message, payload)
+        resumption = self.stores.chains.resumption(message, peer.grant.id) if message.resumes else message
+        self._driver.receive(peer.id, resumption, payload)
         if not record.missing:
             self._driver.receive(peer.id, BlobsReady(record.job))
         self.changed()

@@ -57,7 +57,7 @@ def left(job: JobRecord) -> int | None:
     total = job.total if job.total is not None else job.taken.total
     if total is None:
         return None
-    return total - takeable(job.done, job.taken.ahead, job.taken.again, ()).count
+    return total - job.finished_items + job.taken.again.count
 
 
 def take_over(state: State, job: JobRecord, resumption: Resumption) -> str:
@@ -73,7 +73,7 @@ def take_over(state: State, job: JobRecord, resumption: Resumption) -> str:
         Shape(job.spec.options, job.spec.ranges, job.total, job.available, job.spec.each),
         Shape(old.spec.options, old.spec.ranges, total, max(old.available, end(taken)), old.spec.each),
         old.id,
-        old.outcome,
+        old.outcome or "",
         None if total is None else total - taken.count,
     )
     if not reason:

@@ -470,8 +470,8 @@ class JobKnown(Message):
     """So many items have come …"""
     total: int | None
     """… of so many; None: more were to come."""
-    outcome: Outcome | None = None
-    """None: it has not ended."""
+    outcome: str = ""
+    """An `Outcome`; empty: it has not ended."""
     left: int | None = None
     """So many items would a job run that resumes it; None: that is not known."""
     earlier: tuple[tuple[str, str], ...] = ()

@@ -6,13 +6,13 @@ Hub and notebook decide by the same rules from the same headers, so that both kn
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nbdist.errors import FrameError
 from nbdist.wire import frames
 from nbdist.wire.frames import Payload
-from nbdist.wire.messages import Each, JobOptions, Outcome, Result
+from nbdist.wire.messages import Each, JobOptions, Result
 
 MAX_CHAIN = 100
 """A job may have taken over what so many jobs before it have done, each from the one before."""
@@ -46,12 +46,12 @@ def unknown(job: str) -> str:
     return f"no job {job[:64]!r} is known here (any more): `%distribute jobs` lists those that are"
 
 
-def refusal(new: Shape, old: Shape, job: str, outcome: Outcome | None, left: int | None) -> str:
+def refusal(new: Shape, old: Shape, job: str, outcome: str, left: int | None) -> str:
     """Why the new job cannot resume the old one, called `job`, and what to do; empty if it can.
 
     Where both jobs know what stands for their items (a hash of them), it is to be compared in `_other_items`.
     """
-    if outcome is None:
+    if not outcome:
         return f"job {job} still runs: `%distribute attach {job}` shows it, `%distribute cancel {job}` ends it"
     if new.each or old.each:
         return "a job for each machine or slot cannot be resumed: run it again"
@@ -89,17 +89,10 @@ def _items(shape: Shape) -> str:
     return " x ".join(repr(range(*numbers)) for numbers in shape.ranges)
 
 
-def join(results: Iterable[tuple[Result, Payload]]) -> bytes:
-    """Results as the payload of an answer, until they come to `BATCH_BYTES`."""
-    packed: list[bytes] = []
-    size = 0
-    for result, payload in results:
-        frame = frames.encode(result, payload)
-        packed += [_SIZE.pack(len(frame)), frame]
-        size += len(frame)
-        if size >= BATCH_BYTES:
-            break
-    return b"".join(packed)
+def pack(result: Result, payload: Payload) -> bytes:
+    """A result for the payload of an answer; several follow on each other."""
+    frame = frames.encode(result, payload)
+    return _SIZE.pack(len(frame)) + frame
 
 
 def split(data: Payload) -> Iterator[tuple[Result, memoryview]]:
