@@ -23,8 +23,9 @@ from nbdist.client.items import Items, NoItems, RangeItems, items_of
 from nbdist.client.job import Job
 from nbdist.client.options import Reduction, make_options
 from nbdist.client.parts import Parts, job_name, new_id
+from nbdist.client.resuming import code_of, continuing
 from nbdist.client.tasks import check_callable, name_of_function, packer
-from nbdist.engines.base import Block, Engine, JobSpec
+from nbdist.engines.base import Block, Earlier, Engine, JobSpec
 from nbdist.errors import NbdistError
 from nbdist.execution.task import Task
 from nbdist.wire.messages import Each
@@ -118,6 +119,7 @@ class Pool:
         seed: int | None = None,
         speculate: bool = True,
         name: str | None = None,
+        resume: Job | str | None = None,
     ) -> Job:
         """Calls the function with each item; with several iterables, with one item of each, until the shortest ends.
 
@@ -127,7 +129,9 @@ class Pool:
         an item that takes longer is interrupted, and fails with ItemTimeoutError. `retries`: how often an item that
         raised or took too long is tried again. `on_error="keep"` puts an ItemFailure in a failed item's place;
         otherwise the first failure ends the job. `seed` makes `nbdist.rng()`, `random` and `numpy.random` repeatable.
-        `speculate`: the last long items may be copied to idle machines. Raises TypeError and ValueError for wrong
+        `speculate`: the last long items may be copied to idle machines. `resume`: a job over the same items that has
+        ended, or its id: only the items that failed or never finished there run, with this function, and its other
+        results are taken over, with its seed (`job.resumed`). Raises TypeError and ValueError for wrong
         arguments, and PackingError for what cannot travel.
         """
         check_callable(function, "the first argument of map")
@@ -143,6 +147,7 @@ class Pool:
             seed=seed,
             speculate=speculate,
             name=name,
+            resume=resume,
         )
 
     def starmap(self, function: Callable[..., Any], iterable: Iterable[Sequence[Any]], **options: Any) -> Job:
@@ -177,6 +182,7 @@ class Pool:
         seed: int | None = None,
         speculate: bool = True,
         name: str | None = None,
+        resume: Job | str | None = None,
     ) -> Job:
         """Runs a task on its items: `ranges` (their product, the last fastest), or `iterable`, or `items`; or once on
         `each` machine or slot, without an item.
@@ -214,8 +220,12 @@ class Pool:
             total=items.total,
             each=each,
             modules=required(task.function, task.keep_if, task.stop_when, task.reduce),
+            code=code_of(task),
         )
-        return self._submit(spec, items, reduction, loop_names)
+        earlier = self._earlier(resume)
+        if earlier is not None:
+            spec = continuing(spec, earlier, has_seed=seed is not None)
+        return self._submit(spec, items, reduction, loop_names, earlier)
 
     def run(self, function: Callable[..., Any], *arguments: Any, each: str | None = None, **keywords: Any) -> Any:
         """Calls the function once, on one slot, and gives its value; or once on each `machine` or `slot`, and gives the
@@ -328,7 +338,23 @@ class Pool:
         if self.is_closed:
             raise NbdistError("this pool is closed: nbdist.connect() opens one")
 
-    def _submit(self, spec: JobSpec, items: Items, reduction: Reduction | None, loop_names: tuple[str, ...]) -> Job:
+    def _earlier(self, resume: Job | str | None) -> Earlier | None:
+        """The job that is to be resumed. Raises NbdistError."""
+        if resume is None:
+            return None
+        if not isinstance(resume, (Job, str)):
+            raise TypeError(f"resume is a job or the id of one, not {resume!r}")
+        self._check_open()
+        return self._engine.earlier(resume.id if isinstance(resume, Job) else resume)
+
+    def _submit(
+        self,
+        spec: JobSpec,
+        items: Items,
+        reduction: Reduction | None,
+        loop_names: tuple[str, ...],
+        earlier: Earlier | None,
+    ) -> Job:
         global last_job
         self._check_open()
         sweep()
@@ -340,6 +366,12 @@ class Pool:
         self._recent.append(job.inbox)
         while len(self._recent) > RECENT_JOBS:
             self._recent.popleft().release()
+        if earlier is not None:
+            try:
+                job.take_over(earlier, spec.code)
+            except BaseException:
+                job.cancel("the results of the job that it resumes could not be read")
+                raise
         last_job = job
         return job
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from nbdist.errors import NbdistError
 from nbdist.hub.access import Access
+from nbdist.hub.jobs import JobRecord
 from nbdist.hub.joinlines import join_lines
 from nbdist.hub.peers import Peer
-from nbdist.hub.jobs import JobRecord
 from nbdist.hub.ports import Ports
 from nbdist.hub.resultlog import Spot
 from nbdist.hub.switchboard import Switchboard
@@ -105,8 +105,9 @@ class Requests:
                 raise NbdistError(f"job {message.job} still runs: its results are not read before it has ended")
             spot = record.log.beginning if message.segment < 0 else Spot(message.segment, message.offset)
             packed = bytearray()
-            for result, payload, spot in record.log.following(spot):
+            for result, payload, following in record.log.following(spot):
                 packed += resuming.pack(result, payload)
+                spot = following
                 if len(packed) >= resuming.BATCH_BYTES:
                     break
             where = "" if spot == record.log.end else f"{spot.segment} {spot.offset}"

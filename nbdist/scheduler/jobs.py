@@ -32,9 +32,7 @@ from nbdist.wire.messages import (
 )
 
 
-def submit(
-    state: State, owner: str, spec: SubmitJob, now: float, resumption: Resumption | None = None
-) -> None:
+def submit(state: State, owner: str, spec: SubmitJob, now: float, resumption: Resumption | None = None) -> None:
     """A notebook hands in a job. The same job again changes nothing: the notebook did not hear the answer."""
     job = state.jobs.get(spec.job)
     if job is not None:

@@ -16,10 +16,11 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from nbdist.engines.base import Attached, Buffer, Deliver, JobSpec, PackedBlob, PackedTask
+from nbdist.engines.base import Attached, Buffer, Deliver, Earlier, JobSpec, PackedBlob, PackedTask
 from nbdist.engines.hub import transfers
 from nbdist.engines.hub.connection import Connection
 from nbdist.engines.hub.drafts import Draft, Drafts
+from nbdist.engines.hub.earlier import earlier, not_packed
 from nbdist.engines.hub.itemblobs import ItemBlobs
 from nbdist.engines.hub.items import Parcel
 from nbdist.engines.hub.requests import Requests
@@ -91,7 +92,8 @@ class HubEngine:
         self._check()
         message, task, parts = self._pack(spec)
         has_items = not spec.ranges and not spec.each
-        run = HubRun(message, task, parts, deliver, self, has_items=has_items)
+        is_call = spec.is_open
+        run = HubRun(message, task, parts, deliver, self, has_items=has_items, may_be_resumed=not is_call)
         self._runs[spec.job] = run
         if self._error is not None:  # it ended meanwhile, and nobody else would tell this run
             self._runs.pop(spec.job, None)
@@ -112,11 +114,25 @@ class HubEngine:
         assert isinstance(known, JobKnown)
         spec = known.spec
         return Attached(
-            JobSpec(job, spec.name, spec.options, None, _not_packed, spec.ranges, known.total, each=spec.each),
+            JobSpec(
+                job, spec.name, spec.options, None, not_packed, spec.ranges, known.total, each=spec.each,
+                resumes=spec.resumes, code=spec.code,
+            ),
             known.available,
             lambda folder: self._get_task(spec, task, folder),
             lambda deliver: self._take_over(known, deliver),
-        )
+            self.earlier(spec.resumes) if known.earlier else None,
+        )  # fmt: skip
+
+    def earlier(self, job: str) -> Earlier:
+        """A job that is to be resumed. Raises NbdistError if there is none."""
+        known, _ = frames.decode(self._ask(lambda number: DescribeJob(number, job, to_resume=True)))
+        assert isinstance(known, JobKnown)
+        return earlier(known, self._requests.ask_both, self._get_result)
+
+    def _get_result(self, ref: BlobRef) -> Buffer:
+        folder, address = self._place()
+        return transfers.get(ref, address) if folder is None else transfers.map_file(ref, folder)
 
     def _get_task(self, spec: SubmitJob, task: Buffer, folder: Path) -> tuple[Buffer, dict[str, str]]:
         _, address = self._place()
@@ -226,16 +242,16 @@ class HubEngine:
         """Gets a blob from the hub on a transfer thread."""
 
         def get() -> None:
-            folder, address = self._place()
-            data = transfers.get(ref, address) if folder is None else transfers.map_file(ref, folder)
+            data = self._get_result(ref)
             self._connection.call_soon(lambda: came(data))
 
         self._transfer(run, get)
 
-    def forget(self, run: HubRun) -> None:
-        """Drops the run."""
+    def forget(self, run: HubRun, *, is_kept: bool = False) -> None:
+        """Drops the run; the hub is told again on a new connection, unless it is to keep the job."""
         self._runs.pop(run.job, None)
-        self._forgotten.append(run.job)
+        if not is_kept:
+            self._forgotten.append(run.job)
 
     # --- Owner, for the connection ----------------------------------------------------------------------------------
 
@@ -305,6 +321,8 @@ class HubEngine:
             total=spec.total,
             each=spec.each,
             modules=spec.modules,
+            resumes=spec.resumes,
+            code=spec.code,
         )
         if packed.size <= frames.MAX_INLINE_PAYLOAD_BYTES:
             return message, b"".join(packed.pieces), parts
@@ -366,10 +384,6 @@ class HubEngine:
 
         with contextlib.suppress(RuntimeError):  # closed meanwhile
             self._transfers.submit(try_often)
-
-
-def _not_packed() -> PackedTask:
-    raise NbdistError("the task of a job that was attached to is at the hub")
 
 
 def _as_blob(packed: PackedTask) -> PackedBlob:

@@ -54,8 +54,8 @@ class Hub(Protocol):
     def fetch(self, run: HubRun, ref: BlobRef, came: Callable[[Buffer], None]) -> None:
         """Gets a blob from the hub on another thread and calls back on the connection's; or `HubRun.fail`."""
 
-    def forget(self, run: HubRun) -> None:
-        """Drops the run."""
+    def forget(self, run: HubRun, *, is_kept: bool) -> None:
+        """Drops the run. `is_kept`: the hub keeps the job as long as it keeps jobs, so that it can be resumed."""
 
 
 @dataclass(slots=True)
@@ -80,6 +80,7 @@ class HubRun:
         hub: Hub,
         *,
         has_items: bool,
+        may_be_resumed: bool = False,
     ) -> None:
         self.job = submit.job
         self.finished: JobFinished | None = None
@@ -102,6 +103,9 @@ class HubRun:
         """Since the hub was last told."""
         self._arrivals: deque[_Arrival] = deque()
         self._is_broken = self._is_over = False
+        self._may_be_resumed = may_be_resumed
+        self._has_failed = False
+        """Some of its items have."""
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         """Holds an entry if there are events. The main thread waits here, and people interrupt it: a `threading.Event`
         can lose its lock by that, and then fails in both threads."""
@@ -152,8 +156,18 @@ class HubRun:
         """The caller needs no results of the job any more."""
         if self.feed is not None:
             self.feed.stop()
-        self._hub.forget(self)
-        self._hub.send(frames.encode(ForgetJob(self.job)))
+        is_kept = self._may_be_resumed and self._is_partial()
+        self._hub.forget(self, is_kept=is_kept)
+        if not is_kept:
+            self._hub.send(frames.encode(ForgetJob(self.job)))
+
+    def _is_partial(self) -> bool:
+        """Whether it has ended with some results, but not with all."""
+        if self.finished is None or not self._received:
+            return False
+        return self.finished.outcome in ("failed", "cancelled") or (
+            self.finished.outcome == "done" and self._has_failed
+        )
 
     # --- on the connection's thread ---------------------------------------------------------------------------------
 
@@ -239,6 +253,7 @@ class HubRun:
         if message.seq <= self._received or self._is_over:
             return  # sent again after a break, or nobody waits for it
         self._received = message.seq
+        self._has_failed = self._has_failed or bool(message.failed or message.fault)
         size = frame_bytes if message.blob is None else message.blob.size
         self._held.append((message.seq, size + RESULT_BYTES))
         if message.blob is None and not self._arrivals:
