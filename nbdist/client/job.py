@@ -49,7 +49,8 @@ class Job:
         self.loop_names = loop_names
         self.task = spec.task
         """The function and what goes with it, as it is run."""
-        self._is_each = bool(spec.each)
+        self.is_each = bool(spec.each)
+        """It ran once on each machine or slot, without an item."""
         self._resumes = spec.resumes
         self._items = items
         self._reduction = reduction
@@ -62,7 +63,7 @@ class Job:
             reduction,
             self._values,
             lambda began=self._began: time.monotonic() - began,  # type: ignore[misc]
-            keeps_places=self._is_each,
+            keeps_places=self.is_each,
         )
         self._applying = threading.Lock()
         self._output_taken = 0
@@ -334,7 +335,7 @@ class Job:
         return self._final(state)
 
     def _final(self, state: JobState) -> Any:
-        if self._is_each:
+        if self.is_each:
             return self._by_place(state)
         if self.options.stop_when:
             return Values(() if state.stopped_by is None else (state.stopped_by.value,))

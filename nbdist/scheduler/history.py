@@ -74,7 +74,8 @@ def describe(state: State, now: float) -> dict[str, Any]:
     last job; None: unknown), done (items), joined_seconds, heard_seconds (ago), load, memory_used_bytes, and machine
     (the fields of `messages.Machine`). `jobs`, newest first: id, name, state, done, total, failed, running, queued,
     items_per_second, elapsed_seconds, owner, reason, left (items that a job would run which resumes it; None: unknown),
-    resumes (the id of an earlier job, or empty). `hub`: epoch, notebooks, slots, busy, items_per_second.
+    resumes (the id of an earlier job, or empty), is_open (whether its notebook is here). `hub`: epoch, notebooks,
+    slots, busy, items_per_second.
     """
     workers = [_describe_worker(worker, now) for worker in state.workers.values()]
     jobs = [_describe_job(state, job, now) for job in reversed(state.jobs.values())]
@@ -120,6 +121,7 @@ def _describe_job(state: State, job: JobRecord, now: float) -> dict[str, Any]:
         "failed": job.failed_items,
         "left": left(job),
         "resumes": job.spec.resumes,
+        "is_open": job.owner in state.notebooks,
         "running": len(running),
         "queued": job.pending.count,
         "items_per_second": _rate(job, running),
