@@ -29,6 +29,7 @@ from nbdist.engines.base import Block, Earlier, Engine, JobSpec
 from nbdist.errors import NbdistError
 from nbdist.execution.task import Task
 from nbdist.wire.messages import Each
+from nbdist.wire.resuming import STOPPING
 
 ENGINES = {"inline": "nbdist.engines.inline"}
 """Addresses, or what stands before `://` in them, that have an engine of their own."""
@@ -36,6 +37,8 @@ HUB_ENGINE = "nbdist.engines.hub"
 POOL_VARIABLE = "NBDIST_POOL"
 RECENT_JOBS = 4
 """What so many jobs sent along stays at the hub, so that the next one need not send it again."""
+STOPPING_SECONDS = 5.0
+"""A job that has just been cancelled may need so long to end before it can be resumed."""
 LOOK_SECONDS = 0.1
 """Between two looks at a pool that is waited for."""
 
@@ -345,7 +348,12 @@ class Pool:
         if not isinstance(resume, (Job, str)):
             raise TypeError(f"resume is a job or the id of one, not {resume!r}")
         self._check_open()
-        return self._engine.earlier(resume.id if isinstance(resume, Job) else resume)
+        deadline = time.monotonic() + STOPPING_SECONDS
+        while True:
+            earlier = self._engine.earlier(resume.id if isinstance(resume, Job) else resume)
+            if earlier.outcome != STOPPING or time.monotonic() >= deadline:
+                return earlier
+            time.sleep(LOOK_SECONDS)
 
     def _submit(
         self,

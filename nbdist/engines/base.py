@@ -124,7 +124,7 @@ class Earlier:
     available: int
     """So many of its items had come."""
     outcome: str
-    """An `Outcome`; empty: it has not ended."""
+    """An `Outcome`; empty: it has not ended; `stopping`: it is about to."""
     left: int | None
     """So many items are to be run; None: that is not known."""
     codes: tuple[str, ...]

@@ -82,7 +82,7 @@ class Requests:
             record.submit,
             available=record.items.stop if record.items is not None else total or 0,
             total=total,
-            outcome="" if record.finished is None else record.finished.outcome,
+            outcome=record.finished.outcome if record.finished is not None else _outcome_to_be(row),
             left=None if left is None else left + record.dropped.done.count,
             earlier=tuple((one.job, one.submit.code) for one in stores.chains.before(record)),
         )
@@ -110,7 +110,7 @@ class Requests:
                 spot = following
                 if len(packed) >= resuming.BATCH_BYTES:
                     break
-            where = "" if spot == record.log.end else f"{spot.segment} {spot.offset}"
+            where = "" if spot >= record.log.end else f"{spot.segment} {spot.offset}"
             return Answer(message.request, text=where), bytes(packed)
         except (NbdistError, OSError) as error:
             return Answer(message.request, error=f"the results of job {message.job[:64]} cannot be read: {error}"), b""
@@ -128,6 +128,10 @@ class Requests:
         address = self._ports.lan_address(key)
         lines = join_lines(address, certificate.key_pin if certificate else "", message.role)
         peer.link.send(Answer(message.request), json.dumps({"url": address.url, "lines": lines}).encode())
+
+
+def _outcome_to_be(row: dict[str, Any]) -> str:
+    return resuming.STOPPING if row.get("state") == resuming.STOPPING else ""
 
 
 def description(pool: dict[str, object]) -> bytes:

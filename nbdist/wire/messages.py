@@ -471,7 +471,7 @@ class JobKnown(Message):
     total: int | None
     """… of so many; None: more were to come."""
     outcome: str = ""
-    """An `Outcome`; empty: it has not ended."""
+    """An `Outcome`; empty: it has not ended; `stopping`: it is about to."""
     left: int | None = None
     """So many items would a job run that resumes it; None: that is not known."""
     earlier: tuple[tuple[str, str], ...] = ()

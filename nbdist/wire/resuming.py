@@ -16,6 +16,8 @@ from nbdist.wire.messages import Each, JobOptions, Result
 
 MAX_CHAIN = 100
 """A job may have taken over what so many jobs before it have done, each from the one before."""
+STOPPING = "stopping"
+"""In place of the outcome of a job that is cancelled, and of which something runs."""
 BATCH_BYTES = 128 * 1024
 """The answer to `ReadResults` has results until they come to so much, the last one included."""
 
@@ -51,7 +53,7 @@ def refusal(new: Shape, old: Shape, job: str, outcome: str, left: int | None) ->
 
     Where both jobs know what stands for their items (a hash of them), it is to be compared in `_other_items`.
     """
-    if not outcome:
+    if outcome in ("", STOPPING):
         return f"job {job} still runs: `%distribute attach {job}` shows it, `%distribute cancel {job}` ends it"
     if new.each or old.each:
         return "a job for each machine or slot cannot be resumed: run it again"

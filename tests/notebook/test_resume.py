@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import nbdist
+from nbdist.client.pool import RECENT_JOBS
 from nbdist.errors import CellError, NbdistError
 from nbdist.notebook.resumable import newest, with_id
 from notebooks import Notebook, open_notebook
@@ -162,6 +163,34 @@ def test_what_cannot_be_resumed_says_why(notebook: Notebook) -> None:
         ("%%distribute n in range(9) --resume 99999\n1", "no job has an id that begins with '99999'"),
     ]:
         assert said in str(notebook.fail(cell))
+
+
+def test_a_job_that_is_being_cancelled_is_waited_for(log: Path) -> None:
+    with nbdist.connect(workers=2) as pool:
+        job = pool.map(lambda n: __import__("time").sleep(0.01) or n, range(1000), task_size=5)
+        next(iter(job.as_completed()))
+        job.cancel()
+        again = pool.map(lambda n: n, range(1000), resume=job)
+        assert again.result(LIMIT_SECONDS) == list(range(1000))
+        assert again.resumed is not None
+        assert 0 < again.resumed.items < 1000
+
+
+def test_a_partial_job_outlives_its_pools_interest_and_a_whole_one_does_not() -> None:
+    with nbdist.connect(workers=2) as pool:
+        failed = pool.map(lambda n: 1 // (n - 5), range(6), task_size=1)
+        assert failed.wait(LIMIT_SECONDS)
+        whole = pool.map(abs, range(6))
+        whole.result(LIMIT_SECONDS)
+        for _ in range(RECENT_JOBS + 1):
+            pool.map(abs, range(2)).result(LIMIT_SECONDS)
+        again = pool.map(lambda n: n, range(6), resume=failed.id)
+        assert again.result(LIMIT_SECONDS) == [-1, -1, -1, -1, -1, 5]
+        with pytest.raises(NbdistError, match=r"no job .* is known here"):
+            pool.map(abs, range(6), resume=whole.id)
+        pool.clear()
+        with pytest.raises(NbdistError, match=r"no job .* is known here"):
+            pool.map(abs, range(6), resume=failed.id)
 
 
 def test_an_inline_pool_keeps_nothing(capsys: pytest.CaptureFixture[str]) -> None:
