@@ -256,9 +256,7 @@ def forget(state: State, owner: str, message: ForgetJob, now: float) -> None:
 def _forget_old_jobs(state: State) -> None:
     """Keeps the memory of ended jobs bounded; their results went with `ForgetJob`, or go once they are fetched."""
     ended = [job for job in state.jobs.values() if job.phase is Phase.ENDED and not job.attempts]
-    too_many = max(0, len(ended) - state.policy.kept_jobs)
-    resumed = {job.spec.resumes for job in state.jobs.values()} if too_many else set()
-    for job in [job for job in ended if job.id not in resumed][:too_many]:
+    for job in ended[: max(0, len(ended) - state.policy.kept_jobs)]:
         del state.jobs[job.id]
         state.send(STORES, ReleaseJob(job.id))
 
