@@ -23,13 +23,12 @@ from nbdist.client.items import Items, NoItems, RangeItems, items_of
 from nbdist.client.job import Job
 from nbdist.client.options import Reduction, make_options
 from nbdist.client.parts import Parts, job_name, new_id
-from nbdist.client.resuming import code_of, continuing
+from nbdist.client.resuming import code_of, continuing, find
 from nbdist.client.tasks import check_callable, name_of_function, packer
 from nbdist.engines.base import Block, Earlier, Engine, JobSpec
 from nbdist.errors import NbdistError
 from nbdist.execution.task import Task
 from nbdist.wire.messages import Each
-from nbdist.wire.resuming import STOPPING
 
 ENGINES = {"inline": "nbdist.engines.inline"}
 """Addresses, or what stands before `://` in them, that have an engine of their own."""
@@ -37,8 +36,6 @@ HUB_ENGINE = "nbdist.engines.hub"
 POOL_VARIABLE = "NBDIST_POOL"
 RECENT_JOBS = 4
 """What so many jobs sent along stays at the hub, so that the next one need not send it again."""
-STOPPING_SECONDS = 5.0
-"""A job that has just been cancelled may need so long to end before it can be resumed."""
 LOOK_SECONDS = 0.1
 """Between two looks at a pool that is waited for."""
 
@@ -225,8 +222,10 @@ class Pool:
             modules=required(task.function, task.keep_if, task.stop_when, task.reduce),
             code=code_of(task),
         )
-        earlier = self._earlier(resume)
-        if earlier is not None:
+        earlier = None
+        if resume is not None:
+            self._check_open()
+            earlier = find(self._engine, resume)
             spec = continuing(spec, earlier, has_seed=seed is not None)
         return self._submit(spec, items, reduction, loop_names, earlier)
 
@@ -340,20 +339,6 @@ class Pool:
     def _check_open(self) -> None:
         if self.is_closed:
             raise NbdistError("this pool is closed: nbdist.connect() opens one")
-
-    def _earlier(self, resume: Job | str | None) -> Earlier | None:
-        """The job that is to be resumed. Raises NbdistError."""
-        if resume is None:
-            return None
-        if not isinstance(resume, (Job, str)):
-            raise TypeError(f"resume is a job or the id of one, not {resume!r}")
-        self._check_open()
-        deadline = time.monotonic() + STOPPING_SECONDS
-        while True:
-            earlier = self._engine.earlier(resume.id if isinstance(resume, Job) else resume)
-            if earlier.outcome != STOPPING or time.monotonic() >= deadline:
-                return earlier
-            time.sleep(LOOK_SECONDS)
 
     def _submit(
         self,

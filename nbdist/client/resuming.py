@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from types import CodeType
 from typing import Any
 
 from nbdist.client.analysis.names import functions_in
-from nbdist.engines.base import Earlier, JobSpec
+from nbdist.engines.base import Earlier, Engine, JobSpec
 from nbdist.errors import NbdistError
 from nbdist.execution.task import Task
 from nbdist.wire import resuming
 from nbdist.wire.resuming import Shape
 
+STOPPING_SECONDS = 5.0
+"""A job that has just been cancelled may need so long to end before it can be resumed."""
+LOOK_SECONDS = 0.1
 _FOLDS = (sum, min, max, any, all)
 
 
@@ -28,6 +32,22 @@ class Resumed:
     """So many items were done there."""
     is_older_code: bool
     """The code was another one then."""
+
+
+def find(engine: Engine, resume: object) -> Earlier:
+    """A job (or the job of an id) that is to be resumed; one that has just been cancelled is waited for, for a while.
+
+    Raises NbdistError if there is none, and TypeError.
+    """
+    job = getattr(resume, "id", resume)
+    if not isinstance(job, str):
+        raise TypeError(f"resume is a job or the id of one, not {resume!r}")
+    deadline = time.monotonic() + STOPPING_SECONDS
+    while True:
+        earlier = engine.earlier(job)
+        if earlier.outcome != resuming.STOPPING or time.monotonic() >= deadline:
+            return earlier
+        time.sleep(LOOK_SECONDS)
 
 
 def continuing(spec: JobSpec, earlier: Earlier, *, has_seed: bool) -> JobSpec:

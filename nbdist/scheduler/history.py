@@ -17,7 +17,7 @@ def progress(state: State, job: JobRecord, now: float) -> JobProgress:
     return JobProgress(
         job=job.id,
         elapsed_seconds=(now if job.ended_at is None else job.ended_at) - job.submitted_at,
-        total=job.total,
+        total=job.total if job.total is not None else job.taken.total,
         done=job.finished_items,
         failed=job.failed_items,
         queued=job.pending.count,

@@ -176,6 +176,20 @@ def test_a_job_that_is_being_cancelled_is_waited_for(log: Path) -> None:
         assert 0 < again.resumed.items < 1000
 
 
+def test_large_values_and_large_items() -> None:
+    numpy = pytest.importorskip("numpy")
+    arrays = [numpy.full(200_000, n) for n in range(12)]
+    with nbdist.connect(workers=2) as pool:
+        job = pool.map(lambda a: a * 2 if a[0] != 7 else 1 // 0, arrays, on_error="keep")
+        job.result(LIMIT_SECONDS)
+        again = pool.map(lambda a: a * 2, arrays, resume=job)
+        values = again.result(LIMIT_SECONDS)
+        assert [value[-1] for value in values] == [2 * n for n in range(12)]
+        assert all(value.shape == (200_000,) for value in values)
+        assert again.resumed is not None
+        assert again.resumed.items == 11
+
+
 def test_a_partial_job_outlives_its_pools_interest_and_a_whole_one_does_not() -> None:
     with nbdist.connect(workers=2) as pool:
         failed = pool.map(lambda n: 1 // (n - 5), range(6), task_size=1)
@@ -185,7 +199,8 @@ def test_a_partial_job_outlives_its_pools_interest_and_a_whole_one_does_not() ->
         for _ in range(RECENT_JOBS + 1):
             pool.map(abs, range(2)).result(LIMIT_SECONDS)
         again = pool.map(lambda n: n, range(6), resume=failed.id)
-        assert again.result(LIMIT_SECONDS) == [-1, -1, -1, -1, -1, 5]
+        done = {index for segment in failed.segments for index in segment.indices}
+        assert again.result(LIMIT_SECONDS) == [-1 if n in done else n for n in range(6)]
         with pytest.raises(NbdistError, match=r"no job .* is known here"):
             pool.map(abs, range(6), resume=whole.id)
         pool.clear()

@@ -185,6 +185,8 @@ def test_other_items_of_a_generator_end_the_job_with_the_reason(
     hand.take(m.JobFinished)
     resume(hand, ranges=())
     hand.ready(job="new")
+    hand.wait(0.3)
+    assert {progress.total for progress in hand.take(m.JobProgress) if progress.job == "new"} <= {8 if closed else None}
     start = 0
     for count in blocks:
         hand.say("notebook", m.AddItems("new", start, count), 100)

@@ -16,20 +16,35 @@ Fetch = Callable[[BlobRef], Buffer]
 
 def earlier(known: JobKnown, ask: Ask, fetch: Fetch) -> Earlier:
     """The job that the hub has described."""
-    spec = known.spec
-    jobs = [spec.job, *(job for job, _ in known.earlier)]
+    jobs = [known.spec.job, *(job for job, _ in known.earlier)]
     return Earlier(
-        JobSpec(spec.job, spec.name, spec.options, None, not_packed, spec.ranges, known.total, each=spec.each),
+        spec_of(known),
         known.available,
         known.outcome,
         known.left,
-        (spec.code, *(code for _, code in known.earlier)),
+        (known.spec.code, *(code for _, code in known.earlier)),
         lambda: _results(jobs, ask, fetch),
     )
 
 
-def not_packed() -> PackedTask:
-    """In place of the task of a job of an earlier client."""
+def spec_of(known: JobKnown) -> JobSpec:
+    """A job of an earlier client, without its task and items."""
+    spec = known.spec
+    return JobSpec(
+        spec.job,
+        spec.name,
+        spec.options,
+        None,
+        _not_packed,
+        spec.ranges,
+        known.total,
+        each=spec.each,
+        resumes=spec.resumes,
+        code=spec.code,
+    )
+
+
+def _not_packed() -> PackedTask:
     raise NbdistError("the task of a job that was attached to is at the hub")
 
 

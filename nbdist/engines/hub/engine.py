@@ -20,7 +20,7 @@ from nbdist.engines.base import Attached, Buffer, Deliver, Earlier, JobSpec, Pac
 from nbdist.engines.hub import transfers
 from nbdist.engines.hub.connection import Connection
 from nbdist.engines.hub.drafts import Draft, Drafts
-from nbdist.engines.hub.earlier import earlier, not_packed
+from nbdist.engines.hub.earlier import earlier, spec_of
 from nbdist.engines.hub.itemblobs import ItemBlobs
 from nbdist.engines.hub.items import Parcel
 from nbdist.engines.hub.requests import Requests
@@ -92,8 +92,7 @@ class HubEngine:
         self._check()
         message, task, parts = self._pack(spec)
         has_items = not spec.ranges and not spec.each
-        is_call = spec.is_open
-        run = HubRun(message, task, parts, deliver, self, has_items=has_items, may_be_resumed=not is_call)
+        run = HubRun(message, task, parts, deliver, self, has_items=has_items, may_be_resumed=not spec.is_open)
         self._runs[spec.job] = run
         if self._error is not None:  # it ended meanwhile, and nobody else would tell this run
             self._runs.pop(spec.job, None)
@@ -112,17 +111,13 @@ class HubEngine:
         self._check()
         known, task = frames.decode(self._ask(lambda number: DescribeJob(number, job)))
         assert isinstance(known, JobKnown)
-        spec = known.spec
         return Attached(
-            JobSpec(
-                job, spec.name, spec.options, None, not_packed, spec.ranges, known.total, each=spec.each,
-                resumes=spec.resumes, code=spec.code,
-            ),
+            spec_of(known),
             known.available,
-            lambda folder: self._get_task(spec, task, folder),
+            lambda folder: self._get_task(known.spec, task, folder),
             lambda deliver: self._take_over(known, deliver),
-            self.earlier(spec.resumes) if known.earlier else None,
-        )  # fmt: skip
+            self.earlier(known.spec.resumes) if known.earlier else None,
+        )
 
     def earlier(self, job: str) -> Earlier:
         """A job that is to be resumed. Raises NbdistError if there is none."""

@@ -113,7 +113,7 @@ class HubRun:
     @classmethod
     def attached(cls, known: JobKnown, deliver: Deliver, hub: Hub) -> HubRun:
         """A job of an earlier notebook. Items that have not come to the hub will never come."""
-        run = cls(known.spec, b"", (), deliver, hub, has_items=False)
+        run = cls(known.spec, b"", (), deliver, hub, has_items=False, may_be_resumed=True)
         run._needed = set()
         run._late = CloseItems(run.job, known.available) if known.total is None else None
         return run
