@@ -230,5 +230,14 @@ def place(
     return [merged[item] for item in items], None if len(items) == stop - start else items
 
 
+def part_of(piece: Piece, start: int, stop: int) -> Piece:
+    """Of the results of a range those of `[start, stop)`, which lies in it; not for folds."""
+    indices = range(piece.start, piece.stop) if piece.kept is None else piece.kept
+    chosen = [(item, value) for item, value in zip(indices, piece.values, strict=False) if start <= item < stop]
+    items = None if len(chosen) == stop - start else [item for item, _ in chosen]
+    seconds = piece.seconds * (stop - start) / (piece.stop - piece.start)
+    return Piece(start, stop, [value for _, value in chosen], items, piece.worker, seconds)
+
+
 def _indices(piece: Piece) -> Sequence[int]:
     return range(piece.start, piece.stop) if piece.kept is None else piece.kept

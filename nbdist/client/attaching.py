@@ -57,6 +57,8 @@ def attach(engine: Engine, job_id: str) -> Job:
     attached = engine.attach(job_id)
     job = Job(attached.spec, _items(attached), _reduction(attached))
     job.inbox.run = attached.take_over(job.inbox.deliver)
+    if attached.earlier is not None:
+        job.take_over(attached.earlier, attached.spec.code)
     if attached.spec.total is None and not attached.spec.each:
         warnings.warn(
             f"the notebook that made the items of job {job_id} has gone: it ends with those {attached.available} that "

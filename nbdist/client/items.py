@@ -126,20 +126,21 @@ class StreamItems:
         self.total = total
         self._remembered: dict[int, Any] = {}
         self._order: deque[int] = deque()
-        self._next = 0
+        self._next = self._reached = 0
 
     def at(self, index: int) -> Any:
         return self._remembered[index]
 
     def read(self) -> Iterator[Any]:
         for item in self._source:
-            if len(self._remembered) < MAX_REMEMBERED_ITEMS:
+            if self._next >= self._reached and len(self._remembered) < MAX_REMEMBERED_ITEMS:
                 self._remembered[self._next] = item
                 self._order.append(self._next)
             self._next += 1
             yield item
 
     def finished(self, reached: int) -> None:
+        self._reached = reached
         while self._order and self._order[0] < reached:
             self._remembered.pop(self._order.popleft(), None)
 

@@ -17,9 +17,10 @@ from nbdist.client.inbox import Inbox
 from nbdist.client.items import Items
 from nbdist.client.options import Reduction
 from nbdist.client.progress import Progress
+from nbdist.client.resuming import Resumed, is_older_code
 from nbdist.client.state import JobState, OutputText, StoppedBy
 from nbdist.client.values import Values
-from nbdist.engines.base import JobSpec
+from nbdist.engines.base import Earlier, JobSpec
 from nbdist.errors import JobCancelledError, JobError, JobRefusedError, NbdistError
 from nbdist.wire.messages import Outcome
 
@@ -49,7 +50,9 @@ class Job:
         self.loop_names = loop_names
         self.task = spec.task
         """The function and what goes with it, as it is run."""
-        self._is_each = bool(spec.each)
+        self.is_each = bool(spec.each)
+        """It ran once on each machine or slot, without an item."""
+        self._resumes = spec.resumes
         self._items = items
         self._reduction = reduction
         self._values = Values()
@@ -61,7 +64,7 @@ class Job:
             reduction,
             self._values,
             lambda began=self._began: time.monotonic() - began,  # type: ignore[misc]
-            keeps_places=self._is_each,
+            keeps_places=self.is_each,
         )
         self._applying = threading.Lock()
         self._output_taken = 0
@@ -96,6 +99,12 @@ class Job:
     def failures(self) -> list[ItemFailure]:
         """The items that failed, so far, in the order in which they came."""
         return self._pump().failures
+
+    @property
+    def resumed(self) -> Resumed | None:
+        """Of a job that resumes another: the id of that, how many items were done there, and whether the code was
+        another one then."""
+        return self._state.resumed
 
     @property
     def stopped_by(self) -> StoppedBy | None:
@@ -231,6 +240,14 @@ class Job:
             raise
         return self._result()
 
+    def take_over(self, earlier: Earlier, code: str) -> None:
+        """Takes what the job has done that this one resumes, and what jobs before it had. Raises NbdistError."""
+        resumed = Resumed(earlier.spec.job, 0, is_older_code(code, earlier))
+        with self._applying:
+            self._state.resumed = resumed
+            for result, payload in earlier.results():
+                resumed = self._state.take_over(result, payload, resumed)
+
     # --- inside -----------------------------------------------------------------------------------------------------
 
     def _pump(self) -> JobState:
@@ -318,12 +335,14 @@ class Job:
                 + (f": {reason}" if reason else "")
                 + "; what it had is in job.values"
             )
+        if outcome == "refused" and self._resumes:
+            raise JobRefusedError(f"job {self.name!r} was refused: {reason}")
         if outcome == "refused":
             raise JobRefusedError(f"no machine of the pool can run job {self.name!r}: {reason}")
         return self._final(state)
 
     def _final(self, state: JobState) -> Any:
-        if self._is_each:
+        if self.is_each:
             return self._by_place(state)
         if self.options.stop_when:
             return Values(() if state.stopped_by is None else (state.stopped_by.value,))

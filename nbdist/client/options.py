@@ -7,7 +7,7 @@ import operator
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from nbdist.execution.folding import pairwise
 from nbdist.wire.messages import JobOptions, OnError
@@ -44,6 +44,17 @@ class Reduction:
             return self.given(())
         name = getattr(self.given, "__name__", "reduce")
         raise ValueError(f"{name}() of no values: no item has left one to fold")
+
+
+class Rules(TypedDict, total=False):
+    """Options of a job that engines know, as `Pool.map` takes them."""
+
+    task_size: int | None
+    time_limit: float | None
+    retries: int
+    on_error: str
+    seed: int | None
+    speculate: bool
 
 
 def make_options(

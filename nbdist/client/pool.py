@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from nbdist.client import leftovers, tables
 from nbdist.client.analysis.modules import required
@@ -21,10 +21,11 @@ from nbdist.client.feed import feed
 from nbdist.client.inbox import Inbox, sweep
 from nbdist.client.items import Items, NoItems, RangeItems, items_of
 from nbdist.client.job import Job
-from nbdist.client.options import Reduction, make_options
+from nbdist.client.options import Reduction, Rules, make_options
 from nbdist.client.parts import Parts, job_name, new_id
+from nbdist.client.resuming import code_of, continuing, earlier_of
 from nbdist.client.tasks import check_callable, name_of_function, packer
-from nbdist.engines.base import Block, Engine, JobSpec
+from nbdist.engines.base import Block, Earlier, Engine, JobSpec
 from nbdist.errors import NbdistError
 from nbdist.execution.shipped import WithKeywords
 from nbdist.execution.task import Task
@@ -119,6 +120,7 @@ class Pool:
         seed: int | None = None,
         speculate: bool = True,
         name: str | None = None,
+        resume: Job | str | None = None,
     ) -> Job:
         """Calls the function with each item; with several iterables, with one item of each, until the shortest ends.
 
@@ -128,7 +130,9 @@ class Pool:
         an item that takes longer is interrupted, and fails with ItemTimeoutError. `retries`: how often an item that
         raised or took too long is tried again. `on_error="keep"` puts an ItemFailure in a failed item's place;
         otherwise the first failure ends the job. `seed` makes `nbdist.rng()`, `random` and `numpy.random` repeatable.
-        `speculate`: the last long items may be copied to idle machines.
+        `speculate`: the last long items may be copied to idle machines. `resume`: a job over the same items that has
+        ended, or its id: only the items that failed or never finished there run, with this function, and its other
+        results are taken over, with its seed (`job.resumed`).
 
         What the function has captured travels as it is now. Items travel while the job runs, each as it is when its
         turn comes: change one (an array in a list) after the call, and the job may see it changed. Raises TypeError and
@@ -147,6 +151,7 @@ class Pool:
             seed=seed,
             speculate=speculate,
             name=name,
+            resume=resume,
         )
 
     def starmap(self, function: Callable[..., Any], iterable: Iterable[Sequence[Any]], **options: Any) -> Job:
@@ -174,15 +179,11 @@ class Pool:
         reduce: Callable[..., Any] | None = None,
         filters: bool = False,
         stop_when: bool = False,
-        task_size: int | None = None,
-        time_limit: float | None = None,
-        retries: int = 0,
-        on_error: str = "stop",
-        seed: int | None = None,
-        speculate: bool = True,
         name: str | None = None,
         key: str = "",
         items_key: str = "",
+        resume: Job | str | None = None,
+        **rules: Unpack[Rules],
     ) -> Job:
         """Runs a task on its items: `ranges` (their product, the last fastest), or `iterable`, or `items`; or once on
         `each` machine or slot, without an item.
@@ -199,12 +200,7 @@ class Pool:
             reduce=reduction is not None,
             filters=filters or task.keep_if is not None,
             stop_when=stop_when or task.stop_when is not None,
-            task_size=task_size,
-            time_limit=time_limit,
-            retries=retries,
-            on_error=on_error,
-            seed=seed,
-            speculate=speculate,
+            **rules,
         )
         if each not in ("", "machine", "slot"):
             raise ValueError(f"each is 'machine' or 'slot', not {each!r}")
@@ -222,8 +218,14 @@ class Pool:
             modules=required(task.function, task.keep_if, task.stop_when, task.reduce),
             key=key,
             items_key=items_key,
+            code=code_of(task),
         )
-        return self._submit(spec, items, reduction, loop_names)
+        earlier = None
+        if resume is not None:
+            self._check_open()
+            earlier = earlier_of(self._engine, resume)
+            spec = continuing(spec, earlier, has_seed=options.seeded)
+        return self._submit(spec, items, reduction, loop_names, earlier)
 
     def run(self, function: Callable[..., Any], *arguments: Any, each: str | None = None, **keywords: Any) -> Any:
         """Calls the function once, on one slot, and gives its value; or once on each `machine` or `slot`, and gives the
@@ -351,14 +353,28 @@ class Pool:
         if self.is_closed:
             raise NbdistError("this pool is closed: nbdist.connect() opens one")
 
-    def _submit(self, spec: JobSpec, items: Items, reduction: Reduction | None, loop_names: tuple[str, ...]) -> Job:
+    def _submit(
+        self,
+        spec: JobSpec,
+        items: Items,
+        reduction: Reduction | None,
+        loop_names: tuple[str, ...],
+        earlier: Earlier | None,
+    ) -> Job:
         self._check_open()
         sweep()
         job = Job(spec, items, reduction, loop_names=loop_names)
         if not spec.each:
             spec = _with_items(spec, items, job.inbox)
         job.inbox.run = self._engine.submit(spec, job.inbox.deliver)
-        return self._hold(job)
+        self._hold(job)
+        if earlier is not None:
+            try:
+                job.take_over(earlier, spec.code)
+            except BaseException:
+                job.cancel("the results of the job that it resumes could not be read")
+                raise
+        return job
 
     def _hold(self, job: Job) -> Job:
         """Keeps what was sent along with the last few jobs, and the pool until this one has ended."""

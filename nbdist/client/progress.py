@@ -20,6 +20,8 @@ class Progress:
 
     done: int = 0
     """Items that are finished, failed ones among them."""
+    taken: int = 0
+    """Those of them that were done in an earlier job: speed and estimate are of the others alone."""
     total: int | None = None
     failed: int = 0
     queued: int = 0
@@ -61,6 +63,11 @@ class ProgressTracker:
         self._recent_items = self._recent_seconds = 0.0
         self._counted_items = 0
         self._counted_seconds = 0.0
+
+    def taken_over(self, count: int) -> None:
+        """So many items were done in an earlier job, in all."""
+        self.now = replace(self.now, done=max(count, self.now.done), taken=count)
+        self._counted_items = max(count, self._counted_items)
 
     def received(self, done: int, failed: int) -> None:
         """So many items have come with results: what is known before the next report of the engine."""
@@ -105,7 +112,7 @@ class ProgressTracker:
             running_slots=0,
             eta_seconds=None,
             elapsed_seconds=elapsed,
-            items_per_second=done / elapsed if elapsed > 0 else 0.0,
+            items_per_second=max(0, done - self.now.taken) / elapsed if elapsed > 0 else 0.0,
             outcome=message.outcome,
         )
 

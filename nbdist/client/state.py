@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from nbdist.client.assembly import FoldAssembly, ListAssembly, Piece, Segment, place
+from nbdist.client.assembly import FoldAssembly, ListAssembly, Piece, Segment, part_of, place
 from nbdist.client.failures import ItemFailure, add_note, from_failure, from_fault
 from nbdist.client.items import Items
 from nbdist.client.options import Reduction
 from nbdist.client.progress import ProgressTracker
+from nbdist.client.resuming import Resumed, story, without
 from nbdist.engines.base import Buffer
-from nbdist.errors import JobCancelledError, PackingError
+from nbdist.errors import JobCancelledError, JobError, PackingError
 from nbdist.packing import UnpackedRun, unpack_part
 from nbdist.wire.messages import JobFinished, JobOptions, JobProgress, Message, Notice, Output, Result, Stream
+from nbdist.wire.resuming import again
 
 MAX_OUTPUT_CHARS = 4 * 1024 * 1024
 """Text that items wrote is kept up to this; the oldest goes."""
@@ -74,6 +76,7 @@ class JobState:
         self.output_dropped = 0
         """Texts that are no longer in `output`."""
         self.seq = 0
+        self.resumed: Resumed | None = None
         self.places: dict[int, tuple[str, int]] | None = {} if keeps_places else None
         """Of a job for each machine or slot: the (machine, slot) that ran each item."""
         self.machines: dict[str, list[float]] = {}
@@ -126,6 +129,25 @@ class JobState:
         if self.is_complete:
             self._close()
 
+    def take_over(self, result: Result, payload: Buffer, resumed: Resumed) -> Resumed:
+        """Takes what an earlier job has done, but for items that are run again; gives the count with this."""
+        ranges = again(result, folds=self.fold is not None)
+        before = self._done
+        if ranges != ((result.start, result.stop),):
+            try:
+                runs = unpack_part(payload)
+            except Exception as error:  # noqa: BLE001 - unpickling runs user code, which may raise anything
+                self._broken(result, error)
+                runs = []
+            for run in runs:
+                whole = Piece(run.start, run.stop, run.values, run.kept, result.worker, run.seconds)
+                for start, stop in without(run.start, run.stop, ranges):
+                    is_whole = (start, stop) == (run.start, run.stop)
+                    self._add_piece(whole if is_whole else part_of(whole, start, stop), [], is_own=False)
+        self.resumed = replace(resumed, items=resumed.items + self._done - before)
+        self.progress.taken_over(self.resumed.items)
+        return self.resumed
+
     def _result(self, message: Result, payload: Buffer) -> None:
         if self.places is not None:
             self.places[message.start] = (message.worker, message.slot)
@@ -158,12 +180,15 @@ class JobState:
         worker: str,
         seconds: float,
     ) -> None:
-        assembly = self.list or self.fold
-        assert assembly is not None
         if self.list is not None and failures and self.options.on_error == "keep":
             values, kept = place(start, stop, values, kept, [(failure.index, failure) for failure in failures])
+        self._add_piece(Piece(start, stop, values, kept, worker, seconds), failures)
+
+    def _add_piece(self, piece: Piece, failures: list[ItemFailure], *, is_own: bool = True) -> None:
+        assembly = self.list or self.fold
+        assert assembly is not None
         try:
-            taken = assembly.add(Piece(start, stop, values, kept, worker, seconds))
+            taken = assembly.add(piece)
         except Exception as error:  # noqa: BLE001 - the user's reduce function may raise anything
             self._fold_failed(error)
             return
@@ -172,10 +197,11 @@ class JobState:
             raise
         if taken:
             self.failures += failures
-            self._done += stop - start
-            tally = self.machines.setdefault(worker, [0, 0.0])
-            tally[0] += stop - start
-            tally[1] += seconds
+            self._done += piece.stop - piece.start
+            if is_own:
+                tally = self.machines.setdefault(piece.worker, [0, 0.0])
+                tally[0] += piece.stop - piece.start
+                tally[1] += piece.seconds
             self.items.finished(assembly.reached)
             self.progress.received(self._done, len(self.failures))
 
@@ -195,6 +221,17 @@ class JobState:
             assembly.close()
         except Exception as error:  # noqa: BLE001 - the user's reduce function may raise anything
             self._fold_failed(error)
+        if self.resumed is not None:
+            self._tell_what_is_new(self.resumed)
+
+    def _tell_what_is_new(self, resumed: Resumed) -> None:
+        finish = self.finish
+        assert finish is not None
+        if finish.outcome == "done" and finish.total is not None and self._done < finish.total and self.error is None:
+            missing = f"the results of {finish.total - self._done:,} items are no longer at the hub"
+            self.error = JobError(f"{missing}, from job {resumed.job}: run it anew, without --resume")
+        noun = "values" if self.list is not None and not self.options.filters else "items"
+        self.progress.noticed(Notice(finish.job, "info", story(self._done, resumed, noun)))
 
     def _fold_failed(self, error: Exception) -> None:
         add_note(error, "raised by the job's reduce function, which makes one value of two")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-from nbdist.wire.messages import Each, JobOptions, Message
+from nbdist.wire.messages import Each, JobOptions, Message, Result
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 Deliver: TypeAlias = Callable[[Message, Buffer], None]
@@ -85,6 +85,10 @@ class JobSpec:
     key: str = ""
     """Jobs with the same key give the same values; empty: it has none (`client/analysis/identity.py`)."""
     items_key: str = ""
+    resumes: str = ""
+    """The id of an ended job: what is done there is done here too."""
+    code: str = ""
+    """Stands for the task's code (`SubmitJob.code`)."""
     context: dict[str, Any] = field(default_factory=dict)
     """For engines with means of their own; unknown keys are ignored."""
 
@@ -115,6 +119,24 @@ class Run(Protocol):
 
 
 @dataclass(frozen=True)
+class Earlier:
+    """An ended job whose results a new one takes over, and those that it has taken over itself."""
+
+    spec: JobSpec
+    """Without its task and items."""
+    available: int
+    """So many of its items had come."""
+    outcome: str
+    """An `Outcome`; empty: it has not ended; `stopping`: it is about to."""
+    left: int | None
+    """So many items are to be run; None: that is not known."""
+    codes: tuple[str, ...]
+    """`SubmitJob.code` of all of them."""
+    results: Callable[[], Iterator[tuple[Result, Buffer]]]
+    """What all of them have, failed items too. Raises NbdistError."""
+
+
+@dataclass(frozen=True)
 class Attached:
     """A job of an earlier client, as an engine knows it."""
 
@@ -128,6 +150,8 @@ class Attached:
     """Takes the job over: its results come from the first one on."""
     ended_seconds: float | None = None
     """So long ago it ended; None: it goes on."""
+    earlier: Earlier | None = None
+    """The job that it resumes."""
 
 
 class Engine(Protocol):
@@ -147,6 +171,9 @@ class Engine(Protocol):
     def find(self, key: str) -> str:
         """The id of the newest job with this key that has ended well, all of whose results are still there, or that
         goes on without a client; empty if there is none."""
+
+    def earlier(self, job: str) -> Earlier:
+        """A job that is to be resumed. Raises NbdistError if there is none, or this engine keeps no results."""
 
     def stage(self, view: memoryview) -> Callable[[str], None]:
         """Tells of a large value that is about to be sent, before it has a name: an engine may begin to copy it.

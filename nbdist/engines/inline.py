@@ -18,7 +18,7 @@ from itertools import islice, product
 from typing import Any
 
 from nbdist.engines.alarm import Alarm
-from nbdist.engines.base import Attached, Block, Deliver, Engine, JobSpec
+from nbdist.engines.base import Attached, Block, Deliver, Earlier, Engine, JobSpec
 from nbdist.errors import AddressError, NbdistError
 from nbdist.execution.limits import Watch
 from nbdist.execution.run import Run as FinishedRun
@@ -69,6 +69,13 @@ class InlineEngine:
     def find(self, key: str) -> str:
         """It keeps no jobs."""
         return ""
+
+    def earlier(self, job: str) -> Earlier:
+        """It keeps no results."""
+        raise NbdistError(
+            "an inline pool keeps no results, so that a job cannot be resumed: run it anew, without --resume, or on a "
+            "pool (`%distribute connect`)"
+        )
 
     def describe(self) -> dict[str, Any]:
         """The pool now."""

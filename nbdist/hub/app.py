@@ -130,7 +130,7 @@ class Hub:
         )
         self.ports = Ports(state, self._make_server)
         self.rooms = Rooms(self.board, access, self.blobs, self.ports.hosts, __version__)
-        self.board.requests = Requests(self.board, access, self.ports, scheduler.total)
+        self.board.requests = Requests(self.board, access, self.ports, lambda job: scheduler.row(job, loop.time()))
         self.board.changed = self._changed
         self._keeper = Keeper(
             lambda: bool(self.board.stores.unfinished()),

@@ -26,7 +26,7 @@ from nbdist.scheduler.orders import (
     ResultsTaken,
 )
 from nbdist.wire.frames import Payload
-from nbdist.wire.messages import BlobRef, Message
+from nbdist.wire.messages import BlobRef, Message, SubmitJob
 
 RESULTS_FOLDER = "results"
 
@@ -94,9 +94,9 @@ class Archive:
         """How long ago the job has ended."""
         return max(0.0, self._clock() - record.ended_at)
 
-    def log(self, job: str) -> ResultLog:
+    def log(self, spec: SubmitJob) -> ResultLog:
         """The log of a new job's results."""
-        return ResultLog(self._results, job, sealed=self._journal.replace)
+        return ResultLog(self._results, spec.job, sealed=self._journal.replace, folds=spec.options.reduce)
 
     def taken(self, record: JobRecord) -> None:
         """The notebook has dealt with results."""
@@ -125,7 +125,7 @@ class Archive:
         for message, payload, age_seconds in self._journal.entries():
             if isinstance(message, JobTaken):
                 job = message.spec.job
-                found[job] = FoundJob(KeptJob("", message.spec), message.grant, payload, self.log(job))
+                found[job] = FoundJob(KeptJob("", message.spec), message.grant, payload, self.log(message.spec))
                 found[job].submitted_at = now - age_seconds
             elif (one := found.get(_job_of(message))) is not None:
                 _note(one, message, payload, now - age_seconds)

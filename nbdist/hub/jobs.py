@@ -79,6 +79,8 @@ class JobRecord:
     """Its notebook has told to forget it; it is kept for whoever runs the same cell again."""
     former: set[str] = field(default_factory=set)
     """Notebooks that it was taken from while they were away."""
+    is_unwanted: bool = False
+    """It would be forgotten if no later job had taken over what it has done (`chains.py`)."""
     is_released: bool = False
     """The scheduler has forgotten it; it is kept for what its notebook has not fetched yet."""
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from nbdist.hub.archive import Archive
 from nbdist.hub.blobs import BlobStore
+from nbdist.hub.chains import Chains
 from nbdist.hub.jobs import JobRecord
 from nbdist.hub.limits import MEMORY_KEPT_BYTES, Limits
 from nbdist.scheduler.orders import ResultsSealed, ResultsWait
@@ -46,8 +47,11 @@ class _Excess:
 class Keeping:
     """The bounds, and what goes because of them."""
 
-    def __init__(self, jobs: Mapping[str, JobRecord], blobs: BlobStore, archive: Archive, limits: Limits) -> None:
+    def __init__(
+        self, jobs: Mapping[str, JobRecord], chains: Chains, blobs: BlobStore, archive: Archive, limits: Limits
+    ) -> None:
         self._jobs = jobs
+        self._chains = chains
         self._blobs = blobs
         self._archive = archive
         self._limits = limits
@@ -108,8 +112,9 @@ class Keeping:
         }
 
     def _candidates(self) -> Iterator[JobRecord]:
-        """Those with consumed results: the longest-ended first, those that run last."""
-        jobs = [record for record in self._jobs.values() if record.results.consumed > record.dropped.seq]
+        """Those with consumed results that no later job needs: the longest-ended first, those that run last."""
+        consumed = (record for record in self._jobs.values() if record.results.consumed > record.dropped.seq)
+        jobs = [record for record in consumed if not self._chains.needs(record.job)]
         ended = sorted((one for one in jobs if one.finished is not None), key=lambda one: one.ended_at)
         yield from ended
         yield from (one for one in jobs if one.finished is None)

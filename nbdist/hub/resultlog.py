@@ -27,6 +27,7 @@ from nbdist.errors import FrameError
 from nbdist.scheduler.intervals import Intervals
 from nbdist.scheduler.kept import failed_items
 from nbdist.scheduler.orders import ResultsSealed
+from nbdist.scheduler.resuming import note_again
 from nbdist.wire import frames
 from nbdist.wire.frames import Payload
 from nbdist.wire.messages import BlobRef, Result
@@ -69,11 +70,13 @@ class _Contents:
     failed_items: int = 0
     first_failed: int | None = None
     stopped_at: int | None = None
+    again: Intervals = field(default_factory=Intervals)
     blobs: list[tuple[int, BlobRef]] = field(default_factory=list)
 
-    def add(self, result: Result) -> None:
+    def add(self, result: Result, *, folds: bool) -> None:
         """One more result."""
         self.done.add(result.start, result.stop)
+        note_again(self.again, result, folds=folds)
         failed = failed_items(result)
         self.failed_items += len(failed)
         if failed and self.first_failed is None:
@@ -102,9 +105,13 @@ class ResultLog:
         job: str,
         segment_bytes: int = SEGMENT_BYTES,
         sealed: Callable[[ResultsSealed], None] = _tell_nobody,
+        *,
+        folds: bool = False,
     ) -> None:
+        """`folds`: each result is one value for all its items."""
         self._folder = folder
         self._job = job
+        self._folds = folds
         self._sealed = sealed
         self.name = hashlib.sha256(job.encode()).hexdigest()[:32]
         """Of the files, but for their numbers. Ids of jobs may differ in case only."""
@@ -124,6 +131,11 @@ class ResultLog:
     def size(self) -> int:
         """Bytes on disk, without blobs."""
         return sum(segment.size for segment in self._segments)
+
+    @property
+    def beginning(self) -> Spot:
+        """Where the first record begins that is kept."""
+        return Spot(self._segments[0].number, 0) if self._segments else self.end
 
     @property
     def end(self) -> Spot:
@@ -190,6 +202,7 @@ class ResultLog:
                 failed_items=contents.failed_items,
                 first_failed=contents.first_failed,
                 stopped_at=contents.stopped_at,
+                again=tuple(contents.again),
                 blobs=tuple(contents.blobs),
             )
         )
@@ -207,6 +220,12 @@ class ResultLog:
         if segment.is_full and following.offset >= segment.size:
             following = Spot(segment.number + 1, 0)
         return message, payload, following
+
+    def following(self, spot: Spot) -> Iterator[tuple[Result, memoryview, Spot]]:
+        """What `read` gives, from there to the end. Raises FrameError if there is no such place, or it is damaged."""
+        while spot < self.end:
+            result, payload, spot = self.read(spot)
+            yield result, payload, spot
 
     def oldest(self, seq: int) -> int | None:
         """The number of the oldest file, if that is sealed and all its results have numbers up to `seq`."""
@@ -303,14 +322,17 @@ class ResultLog:
         segment.weight_bytes += weight(message, payload_bytes)
         segment.blob_bytes += message.blob.size if message.blob is not None else 0
         segment.last = message.seq
-        self._contents.add(message)
+        self._contents.add(message, folds=self._folds)
 
     def _weigh(self, segment: _Segment, sign: int) -> None:
         self.weight_bytes += sign * segment.weight_bytes
         self.blob_bytes += sign * segment.blob_bytes
 
     def _segment(self, number: int) -> _Segment:
-        return next(segment for segment in self._segments if segment.number == number)
+        for segment in self._segments:
+            if segment.number == number:
+                return segment
+        raise FrameError("there are no results at this place")
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{self.name}-{number}"

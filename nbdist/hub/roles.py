@@ -13,6 +13,7 @@ ALLOWED: dict[m.Role, frozenset[type[Message]]] = {
             m.DescribePool,
             m.DescribeJob,
             m.FindJob,
+            m.ReadResults,
             m.ExplainItem,
             m.StopWorkers,
             m.MakeInvite,

@@ -16,6 +16,7 @@ from nbdist.errors import BlobError, ProtocolError
 from nbdist.hub.access import Grant
 from nbdist.hub.archive import Archive, FoundJob
 from nbdist.hub.blobs import BlobStore
+from nbdist.hub.chains import Chains
 from nbdist.hub.jobs import Dropped, JobRecord, new_record
 from nbdist.hub.journal import JournalError
 from nbdist.hub.keeping import Keeping
@@ -60,7 +61,8 @@ class Stores:
         self.blobs = blobs
         self._archive = archive
         self._jobs: dict[str, JobRecord] = {}
-        self.keeping = Keeping(self._jobs, blobs, archive, limits or Limits())
+        self.chains = Chains(self._jobs)
+        self.keeping = Keeping(self._jobs, self.chains, blobs, archive, limits or Limits())
         self.offers = Offers(self._jobs)
         self._unlogged: set[str] = set()
         """Jobs with results that the disk did not take."""
@@ -103,10 +105,11 @@ class Stores:
         check_keys(message)
         if len(self._jobs) >= MAX_JOBS:
             raise ProtocolError(f"the hub keeps {MAX_JOBS} jobs, its bound: forget some (pool.clear())")
-        record = new_record(message, payload, peer, grant.id, self._archive.log(message.job))
+        record = new_record(message, payload, peer, grant.id, self._archive.log(message))
         if not all(is_name(ref.name) for ref in record.blobs):
             raise ProtocolError("a blob's name has 64 hex digits")
         self._jobs[message.job] = record
+        self.chains.add(record)
         record.missing = set(self.blobs.missing(record.blobs))
         for name in {ref.name for ref in record.blobs} - record.missing:
             self.blobs.pin(name, record.job, keep=True)
@@ -215,6 +218,7 @@ class Stores:
         kept = one.kept
         record = new_record(kept.spec, one.task, kept.owner, one.grant, one.log)
         self._jobs[record.job] = record
+        self.chains.add(record)
         record.attached, record.finished, record.ended_at = False, kept.finished, one.ended_at
         record.taken_at = one.taken_at
         if one.dropped is not None:
@@ -341,7 +345,10 @@ class Stores:
         return None if record.finished is None else self._archive.age_seconds(record)
 
     def forget(self, job: str) -> None:
-        """Forgets a job with all that is kept for it."""
+        """Forgets a job with all that is kept for it; or lets it be forgotten with the last job that resumes it."""
+        if self.chains.needs(job) and job in self._jobs:
+            self._jobs[job].is_unwanted = True
+            return
         record = self._jobs.pop(job, None)
         if record is None:
             return
@@ -353,6 +360,9 @@ class Stores:
             self.blobs.unpin(ref.name, job)
         self._clear_items(record)
         self._archive.forget(job, record.log)
+        earlier = self.chains.remove(record)
+        if earlier is not None:
+            self.forget(earlier.job)
 
     def expired(self) -> list[str]:
         """Jobs that have been over for so long that nobody will ask for them."""

@@ -43,8 +43,8 @@ class SchedulingMachine(PureMachine, Protocol):
     def explain(self, job: str, item: int, now: float) -> str:
         """Why an item is not done."""
 
-    def total(self, job: str) -> int | None:
-        """How many items a job has, as far as that is known."""
+    def row(self, job: str, now: float) -> dict[str, Any]:
+        """What `describe` says of one job; empty if it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,7 @@ class Switchboard:
             m.ExplainItem: self._ask,
             m.DescribeJob: self._ask,
             m.FindJob: self._ask,
+            m.ReadResults: self._ask,
             m.MakeInvite: self._ask,
             m.CloseInvites: self._ask,
         }
@@ -234,7 +235,8 @@ class Switchboard:
         record.attached = True
         for need in need_blobs(record.job, record.missing):
             self._turn.hold(peer.id, need)
-        self._driver.receive(peer.id, message, payload)
+        resumption = self.stores.chains.resumption(message, peer.grant.id) if message.resumes else message
+        self._driver.receive(peer.id, resumption, payload)
         if not record.missing:
             self._driver.receive(peer.id, BlobsReady(record.job))
         self.changed()

@@ -82,6 +82,11 @@ class Cell:
         return max(1, int(self.parts.word("try", self.source.text) or REHEARSED_ITEMS))
 
     @property
+    def resumes(self) -> str | None:
+        """The job whose missing items it runs, by the beginning of its id; empty: the newest; None: it begins anew."""
+        return self.parts.word("resume", self.source.text, "") if "resume" in self.parts.options else None
+
+    @property
     def is_background(self) -> bool:
         return "background" in self.parts.options
 
@@ -257,7 +262,7 @@ def _refuse_combinations(cell: Cell) -> None:
     if parts.options.keys() & {"keep-if", "stop-when", "reduce"} and cell.body.value is None:
         raise source.refuse(cell.body.statements[-1], "the last line is no expression", "Let it be an item's value.")
     if not cell.loops:
-        for option in ("reduce", "keep-if", "stop-when", "task-size", "try", "plot"):
+        for option in ("reduce", "keep-if", "stop-when", "task-size", "try", "plot", "resume"):
             if option in parts.options:
                 todo = "Write a head: %%distribute n in range(100)"
                 raise source.refuse(0, f"--{option} needs items, and there is no head", todo)
@@ -266,6 +271,7 @@ def _refuse_combinations(cell: Cell) -> None:
     for first, second, why in (
         ("reduce", "stop-when", "The result of --stop-when is the value that met it."),
         ("background", "try", "A rehearsal is over at once."),
+        ("resume", "try", "A rehearsal begins anew."),
         ("reduce", "plot", "A fold has one value only."),
     ):
         error = refuse_together(source, parts, first, second, why)

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from nbdist.errors import CellError
+from nbdist.notebook.resumable import with_id
 from nbdist.notebook.session import Session
 from nbdist.notebook.tables import Table, jobs_table, pool_table, workers_table
 from nbdist.wire.address import is_loopback
@@ -108,26 +109,17 @@ def _workers(session: Session, words: argparse.Namespace) -> Table:
 
 
 def _jobs(session: Session, words: argparse.Namespace) -> Table:
-    return jobs_table(session.describe().get("jobs", ()))
+    return jobs_table(session.jobs())
 
 
 def _cancel(session: Session, words: argparse.Namespace) -> None:
-    job = _job_id(session, words.id)
+    job = with_id(session.jobs(), words.id)
     session.pool.cancel(job)
     print(f"Job {job} is told to stop.")
 
 
 def _attach(session: Session, words: argparse.Namespace) -> Any:
-    return session.attach(_job_id(session, words.id))
-
-
-def _job_id(session: Session, beginning: str) -> str:
-    known = [job["id"] for job in session.describe().get("jobs", ())]
-    matching = [str(job) for job in known if job.startswith(beginning)]
-    if len(matching) != 1:
-        what = "no job has" if not matching else "several jobs have"
-        raise CellError(f"{what} an id that begins with {beginning!r}; `%distribute jobs` lists them")
-    return matching[0]
+    return session.attach(with_id(session.jobs(), words.id))
 
 
 def _stop(session: Session, words: argparse.Namespace) -> None:

@@ -80,7 +80,11 @@ class Follower:
 
     def _lonely(self, progress: Progress) -> str:
         """What to say when no machine is there to run the job."""
-        is_served = progress.done or progress.running_slots or any(row.state != "lost" for row in progress.machines)
+        is_served = (
+            progress.done > progress.taken
+            or progress.running_slots
+            or any(row.state != "lost" for row in progress.machines)
+        )
         if is_served or self._clock() - self._started < LONELY_SECONDS:
             self._note = ""
         elif not self._note:

@@ -43,6 +43,13 @@ OPTIONS: tuple[Option, ...] = (
     Option("on-error", "word", "stop|keep", "end at the first item that fails, or keep it", ("stop", "keep")),
     Option("seed", "word", "N", "the same random numbers in each run"),
     Option("try", "maybe", "[N]", "a rehearsal of N items (3): value, time, bytes, and an estimate", pattern=r"\d+"),
+    Option(
+        "resume",
+        "maybe",
+        "[ID]",
+        "take over what an ended job has done (ID: %distribute jobs), run only the items that are missing",
+        pattern=r"(?=\w*\d)[0-9a-f]{4,}|[0-9a-f]{16}",
+    ),
     Option("each", "word", "machine|slot", "run the cell once on each; gives a dict by name", ("machine", "slot")),
     Option("fresh", "nothing", "", "compute again, although the results of the same cell are known"),
     Option("background", "nothing", "", "return at once; -> NAME becomes the job"),

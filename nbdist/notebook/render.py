@@ -69,7 +69,7 @@ def _final_facts(progress: Progress) -> list[str]:
     all_done = progress.total is None or progress.done >= progress.total
     items = count(progress.done, "item") if all_done else f"{progress.done:,} of {count(progress.total or 0, 'item')}"
     known = [f"{items} in {seconds_text(progress.elapsed_seconds)}"]
-    if progress.items_per_second > 0 and progress.done > 1:
+    if progress.items_per_second > 0 and progress.done - progress.taken > 1:
         known.append(rate(progress.items_per_second))
     slots = sum(row.slots for row in progress.machines if row.done)
     if slots:

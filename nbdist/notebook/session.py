@@ -11,7 +11,7 @@ from nbdist.client.job import Job
 from nbdist.client.pool import current
 from nbdist.engines.hub.names import save as save_address
 from nbdist.errors import NbdistError
-from nbdist.notebook import again, rehearsal, trouble
+from nbdist.notebook import again, rehearsal, resumable, trouble
 from nbdist.notebook.again import NO_KEYS, Keys, is_nothing
 from nbdist.notebook.cell import Cell, CellJob, parse, parse_expression
 from nbdist.notebook.debug import debug_item, item_to_debug
@@ -20,6 +20,8 @@ from nbdist.notebook.forms import PlotSpec
 from nbdist.notebook.plots import LivePlot
 from nbdist.notebook.widget import view_for
 
+INLINE = "inline"
+"""The address of a pool that keeps no results."""
 NO_MATPLOTLIB = "--plot needs matplotlib in the notebook: %pip install matplotlib"
 
 
@@ -28,6 +30,7 @@ class Session:
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
+        self._rehearses = False
 
     @property
     def pool(self) -> Any:
@@ -46,6 +49,10 @@ class Session:
         """The pool as plain data (`engines.base.Engine.describe`)."""
         description: dict[str, Any] = self.pool.describe()
         return description
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """The jobs that the pool knows, newest first."""
+        return list(self.describe().get("jobs", ()))
 
     def run_cell(self, line: str, text: str) -> Any:
         """Runs a cell; gives what it displays."""
@@ -96,10 +103,22 @@ class Session:
     def _build(self, cell: Cell) -> CellJob:
         filename = self._shell.compile.cache(cell.source.text, self._number, raw_code=cell.source.text)
         job = cell.build(self._shell.user_ns, filename)
+        if cell.resumes is not None:
+            job = replace(job, options={**job.options, "resume": self._to_resume(cell, job)})
         for warning in job.warnings:
             print(f"Warning: {warning}")
         sources = sources_of(job.task.function, job.task.reduce) | dict(job.task.sources)
         return replace(job, task=replace(job.task, sources=sources))
+
+    def _to_resume(self, cell: Cell, job: CellJob) -> str:
+        """The id of the job that a cell resumes. Raises CellError."""
+        if cell.resumes:
+            return resumable.with_id(self.jobs(), cell.resumes)
+        last = nbdist.last_job
+        name = job.options.get("name", self._name(cell))
+        found = resumable.newest(self.jobs(), name, job.total, None if last is None else last.id)
+        print(f"Resuming job {found['id']} ({found['name']}).")
+        return str(found["id"])
 
     @property
     def _number(self) -> int:
@@ -112,7 +131,8 @@ class Session:
     def _start(self, cell: Cell, job: CellJob) -> Job:
         """Submits the job of a cell, or attaches to one that computes, or has computed, the same."""
         keys = again.keys_of(cell, job)
-        found = again.find(self.pool, job, keys.key) if keys.key and not cell.is_fresh else None
+        may_be_known = keys.key and not cell.is_fresh and cell.resumes is None
+        found = again.find(self.pool, job, keys.key) if may_be_known else None
         if found is None:
             return self._submit(job, self._name(cell), keys)
         print(again.story(found))
@@ -147,7 +167,8 @@ class Session:
         try:
             Follower(submitted, view, figure, lonely_note=self._lonely_note).follow()
         except KeyboardInterrupt as error:
-            trouble.show_interrupt(error, len(submitted.values), confirmed=submitted.outcome is not None)
+            is_over = submitted.outcome is not None
+            trouble.show_interrupt(error, len(submitted.values), confirmed=is_over, hint=self._hint(submitted))
             raise
         return submitted
 
@@ -156,13 +177,23 @@ class Session:
         try:
             return job.result()
         except Exception as error:
-            trouble.show_remotely(error, self._cell_label, len(job.values))
+            trouble.show_remotely(error, self._cell_label, len(job.values), self._hint(job))
             raise
 
+    def _hint(self, job: Job) -> str:
+        """What one can do about the items that are missing; empty if that is nothing."""
+        progress = job.progress
+        can_be_resumed = job.total != 1 and not job.is_each and self.pool.address != INLINE
+        return trouble.RESUME if can_be_resumed and not self._rehearses and progress.done > progress.failed else ""
+
     def _rehearse(self, job: CellJob, count: int) -> None:
-        tried = rehearsal.rehearsal_of(job, count)
-        rehearsed = self._follow(self._submit(tried, "rehearsal"), tried.options.get("name", "rehearsal"))
-        self._result(rehearsed)
+        self._rehearses = True
+        try:
+            tried = rehearsal.rehearsal_of(job, count)
+            rehearsed = self._follow(self._submit(tried, "rehearsal"), tried.options.get("name", "rehearsal"))
+            self._result(rehearsed)
+        finally:
+            self._rehearses = False
         print(rehearsal.report(rehearsal.tried(rehearsed), job.total, self._slots()))
 
     def _slots(self) -> int:

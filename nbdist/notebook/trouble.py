@@ -10,10 +10,12 @@ import contextlib
 import re
 from collections.abc import Callable
 
-from nbdist.errors import RemoteTraceback
+from nbdist.errors import JobCancelledError, RemoteTraceback
 
 CellLabel = Callable[[str], str]
 """File name -> `Cell In[5]`, or the name itself if it is no cell's."""
+
+RESUME = "`--resume` runs only the items that are missing"
 
 _FRAME = re.compile(r'^(?P<indent> *)File "(?P<file>[^"]*)", line (?P<line>\d+)(?:, in (?P<name>.*))?$', re.MULTILINE)
 _HEADER = "Traceback (most recent call last)"
@@ -41,25 +43,26 @@ def show_plainly(error: BaseException) -> BaseException:
     return show_as(error, f"{type(error).__name__}: {error}")
 
 
-def show_remotely(error: BaseException, label: CellLabel, kept: int) -> BaseException:
+def show_remotely(error: BaseException, label: CellLabel, kept: int, hint: str = "") -> BaseException:
     """Makes IPython show an item's exception with the traceback of the machine that raised it.
 
-    `kept`: how many values the job has all the same.
+    `kept`: how many values the job has all the same; `hint`: how to get the others.
     """
     cause = error.__cause__
     if not isinstance(cause, RemoteTraceback):
-        return show_plainly(error)
+        partly = isinstance(error, JobCancelledError) and hint
+        return show_as(error, f"{type(error).__name__}: {error}; {hint}") if partly else show_plainly(error)
     lines = [with_cells(cause.text, label).rstrip(), *getattr(error, "__notes__", ())]
     if kept:
-        lines.append(f"The values of {kept:,} items are in nbdist.last_job.values.")
+        lines.append(f"The values of {kept:,} items are in nbdist.last_job.values{'; ' if hint else ''}{hint}.")
     return show_as(error, "\n".join(lines))
 
 
-def show_interrupt(error: KeyboardInterrupt, kept: int, *, confirmed: bool) -> BaseException:
+def show_interrupt(error: KeyboardInterrupt, kept: int, *, confirmed: bool, hint: str = "") -> BaseException:
     """Makes IPython show what an interrupt has stopped, and what is left."""
     stopped = "nothing of the job runs any more" if confirmed else "the pool has been told to stop the job"
     left = f"; its first {kept:,} values are in nbdist.last_job.values" if kept else ""
-    return show_as(error, f"KeyboardInterrupt: {stopped}{left}")
+    return show_as(error, f"KeyboardInterrupt: {stopped}{left}{f'; {hint}' if left and hint else ''}")
 
 
 def with_cells(text: str, label: CellLabel) -> str:

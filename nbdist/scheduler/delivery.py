@@ -5,7 +5,8 @@ from __future__ import annotations
 from nbdist.errors import ProtocolError
 from nbdist.scheduler import attempts, jobs, shares
 from nbdist.scheduler.orders import STORES, DropItems, ItemTried
-from nbdist.scheduler.records import AttemptRecord, Event, JobRecord, State, WorkerRecord
+from nbdist.scheduler.records import AttemptRecord, Event, JobRecord, Phase, State, WorkerRecord
+from nbdist.scheduler.resuming import note_again
 from nbdist.wire.messages import Acknowledge, GrantItems, ItemFault, Part, Result
 
 
@@ -135,11 +136,12 @@ def _end_if_over(state: State, job: JobRecord, worker: WorkerRecord, part: Part,
     elif part.stopped_at is not None and job.alive:
         jobs.end(state, job, "stopped", now, stopped_at=part.stopped_at)
     else:
-        _end_if_complete(state, job, now)
+        end_if_complete(state, job, now)
 
 
-def _end_if_complete(state: State, job: JobRecord, now: float) -> None:
-    if job.complete and job.alive:
+def end_if_complete(state: State, job: JobRecord, now: float) -> None:
+    """The last item ends the job; any other changes how far it is."""
+    if job.complete and job.phase is Phase.RUNNING:
         jobs.end(state, job, "done", now)
     else:
         state.wake("progress", now + state.policy.progress_seconds)
@@ -158,6 +160,11 @@ def _send_result(state: State, job: JobRecord, worker: WorkerRecord, part: Part,
         stopped_at=part.stopped_at,
         blob=part.blob,
     )
+    _keep_result(state, job, result)
+
+
+def _keep_result(state: State, job: JobRecord, result: Result) -> None:
+    note_again(job.taken.again, result, folds=job.spec.options.reduce)
     state.send(STORES, result)
 
 
@@ -212,12 +219,12 @@ def fail_item(state: State, job: JobRecord, fault: ItemFault, now: float) -> Non
     finish_items(state, job, fault.item, fault.item + 1, exclusive=False, now=now)
     job.failed_items += 1
     job.seq += 1
-    state.send(STORES, Result(job.id, job.seq, fault.item, fault.item + 1, fault.worker, fault=fault))
+    _keep_result(state, job, Result(job.id, job.seq, fault.item, fault.item + 1, fault.worker, fault=fault))
     job.history.append(Event(now, f"given up: {fault.reason}", fault.item, fault.item + 1, fault.worker))
     if job.spec.options.on_error == "stop":
         jobs.end(state, job, "failed", now, reason=f"item {fault.item} {fault.kind} on {fault.worker}")
     else:
-        _end_if_complete(state, job, now)
+        end_if_complete(state, job, now)
 
 
 def fail_targets(state: State, job: JobRecord, worker: str, name: str, reason: str, now: float) -> None:

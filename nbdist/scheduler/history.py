@@ -6,6 +6,7 @@ from heapq import nlargest
 from typing import Any
 
 from nbdist.scheduler.records import AttemptRecord, JobRecord, Phase, Share, ShareState, State, WorkerRecord
+from nbdist.scheduler.resuming import left
 from nbdist.wire.messages import JobProgress, WorkerRow
 
 MAX_REASON = 300
@@ -19,8 +20,8 @@ def progress(state: State, job: JobRecord, now: float) -> JobProgress:
     return JobProgress(
         job=job.id,
         elapsed_seconds=(now if job.ended_at is None else job.ended_at) - job.submitted_at,
-        total=job.total,
-        done=job.done.count,
+        total=job.total if job.total is not None else job.taken.total,
+        done=job.finished_items,
         failed=job.failed_items,
         queued=job.pending.count,
         running_slots=len(running),
@@ -93,11 +94,12 @@ def describe(state: State, now: float) -> dict[str, Any]:
     `workers`: id, name, slots, busy, state (idle, busy, leaving), relative_speed (1.0 is the mean of the pool in its
     last job; None: unknown), done (items), joined_seconds, heard_seconds (ago), load, memory_used_bytes, and machine
     (the fields of `messages.Machine`). `jobs`, newest first: id, name, state, done, total, failed, running, queued,
-    items_per_second, elapsed_seconds, submitted_seconds (ago), owner, reason. `hub`: epoch, notebooks, slots, busy,
-    items_per_second.
+    items_per_second, elapsed_seconds, submitted_seconds (ago), owner, reason, left (items that a job would run which
+    resumes it; None: unknown), resumes (the id of an earlier job, or empty), is_open (whether its notebook is here).
+    `hub`: epoch, notebooks, slots, busy, items_per_second.
     """
     workers = [_describe_worker(worker, now) for worker in state.workers.values()]
-    jobs = [_describe_job(state, job, now) for job in reversed(state.jobs.values())]
+    jobs = [describe_job(state, job, now) for job in reversed(state.jobs.values())]
     return {
         "workers": sorted(workers, key=lambda worker: str(worker["name"])),
         "jobs": jobs,
@@ -129,15 +131,19 @@ def _describe_worker(worker: WorkerRecord, now: float) -> dict[str, Any]:
     }
 
 
-def _describe_job(state: State, job: JobRecord, now: float) -> dict[str, Any]:
+def describe_job(state: State, job: JobRecord, now: float) -> dict[str, Any]:
+    """A row of `jobs` in `describe`."""
     running = [attempt for attempt in job.attempts.values() if attempt.running]
     return {
         "id": job.id,
         "name": job.spec.name,
         "state": job.outcome or ("paused" if job.paused and job.alive else job.phase.value),
-        "done": job.done.count,
+        "done": job.finished_items,
         "total": job.total,
         "failed": job.failed_items,
+        "left": left(job),
+        "resumes": job.spec.resumes,
+        "is_open": job.owner in state.notebooks,
         "running": len(running),
         "queued": job.pending.count,
         "items_per_second": _rate(job, running),
@@ -164,7 +170,7 @@ def explain(state: State, job_id: str, item: int, now: float) -> str:
 
 
 def _item_state(state: State, job: JobRecord, item: int, now: float) -> str:
-    if item in job.done:
+    if item in job.done or item in job.taken.ahead:
         return "done"
     if not job.alive:
         return f"not done; the job has ended: {job.outcome or job.phase.value}"

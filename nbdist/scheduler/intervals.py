@@ -102,6 +102,19 @@ class Intervals:
             gaps.append((start, stop))
         return gaps
 
+    def within(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """The parts of `[start, stop)` that are in the set."""
+        low, high = self._touched(start, stop)
+        ends = zip(self._starts[low:high], self._stops[low:high], strict=True)
+        return [(max(a, start), min(b, stop)) for a, b in ends]
+
+    def without(self, ranges: Iterable[tuple[int, int]]) -> Intervals:
+        """Another set: this one less these ranges."""
+        left = Intervals(self)
+        for start, stop in ranges:
+            left.remove(start, stop)
+        return left
+
     def _touched(self, start: int, stop: int) -> tuple[int, int]:
         """Indices [low, high) of the intervals that share an integer with `[start, stop)`."""
         if start >= stop:

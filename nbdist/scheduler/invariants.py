@@ -30,6 +30,7 @@ def _check_job(state: State, job: JobRecord) -> None:
     """Every item is in exactly one place while the job is alive."""
     name = f"job {job.id}"
     _require(job.done.count <= job.available, f"{name}: more items done than there are")
+    _require(not job.taken.ahead.overlaps(0, job.available), f"{name}: items have come and are still to come")
     _require((job.id in state.active) == job.alive, f"{name}: active and {job.phase}")
     _require((job.id in state.stopping) == (job.phase is Phase.STOPPING), f"{name}: stopping and {job.phase}")
     if job.phase is not Phase.RUNNING:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 
 from nbdist.errors import ProtocolError
-from nbdist.scheduler import attempts, pausing, shares
+from nbdist.scheduler import attempts, delivery, pausing, resuming, shares
 from nbdist.scheduler.history import progress
 from nbdist.scheduler.orders import (
     STORES,
@@ -17,6 +18,7 @@ from nbdist.scheduler.orders import (
     JobTaken,
     OwnerChanged,
     ReleaseJob,
+    Resumption,
 )
 from nbdist.scheduler.records import Event, JobRecord, Phase, State, item_count
 from nbdist.wire.messages import (
@@ -30,7 +32,7 @@ from nbdist.wire.messages import (
 )
 
 
-def submit(state: State, owner: str, spec: SubmitJob, now: float) -> None:
+def submit(state: State, owner: str, spec: SubmitJob, now: float, resumption: Resumption | None = None) -> None:
     """A notebook hands in a job. The same job again changes nothing: the notebook did not hear the answer."""
     job = state.jobs.get(spec.job)
     if job is not None:
@@ -49,11 +51,16 @@ def submit(state: State, owner: str, spec: SubmitJob, now: float) -> None:
     )
     job.used_seconds = min((other.usage for other in state.active.values()), default=0.0)
     job.pending.add(0, job.available)
+    reason = resuming.take_over(state, job, resumption or Resumption(spec)) if spec.resumes else ""
+    if reason:
+        job.spec = replace(spec, resumes="")  # nothing is to be kept for it
+    elif len(state.active) >= state.policy.max_jobs:
+        reason = f"this hub has {len(state.active)} unfinished jobs already; cancel some"
     state.jobs[job.id] = job
-    state.send(STORES, JobTaken(owner, spec))
+    state.send(STORES, JobTaken(owner, job.spec))
     job.history.append(Event(now, "submitted", 0, job.available))
-    if len(state.active) >= state.policy.max_jobs:
-        end(state, job, "refused", now, reason=f"this hub has {len(state.active)} unfinished jobs already; cancel some")
+    if reason:
+        end(state, job, "refused", now, reason=reason)
         return
     state.active[job.id] = job
     state.wake("notice", now + state.policy.notice_seconds)
@@ -132,6 +139,9 @@ def add_items(state: State, owner: str, message: AddItems, now: float, size: int
     if stop > (stop if job.total is None else job.total):
         cancel(state, job, broken(f"more items came than the {job.total} that the job has"), now)
         return
+    if reason := resuming.mismatch(job, stop, is_last=False):
+        cancel(state, job, reason, now)
+        return
     job.blocks.add(message.start, stop, size, message.blobs)
     job.available = stop
     state.send(STORES, ItemsTaken(job.id, message.start, stop, size, message.blobs))
@@ -140,6 +150,12 @@ def add_items(state: State, owner: str, message: AddItems, now: float, size: int
         shares.widen_window(state, job)
     job.pending.add(message.start, stop)
     state.look_everywhere = True
+    taken = resuming.arrive(job, message.start, stop)
+    for first, behind in taken:
+        job.pending.remove(first, behind)
+        delivery.finish_items(state, job, first, behind, exclusive=True, now=now)
+    if taken:
+        delivery.end_if_complete(state, job, now)
 
 
 def close_items(state: State, owner: str, message: CloseItems, now: float) -> None:
@@ -149,6 +165,9 @@ def close_items(state: State, owner: str, message: CloseItems, now: float) -> No
         return
     if message.total != job.available or job.spec.ranges or job.spec.each:
         cancel(state, job, broken(f"a job with {job.available} items was closed at {message.total}"), now)
+        return
+    if reason := resuming.mismatch(job, message.total, is_last=True):
+        cancel(state, job, reason, now)
         return
     job.total = message.total
     state.send(STORES, ItemsClosed(job.id, message.total))

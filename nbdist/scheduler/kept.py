@@ -26,6 +26,7 @@ from nbdist.scheduler.orders import (
     WorkerHere,
 )
 from nbdist.scheduler.records import item_count
+from nbdist.scheduler.resuming import note_again, takeable
 from nbdist.wire.messages import ForgetJob, JobFinished, Message, Result
 
 
@@ -37,6 +38,10 @@ class _Job:
     blocks: dict[int, ItemsTaken] = field(default_factory=dict)
     targets: tuple[tuple[str, int], ...] = ()
     done: Intervals = field(default_factory=Intervals)
+    """By its own results."""
+    again: Intervals = field(default_factory=Intervals)
+    lost: tuple[tuple[int, int], ...] = ()
+    """Items whose results are not kept any more."""
     seq: int = 0
     failed_items: int = 0
     first_failed: int | None = None
@@ -78,7 +83,23 @@ class Kept:
 
     def jobs(self) -> list[KeptJob]:
         """The jobs, oldest first."""
-        return [_as_message(job) for job in self._jobs.values()]
+        return [self._as_message(job) for job in self._jobs.values()]
+
+    def _as_message(self, job: _Job) -> KeptJob:
+        taken, total = self._taken_over(job)
+        done = Intervals(job.done)
+        for start, stop in taken.within(0, job.available):
+            done.add(start, stop)
+        return _message_of(job, done, taken.without([(0, job.available)]), total)
+
+    def _taken_over(self, job: _Job) -> tuple[Intervals, int | None]:
+        """What the job has from earlier ones, as far as their results are kept, and how many items they had."""
+        old = self._jobs.get(job.taken.spec.resumes)
+        if old is None:
+            return Intervals(), None
+        earlier, total = self._taken_over(old)
+        taken = takeable(old.done, earlier, old.again, old.lost)
+        return taken, total if old.total is None else old.total
 
     def _taken(self, message: JobTaken) -> None:
         total = message.spec.total
@@ -121,6 +142,7 @@ class Kept:
         job.done.add(message.start, message.stop)
         job.seq = message.seq
         failed = failed_items(message)
+        note_again(job.again, message, folds=job.taken.spec.options.reduce)
         job.failed_items += len(failed)
         if failed and job.first_failed is None:
             job.first_failed = failed[0]
@@ -130,11 +152,17 @@ class Kept:
             del job.tried[item]
 
     def _results_dropped(self, message: ResultsDropped) -> None:
-        self._results(message, message.seq)
+        job = self._results(message, message.seq)
+        if job is not None:
+            job.lost = message.done
 
     def _results_sealed(self, message: ResultsSealed) -> None:
         job = self._results(message, message.last)
-        if job is not None and message.stopped_at is not None:
+        if job is None:
+            return
+        for start, stop in message.again:
+            job.again.add(start, stop)
+        if message.stopped_at is not None:
             job.stopped_at = message.stopped_at
 
     def _results(self, message: ResultsDropped | ResultsSealed, last: int) -> _Job | None:
@@ -175,15 +203,18 @@ def failed_items(result: Result) -> tuple[int, ...]:
     return result.failed if result.fault is None else (result.fault.item,)
 
 
-def _as_message(job: _Job) -> KeptJob:
+def _message_of(job: _Job, done: Intervals, ahead: Intervals, resumed_total: int | None) -> KeptJob:
     return KeptJob(
         owner=job.taken.owner,
         spec=job.taken.spec,
         total=job.total,
         available=job.available,
-        blocks=tuple(block for block in job.blocks.values() if not job.done.covers(block.start, block.stop)),
+        blocks=tuple(block for block in job.blocks.values() if not done.covers(block.start, block.stop)),
         targets=job.targets,
-        done=tuple(job.done),
+        done=tuple(done),
+        ahead=tuple(ahead),
+        resumed_total=resumed_total,
+        again=tuple(job.again),
         seq=job.seq,
         failed_items=job.failed_items,
         first_failed=job.first_failed,

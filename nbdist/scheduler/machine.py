@@ -18,6 +18,7 @@ from nbdist.scheduler.orders import (
     PeerClosed,
     Restarted,
     ResultsWait,
+    Resumption,
     StoresFull,
 )
 from nbdist.scheduler.placement import fill
@@ -88,8 +89,9 @@ class Scheduler:
         except ProtocolError as error:
             members.leave(state, peer, f"broke the protocol: {error}", now)
             state.send(peer, Disconnect("protocol", str(error), "upgrade nbdist there, or report this as a bug"))
-            if isinstance(message, SubmitJob) and message.job not in state.jobs:
-                state.send(STORES, ForgetJob(message.job))  # they had it before, and nobody else will end it
+            spec = message.spec if isinstance(message, Resumption) else message
+            if isinstance(spec, SubmitJob) and spec.job not in state.jobs:
+                state.send(STORES, ForgetJob(spec.job))  # they had it before, and nobody else will end it
         return self._settle(now)
 
     def tick(self, now: float) -> list[Send]:
@@ -115,10 +117,10 @@ class Scheduler:
         """Why an item is not done; see `history.explain`."""
         return history.explain(self.state, job, item, now)
 
-    def total(self, job: str) -> int | None:
-        """How many items a job has; None: that is not known, or the job is not."""
+    def row(self, job: str, now: float) -> dict[str, Any]:
+        """What `describe` says of one job; empty if it is not known."""
         found = self.state.jobs.get(job)
-        return None if found is None else found.total
+        return {} if found is None else history.describe_job(self.state, found, now)
 
     def _thaw(self, now: float) -> None:
         """If the scheduler was not asked when it was due, the hub has stood still, and nobody is to blame for that."""
@@ -205,6 +207,7 @@ def _clear(state: State, peer: str, message: ClearPool, now: float, size: int) -
 
 _FROM_NOTEBOOKS: dict[type[Message], FromNotebook] = {
     SubmitJob: lambda state, peer, message, now, size: jobs.submit(state, peer, message, now),
+    Resumption: lambda state, peer, message, now, size: jobs.submit(state, peer, message.spec, now, message),
     AddItems: lambda state, peer, message, now, size: jobs.add_items(state, peer, message, now, size),
     CloseItems: lambda state, peer, message, now, size: jobs.close_items(state, peer, message, now),
     CancelJob: lambda state, peer, message, now, size: jobs.cancel_by_message(state, message, now),

@@ -57,6 +57,17 @@ class JobTaken(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Resumption(Message):
+    """Input, in place of its `SubmitJob`: a job that resumes another, and what the stores know of that."""
+
+    spec: SubmitJob
+    lost: tuple[tuple[int, int], ...] = ()
+    """Items whose results are not kept any more."""
+    problem: str = ""
+    """Why it cannot be resumed."""
+
+
+@dataclass(frozen=True, slots=True)
 class OwnerChanged(Message):
     """Input, and then output: another notebook of the same person has taken the job over."""
 
@@ -131,6 +142,8 @@ class ResultsSealed(Message):
     stopped_at: int | None = None
     blobs: tuple[tuple[int, BlobRef], ...] = ()
     """By the number of the result whose payload each is."""
+    again: tuple[tuple[int, int], ...] = ()
+    """Of `done`, what a job runs again that resumes this one (`resuming.again`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +198,12 @@ class KeptJob(Message):
     """Those that are not finished."""
     targets: tuple[tuple[str, int], ...] = ()
     done: tuple[tuple[int, int], ...] = ()
+    """Here, and of the items that have come also in earlier jobs."""
+    ahead: tuple[tuple[int, int], ...] = ()
+    """Those of the others that are done in earlier jobs …"""
+    resumed_total: int | None = None
+    """… and how many items these had."""
+    again: tuple[tuple[int, int], ...] = ()
     seq: int = 0
     failed_items: int = 0
     first_failed: int | None = None

@@ -17,6 +17,7 @@ from nbdist.driver import Send
 from nbdist.scheduler.blocks import Blocks
 from nbdist.scheduler.intervals import Intervals
 from nbdist.scheduler.policy import Policy
+from nbdist.scheduler.resuming import Taken
 from nbdist.wire.blocks import ITEMS_WINDOW_BYTES
 from nbdist.wire.messages import Attempt, Hello, Message, Outcome, SubmitJob, WorkerFacts
 
@@ -63,6 +64,7 @@ class JobRecord:
     phase: Phase = Phase.WAITING
     pending: Intervals = field(default_factory=Intervals)
     done: Intervals = field(default_factory=Intervals)
+    taken: Taken = field(default_factory=Taken)
     alone: set[int] = field(default_factory=set)
     """Items that run in slices of their own, because they ended a process or were there when machines vanished."""
     blocks: Blocks = field(default_factory=Blocks)
@@ -139,12 +141,17 @@ class JobRecord:
     @property
     def remaining(self) -> int:
         """Items that nobody works on, those included which are known to come."""
-        return self.pending.count + max(0, (self.total or 0) - self.available)
+        return self.pending.count + max(0, (self.total or 0) - self.available - self.taken.ahead.count)
 
     @property
     def unfinished(self) -> int:
         """Items that are not done, those included which are known to come."""
-        return max(self.total or 0, self.available) - self.done.count
+        return max(0, max(self.total or 0, self.available) - self.finished_items)
+
+    @property
+    def finished_items(self) -> int:
+        """Items that are done, here or in earlier jobs; of the latter some may not have come."""
+        return self.done.count + self.taken.ahead.count
 
     @property
     def usage(self) -> float:

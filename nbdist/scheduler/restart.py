@@ -8,6 +8,7 @@ from nbdist.scheduler import delivery, jobs
 from nbdist.scheduler.intervals import Intervals
 from nbdist.scheduler.orders import KeptJob, Restarted, StoresFull
 from nbdist.scheduler.records import Event, JobRecord, Phase, State
+from nbdist.scheduler.resuming import Taken
 
 
 def restore(state: State, kept: KeptJob, now: float) -> None:
@@ -20,9 +21,10 @@ def restore(state: State, kept: KeptJob, now: float) -> None:
         available=kept.available,
         history=deque(maxlen=state.policy.history_events),
         done=Intervals(kept.done),
+        taken=Taken(Intervals(kept.ahead), kept.resumed_total, Intervals(kept.again)),
         failed_items=kept.failed_items,
         seq=kept.seq,
-        begun=bool(kept.done),
+        begun=bool(kept.seq),
         orphaned_at=now,
     )
     state.jobs[job.id] = job

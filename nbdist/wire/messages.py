@@ -227,6 +227,10 @@ class SubmitJob(Message):
     """Jobs with the same key give the same values: 64 hex digits, or empty (`FindJob`)."""
     items_key: str = ""
     """Jobs with the same one have the same items: 64 hex digits, or empty."""
+    resumes: str = ""
+    """An ended job: what is done there is done here too, and only the other items run (`resuming.py`)."""
+    code: str = ""
+    """Stands for the code of the task: another one means that the code has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +290,23 @@ class DescribeJob(Message):
 
     request: int
     job: str
+    to_resume: bool = False
+    """Its results are to be taken over by a new job: it need not be free for another notebook, and no task is sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadResults(Message):
+    """The results of an ended job that are kept, from a place in its log on, whoever has had them before.
+
+    The payload of the `Answer` is some of them (`resuming.split`); its text the place where the next ones are, as two
+    numbers, or empty at the end.
+    """
+
+    request: int
+    job: str
+    segment: int = -1
+    """-1: from the first on."""
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -468,6 +489,12 @@ class JobKnown(Message):
     """… of so many; None: more were to come."""
     ended_seconds: float | None = None
     """So long ago it ended; None: it goes on."""
+    outcome: str = ""
+    """An `Outcome`; empty: it has not ended; `stopping`: it is about to."""
+    left: int | None = None
+    """So many items would a job run that resumes it; None: that is not known."""
+    earlier: tuple[tuple[str, str], ...] = ()
+    """The jobs whose results it has taken over, newest first: (id, `SubmitJob.code`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,8 +69,8 @@ class Script:
     def explain(self, job: str, item: int, now: float) -> str:
         return ""
 
-    def total(self, job: str) -> int | None:
-        return None
+    def row(self, job: str, now: float) -> dict[str, Any]:
+        return {}
 
 
 class Wire:

@@ -81,6 +81,7 @@ def test_values_and_output_are_passed_on_once() -> None:
         (Progress(machines=(WorkerRow("a", 1, "preparing"),)), False),
         (Progress(running_slots=1), False),
         (Progress(done=1), False),
+        (Progress(done=5, taken=5), True),
     ],
 )
 def test_a_job_without_machines_says_so_after_a_while(progress: Progress, is_lonely: bool) -> None:

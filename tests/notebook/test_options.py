@@ -33,6 +33,7 @@ arguments = {
     "on-error": st.sampled_from(["stop", "keep"]),
     "seed": st.integers(0, 10**9).map(str),
     "try": st.sampled_from(["", "7"]),
+    "resume": st.sampled_from(["", "3f2a", "7e3f51342eb98718", "0123"]),
     "each": st.sampled_from(["machine", "slot"]),
     "fresh": st.just(""),
     "background": st.just(""),
@@ -113,3 +114,11 @@ def test_words_lose_their_quotes() -> None:
 def test_the_help_names_every_option() -> None:
     text = option_help()
     assert all(f"--{option.name}" in text and option.help in text for option in OPTIONS)
+
+
+@pytest.mark.parametrize("line", ["--resume n in range(9)", "--resume face in range(9)", "n in range(9) --resume"])
+def test_a_head_is_no_id(line: str) -> None:
+    parts, source = take_apart(line)
+    assert parts.options == {"resume": None}
+    assert parts.head is not None
+    assert parts.head.of(source.text).endswith("in range(9)")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import pickle
 
-from nbdist.errors import CellError, RemoteTraceback
-from nbdist.notebook.trouble import show_interrupt, show_plainly, show_remotely, with_cells
+from nbdist.errors import CellError, JobCancelledError, RemoteTraceback
+from nbdist.notebook.trouble import RESUME, show_interrupt, show_plainly, show_remotely, with_cells
 
 TEXT = """Traceback (most recent call last):
   File "/tmp/ipykernel_1/42.py", line 3, in cell
@@ -45,6 +45,18 @@ def test_an_items_exception_stays_what_it_is_and_shows_where_it_was_raised() -> 
     assert "Cell In[5], line 3" in text
     assert "raised by item 3 = 0 on laptop" in text
     assert "7 items are in nbdist.last_job.values" in text
+
+
+def test_a_failure_an_interrupt_and_a_cancelled_job_say_once_how_to_go_on() -> None:
+    failed = ZeroDivisionError("division by zero")
+    failed.__cause__ = RemoteTraceback(TEXT)
+    shown_texts = [
+        shown(show_remotely(failed, label, 7, RESUME)),
+        shown(show_remotely(JobCancelledError("job 'xs' was cancelled"), label, 7, RESUME)),
+        shown(show_interrupt(KeyboardInterrupt(), 5, confirmed=True, hint=RESUME)),
+    ]
+    assert [text.count("`--resume` runs only the items that are missing") for text in shown_texts] == [1, 1, 1]
+    assert "--resume" not in shown(show_remotely(CellError("no"), label, 7, RESUME))
 
 
 def test_errors_whose_message_says_all_show_it_alone() -> None:

@@ -104,10 +104,13 @@ def test_left_out_machines_are_in_the_progress_with_what_to_type(hand):
     assert hand.one(m.JobFinished).outcome == "done"
 
 
-def test_the_number_of_items_of_one_job(hand):
+def test_one_job_is_described_as_among_all(hand):
     hand.job(total=7)
     hand.job("open", total=None)
-    assert [hand.scheduler.total(job) for job in ("job", "open", "unknown")] == [7, None, None]
+    rows = {row["id"]: row for row in hand.scheduler.describe(hand.now)["jobs"]}
+    assert {job: hand.scheduler.row(job, hand.now) for job in ("job", "open")} == rows
+    assert [rows[job]["total"] for job in ("job", "open")] == [7, None]
+    assert hand.scheduler.row("unknown", hand.now) == {}
 
 
 def test_what_a_worker_says_at_length_is_cut_and_can_be_passed_on(hand):

@@ -12,9 +12,12 @@ import pytest
 from simulation import Costs, SimJob, SimWorker, World
 
 from nbdist.wire import messages as m
+from nbdist.wire.resuming import again
 
 SEEDS = range(1_000)
 SEEDS_A_TEST = 50
+MAX_RESUMED = 4
+"""A job is resumed so often."""
 REGRESSIONS = [283, 727, 761]
 """Seeds that once found a bug."""
 
@@ -197,6 +200,94 @@ class FrozenHub(Chaos):
             self.world.after(self.rng.expovariate(0.3), lambda: self.world.freeze_hub(10 ** self.rng.uniform(-1, 1.7)))
 
 
+class Resuming(Chaos):
+    """A random world whose jobs are cancelled often, and resumed until they are whole or it was often enough."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.resumed = 0
+        self.waiting: set[str] = set()
+        """Jobs that may still be resumed."""
+        for job in self.jobs:
+            self.spoil(job)
+
+    def make_job(self, number: int) -> SimJob:
+        job = super().make_job(number)
+        options = m.JobOptions(
+            reduce=self.rng.random() < 0.3,
+            on_error=job.options.on_error,
+            retries=job.options.retries,
+            task_size=job.options.task_size,
+        )
+        job.options, job.stop_at = options, frozenset()
+        return job
+
+    def spoil(self, job: SimJob) -> None:
+        """It may be cancelled at any time, also before it is there; and may be resumed once it has ended."""
+        self.waiting.add(job.id)
+        if self.rng.random() < 0.7:
+            whole = job.costs.between(0, job.total) / sum(sum(w.speeds) for w in self.world.workers.values())
+            self.world.after(self.rng.uniform(0, 1 + 1.5 * whole), lambda: self.cancel(job))
+        self.world.after(0.5, lambda: self.look(job))
+
+    def look(self, job: SimJob) -> None:
+        if job.finished is None or self.world.hub_is_down:
+            self.world.after(0.5, lambda: self.look(job))
+            return
+        self.waiting.discard(job.id)
+        if self.rng.random() < 0.3:
+            self.world.drop_results(job, self.rng.randrange(len(job.results) + 1))
+        if len(job.leaves()) < job.total and job.id.count("+") < MAX_RESUMED:
+            self.resume(job)
+
+    def resume(self, job: SimJob) -> None:
+        """With other code, which fails elsewhere, and items that come in other blocks."""
+        fixed = SimJob(
+            job.id + "+",
+            job.costs,
+            job.total,
+            options=job.options,
+            arrives=None if job.arrives is None else self.other_cuts(job.total),
+            poison=frozenset(item for item in job.poison if self.rng.random() < 0.3),
+            failing={item: 2 for item in range(job.total) if self.rng.random() < 0.3 / job.total},
+            resumes=job.id,
+        )
+        self.jobs.append(fixed)
+        self.resumed += 1
+        self.world.submit(fixed)
+        self.spoil(fixed)
+
+    def other_cuts(self, total: int) -> list[int]:
+        cuts = sorted({0, total, *(self.rng.randrange(total + 1) for _ in range(5))})
+        return [b - a for a, b in pairwise(cuts)]
+
+    def run(self) -> None:
+        super().run()
+        self.world.run(lambda: not self.waiting and all(job.finished is not None for job in self.jobs))
+        for job in self.jobs:
+            self.check(job)
+
+    def check(self, job: SimJob) -> None:
+        super().check(job)
+        assert job.taken.isdisjoint(job.got)
+        if job.resumes:
+            self.check_chain(job)
+
+    def check_chain(self, job: SimJob) -> None:
+        """What its notebook puts together from the logs of the chain is what the hub counts as done."""
+        before = self.world.jobs[job.resumes]
+        found: list[int] = []
+        while True:
+            for result in before.results[before.dropped_results :]:
+                left_out = {i for a, b in again(result, folds=job.options.reduce) for i in range(a, b)}
+                found += [item for item in range(result.start, result.stop) if item not in left_out]
+            if not before.resumes:
+                break
+            before = self.world.jobs[before.resumes]
+        assert len(found) == len(set(found))
+        assert set(found) == job.taken
+
+
 @pytest.mark.parametrize("first", range(0, 200, SEEDS_A_TEST))
 def test_a_hub_that_stood_still_loses_no_healthy_worker(first: int) -> None:
     for seed in range(first, first + SEEDS_A_TEST):
@@ -227,6 +318,20 @@ def test_each_item_has_exactly_one_result(first: int) -> None:
         except BaseException as error:
             error.add_note(f"world of seed {seed}")
             raise
+
+
+@pytest.mark.parametrize("first", range(0, 400, SEEDS_A_TEST))
+def test_what_is_done_never_runs_again_and_the_rest_once(first: int) -> None:
+    resumed = 0
+    for seed in range(first, first + SEEDS_A_TEST):
+        chaos = Resuming(seed)
+        try:
+            chaos.run()
+        except BaseException as error:
+            error.add_note(f"world of seed {seed}")
+            raise
+        resumed += chaos.resumed
+    assert resumed >= SEEDS_A_TEST
 
 
 @pytest.mark.parametrize("seed", REGRESSIONS)

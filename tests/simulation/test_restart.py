@@ -125,3 +125,38 @@ def test_each_machine_has_its_item_after_a_restart() -> None:
     world.run(lambda: job.finished is not None)
     assert sorted(job.got.values()) == ["w0", "w1", "w2", "w3"]
     assert [fault.kind for fault in job.faults.values()] == ["lost"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_hub_dies_again_and_again_between_a_job_and_the_one_that_resumes_it(seed: int) -> None:
+    rng = random.Random(seed)
+    world = World(seed, latency=0.001)
+    world.flush_seconds = 0.01
+    world.add_notebook()
+    for number in range(3):
+        world.add_worker(f"w{number}", 2, 1.0)
+    jobs = [SimJob("a", Costs([0.05] * 300), 300)]
+    world.submit(jobs[0])
+
+    def cancel(job: SimJob) -> None:
+        if job.finished is None:  # the word may go down with the hub
+            world.to_hub("notebook", m.CancelJob(job.id, "user"))
+            world.after(0.3, lambda: cancel(job))
+
+    def die() -> None:
+        world.restart_hub(rng.uniform(0.01, 0.5))
+
+    for _ in range(3):
+        world.after(rng.uniform(0.2, 0.7), lambda job=jobs[-1]: cancel(job))  # type: ignore[misc]
+        world.after(rng.uniform(0.1, 1.5), die)
+        world.run(lambda: jobs[-1].finished is not None and not world.hub_is_down)
+        world.after(rng.uniform(0.0, 0.2), die)
+        jobs.append(SimJob(jobs[-1].id + "+", jobs[0].costs, 300, resumes=jobs[-1].id))
+        world.submit(jobs[-1])
+    world.after(rng.uniform(0.1, 1.0), die)
+    world.run(lambda: jobs[-1].finished is not None)
+    world.check_job(jobs[-1])
+    assert jobs[-1].finished is not None
+    assert jobs[-1].finished.outcome == "done"
+    assert sum(worker.items_run for worker in world.workers.values()) <= 300 + 3 * 6 * 12
+    assert not world.disconnected

@@ -18,7 +18,7 @@ from nbdist.hub import journal
 from nbdist.notebook import cell
 from nbdist.packing import pack_part, pack_run, parts
 from nbdist.scheduler import orders
-from nbdist.wire import blocks, frames
+from nbdist.wire import blocks, frames, resuming
 from nbdist.wire import messages as m
 from nbdist.wire.address import Address
 
@@ -84,6 +84,13 @@ def expression(data: bytes) -> None:
         cell.parse_expression(data.decode("utf-8", "surrogateescape"))
 
 
+def results(data: bytes) -> None:
+    """The answer of a hub whose results are read."""
+    with contextlib.suppress(FrameError):
+        for _ in resuming.split(data):
+            pass
+
+
 _MACHINE = m.Machine("host", "linux", "x86_64", "3.11.7", "cpython", "0.1.0")
 _SUBMIT = m.SubmitJob("j", "j", _MACHINE, m.JobOptions(), ranges=((0, 9, 1),), blobs=(m.BlobRef("0" * 64, 5),))
 _RECORDS = (orders.JobTaken("n", _SUBMIT), orders.ItemsTaken("j", 0, 4, 9), orders.ItemTried("j", 3, 1, 0, 2))
@@ -103,6 +110,10 @@ TARGETS: dict[str, Target] = {
         ),
     ),
     "record": Target(record, tuple(bytes([KINDS.index(type(one))]) + frames.to_json(one).encode() for one in _RECORDS)),
+    "results": Target(
+        results,
+        (b"".join(resuming.pack(m.Result("j", seq, seq, seq + 1, "w"), b"payload") for seq in (1, 2)),),
+    ),
     "block": Target(block, (blocks.join([(2, b"ab"), (1, b"c")]), blocks.join([]))),
     "part": Target(
         part, tuple(b"".join(pack_part([pack_run(run) for run in runs])) for runs in ((), _RUNS[:1], _RUNS))

@@ -14,4 +14,4 @@ WithHub: TypeAlias = Callable[..., None]
 
 def job(name: str, **fields: Any) -> SubmitJob:
     """A job whose name is its id."""
-    return SubmitJob(name, name, MACHINE, JobOptions(), **fields)
+    return SubmitJob(name, name, MACHINE, fields.pop("options", JobOptions()), **fields)

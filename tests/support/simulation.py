@@ -16,7 +16,8 @@ from itertools import accumulate, count
 
 from nbdist.driver import Send
 from nbdist.scheduler import invariants
-from nbdist.scheduler.kept import Kept
+from nbdist.scheduler.intervals import Intervals
+from nbdist.scheduler.kept import Kept, failed_items
 from nbdist.scheduler.machine import Scheduler
 from nbdist.scheduler.orders import (
     AFTER_KEEPING,
@@ -27,12 +28,15 @@ from nbdist.scheduler.orders import (
     KeptJob,
     PeerClosed,
     Restarted,
+    ResultsDropped,
     ResultsWait,
+    Resumption,
 )
 from nbdist.scheduler.policy import Policy
 from nbdist.scheduler.records import Phase, State
 from nbdist.wire import frames
 from nbdist.wire import messages as m
+from nbdist.wire.resuming import again
 from nbdist.worker.stating import FACTS_PER_MESSAGE, state_facts, state_life
 
 CLAIM_SECONDS = 0.005
@@ -95,9 +99,15 @@ class SimJob:
     """… after so long at most."""
     prepare_seconds: float = 0.0
     refused_by: frozenset[str] = frozenset()
+    resumes: str = ""
+    taken: frozenset[int] = frozenset()
+    """Items that it has from the job that it resumes, and that must not run for it."""
     # what came of it
     got: dict[int, str] = field(default_factory=dict)
     faults: dict[int, m.ItemFault] = field(default_factory=dict)
+    results: list[m.Result] = field(default_factory=list)
+    dropped_results: int = 0
+    """The oldest so many are not kept any more."""
     seqs: list[int] = field(default_factory=list)
     finished: m.JobFinished | None = None
     finished_at: float = 0.0
@@ -109,6 +119,15 @@ class SimJob:
     """Blobs at the hub: first item of a block -> its end, and the blob."""
     dropped: set[int] = field(default_factory=set)
     """First items of blocks that are finished."""
+
+    def leaves(self) -> frozenset[int]:
+        """Items that a job which resumes this one takes over."""
+        found = set(self.taken)
+        for result in self.results[self.dropped_results :]:
+            found.update(range(result.start, result.stop))
+            for start, stop in again(result, folds=self.options.reduce):
+                found.difference_update(range(start, stop))
+        return frozenset(found)
 
     def blobs(self, start: int, stop: int) -> set[m.BlobRef]:
         """Those that items need."""
@@ -308,7 +327,27 @@ class World:
 
         self.after(self.random.uniform(0.01, 0.3), dial)
 
+    def _resumption(self, spec: m.SubmitJob) -> Resumption:
+        """What the stores know of the earlier job; from now on its results are kept."""
+        old = self.jobs[spec.resumes]
+        if spec.job not in self.scheduler.state.jobs:
+            self.jobs[spec.job].taken = old.leaves()
+        lost = Intervals((result.start, result.stop) for result in old.results[: old.dropped_results])
+        return Resumption(spec, tuple(lost))
+
+    def drop_results(self, job: SimJob, count: int) -> None:
+        """The stores drop the oldest results of a job, unless another one has taken them over."""
+        if self.hub_is_down or any(other.resumes == job.id for other in self.jobs.values()):
+            return
+        gone = job.results[:count]
+        done = Intervals((result.start, result.stop) for result in gone)
+        failed = [item for result in gone for item in failed_items(result)]
+        job.dropped_results = len(gone)
+        self.kept.add(ResultsDropped(job.id, len(gone), tuple(done), 0, min(failed, default=None)))
+
     def step(self, peer: str, message: m.Message, size: int) -> None:
+        if isinstance(message, m.SubmitJob) and message.resumes:
+            message = self._resumption(message)
         if self.record:
             self.inputs.append((peer, message, self.now, size))
         self._deliver(self.scheduler.receive(peer, message, self.now, size))
@@ -430,8 +469,10 @@ class World:
         if isinstance(message, m.Result):
             job = self.jobs[message.job]
             job.seqs.append(message.seq)
+            job.results.append(message)
             for item in range(message.start, message.stop):
                 assert item not in job.got, f"item {item} has a second result"
+                assert item not in job.taken, f"item {item} was done in an earlier job"
                 job.got[item] = message.worker
             if message.fault is not None:
                 job.faults[message.fault.item] = message.fault
@@ -485,7 +526,7 @@ class World:
 
     def _submit(self, job: SimJob, notebook: str) -> None:
         ranges = ((0, job.total, 1),) if job.arrives is None else ()
-        self.to_hub(notebook, m.SubmitJob(job.id, job.id, machine(), job.options, ranges=ranges))
+        self.to_hub(notebook, m.SubmitJob(job.id, job.id, machine(), job.options, ranges=ranges, resumes=job.resumes))
         if job.arrives is not None:
             self._send_items(job, notebook)
 
@@ -524,8 +565,8 @@ class World:
         assert job.seqs == list(range(1, len(job.seqs) + 1))
         assert job.finished.last_seq == len(job.seqs)
         if job.finished.outcome == "done":
-            assert len(job.got) == job.total == job.finished.total
-            assert not job.got or (min(job.got) == 0 and max(job.got) == job.total - 1)
+            assert len(job.got) + len(job.taken) == job.total == job.finished.total
+            assert job.got.keys() | job.taken == set(range(job.total))
 
 
 def assert_same_jobs(kept: Kept, state: State) -> None:
@@ -538,6 +579,8 @@ def assert_same_jobs(kept: Kept, state: State) -> None:
         assert found.finished is not None or job.phase is not Phase.ENDED
         assert (found.finished is not None) == (job.phase is Phase.ENDED)
         assert (found.owner, found.seq, found.done) == (job.owner, job.seq, tuple(job.done))
+        assert (found.ahead, found.resumed_total) == (tuple(job.taken.ahead), job.taken.total)
+        assert found.again == tuple(job.taken.again)
         if job.alive:
             assert (found.total, found.available) == (job.total, job.available)
             assert found.failed_items == job.failed_items
@@ -708,6 +751,7 @@ class SimWorker:
             return
         job = self.world.jobs[message.job]
         assert 0 <= message.start < message.stop <= job.total
+        assert job.taken.isdisjoint(range(message.start, message.stop)), "what an earlier job has done runs again"
         unfinished = job.blobs(message.start, message.stop)
         assert set(message.blobs) >= unfinished, "a slice without the blobs of its items"
         if self.leaving:

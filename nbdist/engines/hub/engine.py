@@ -16,10 +16,11 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from nbdist.engines.base import Attached, Buffer, Deliver, JobSpec, PackedBlob, PackedTask
+from nbdist.engines.base import Attached, Buffer, Deliver, Earlier, JobSpec, PackedBlob, PackedTask
 from nbdist.engines.hub import transfers
 from nbdist.engines.hub.connection import Connection
 from nbdist.engines.hub.drafts import Draft, Drafts
+from nbdist.engines.hub.earlier import earlier, spec_of
 from nbdist.engines.hub.itemblobs import ItemBlobs
 from nbdist.engines.hub.items import Parcel
 from nbdist.engines.hub.requests import Requests
@@ -101,7 +102,7 @@ class HubEngine:
         self._check()
         message, task, parts = self._pack(spec)
         has_items = not spec.ranges and not spec.each
-        run = HubRun(message, task, parts, deliver, self, has_items=has_items)
+        run = HubRun(message, task, parts, deliver, self, has_items=has_items, may_be_resumed=not spec.is_open)
         self._runs[spec.job] = run
         if self._error is not None:  # it ended meanwhile, and nobody else would tell this run
             self._runs.pop(spec.job, None)
@@ -122,19 +123,29 @@ class HubEngine:
         self._check()
         known, task = frames.decode(self._ask(lambda number: DescribeJob(number, job)))
         assert isinstance(known, JobKnown)
-        spec = known.spec
         return Attached(
-            JobSpec(job, spec.name, spec.options, None, _not_packed, spec.ranges, known.total, each=spec.each),
+            spec_of(known),
             known.available,
-            lambda folder: self._get_task(spec, task, folder),
+            lambda folder: self._get_task(known.spec, task, folder),
             lambda deliver: self._take_over(known, deliver),
             known.ended_seconds,
+            self.earlier(known.spec.resumes) if known.earlier else None,
         )
 
     def find(self, key: str) -> str:
         """The id of a job with this key, to be attached to; empty if there is none."""
         self._check()
-        return self._requests.ask(lambda number: FindJob(number, key), FIND_SECONDS).decode()
+        return self._requests.ask_both(lambda number: FindJob(number, key), FIND_SECONDS)[0].text
+
+    def earlier(self, job: str) -> Earlier:
+        """A job that is to be resumed. Raises NbdistError if there is none."""
+        known, _ = frames.decode(self._ask(lambda number: DescribeJob(number, job, to_resume=True)))
+        assert isinstance(known, JobKnown)
+        return earlier(known, self._requests.ask_both, self._get_result)
+
+    def _get_result(self, ref: BlobRef) -> Buffer:
+        folder, address = self._place()
+        return transfers.get(ref, address) if folder is None else transfers.map_file(ref, folder)
 
     def _get_task(self, spec: SubmitJob, task: Buffer, folder: Path) -> tuple[Buffer, dict[str, str]]:
         _, address = self._place()
@@ -249,16 +260,16 @@ class HubEngine:
         """Gets a blob from the hub on a transfer thread."""
 
         def get() -> None:
-            folder, address = self._place()
-            data = transfers.get(ref, address) if folder is None else transfers.map_file(ref, folder)
+            data = self._get_result(ref)
             self._connection.call_soon(lambda: came(data))
 
         self._transfer(run, get)
 
-    def forget(self, run: HubRun) -> None:
-        """Drops the run."""
+    def forget(self, run: HubRun, *, is_kept: bool = False) -> None:
+        """Drops the run; the hub is told again on a new connection, unless it is to keep the job."""
         self._runs.pop(run.job, None)
-        self._forgotten.append(run.job)
+        if not is_kept:
+            self._forgotten.append(run.job)
 
     # --- Owner, for the connection ----------------------------------------------------------------------------------
 
@@ -333,6 +344,8 @@ class HubEngine:
             modules=spec.modules,
             key=spec.key,
             items_key=spec.items_key,
+            resumes=spec.resumes,
+            code=spec.code,
         )
         if packed.size <= frames.MAX_INLINE_PAYLOAD_BYTES:
             return message, b"".join(packed.pieces), parts
@@ -394,10 +407,6 @@ class HubEngine:
 
         with contextlib.suppress(RuntimeError):  # closed meanwhile
             self._transfers.submit(try_often)
-
-
-def _not_packed() -> PackedTask:
-    raise NbdistError("the task of a job that was attached to is at the hub")
 
 
 def _as_blob(packed: PackedTask) -> PackedBlob:

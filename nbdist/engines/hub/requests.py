@@ -22,7 +22,7 @@ class Requests:
     def __init__(self, send: Callable[[bytes], None]) -> None:
         self._send = send
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, tuple[bytes, Future[bytes]]] = {}
+        self._waiting: dict[int, tuple[bytes, Future[tuple[Answer, bytes]]]] = {}
         self._lock = threading.Lock()
 
     def ask(self, make: Callable[[int], Message], limit_seconds: float = LIMIT_SECONDS) -> bytes:
@@ -30,10 +30,14 @@ class Requests:
 
         Raises NbdistError with what the hub said, and ConnectionFailedError if it says nothing in time.
         """
+        return self.ask_both(make, limit_seconds)[1]
+
+    def ask_both(self, make: Callable[[int], Message], limit_seconds: float = LIMIT_SECONDS) -> tuple[Answer, bytes]:
+        """Like `ask`; gives the answer and its payload."""
         number = next(self._numbers)
         message = make(number)
         frame = frames.encode(message)
-        future: Future[bytes] = Future()
+        future: Future[tuple[Answer, bytes]] = Future()
         with self._lock:
             self._waiting[number] = (frame, future)
         try:
@@ -61,7 +65,7 @@ class Requests:
         if message.error:
             future.set_exception(NbdistError(message.error))
         else:
-            future.set_result(payload or message.text.encode())
+            future.set_result((message, payload))
 
     def again(self) -> list[bytes]:
         """The frames of all that are not answered."""

@@ -54,8 +54,8 @@ class Hub(Protocol):
     def fetch(self, run: HubRun, ref: BlobRef, came: Callable[[Buffer], None]) -> None:
         """Gets a blob from the hub on another thread and calls back on the connection's; or `HubRun.fail`."""
 
-    def forget(self, run: HubRun) -> None:
-        """Drops the run."""
+    def forget(self, run: HubRun, *, is_kept: bool) -> None:
+        """Drops the run. `is_kept`: the hub keeps the job as long as it keeps jobs, so that it can be resumed."""
 
 
 @dataclass(slots=True)
@@ -80,6 +80,7 @@ class HubRun:
         hub: Hub,
         *,
         has_items: bool,
+        may_be_resumed: bool = False,
     ) -> None:
         self.job = submit.job
         self.finished: JobFinished | None = None
@@ -106,6 +107,9 @@ class HubRun:
         self._is_broken = self._is_over = self._is_retired = False
         self._is_offered = False
         """The job had ended when it was attached to, by its key: all its results come, or none count."""
+        self._may_be_resumed = may_be_resumed
+        self._has_failed = False
+        """Some of its items have."""
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         """Holds an entry if there are events. The main thread waits here, and people interrupt it: a `threading.Event`
         can lose its lock by that, and then fails in both threads."""
@@ -113,7 +117,7 @@ class HubRun:
     @classmethod
     def attached(cls, known: JobKnown, deliver: Deliver, hub: Hub) -> HubRun:
         """A job of an earlier notebook. Items that have not come to the hub will never come."""
-        run = cls(known.spec, b"", (), deliver, hub, has_items=False)
+        run = cls(known.spec, b"", (), deliver, hub, has_items=False, may_be_resumed=True)
         run._needed = set()
         run._late = CloseItems(run.job, known.available) if known.total is None else None
         run._is_offered = bool(known.spec.key) and known.ended_seconds is not None
@@ -172,8 +176,18 @@ class HubRun:
             return
         if self.feed is not None:
             self.feed.stop()
-        self._hub.forget(self)
-        self._hub.send(frames.encode(ForgetJob(self.job)))
+        is_kept = self._may_be_resumed and self._is_partial()
+        self._hub.forget(self, is_kept=is_kept)
+        if not is_kept:
+            self._hub.send(frames.encode(ForgetJob(self.job)))
+
+    def _is_partial(self) -> bool:
+        """Whether it has ended with some results, but not with all."""
+        if self.finished is None or not self._received:
+            return False
+        return self.finished.outcome in ("failed", "cancelled") or (
+            self.finished.outcome == "done" and self._has_failed
+        )
 
     # --- on the connection's thread ---------------------------------------------------------------------------------
 
@@ -266,6 +280,7 @@ class HubRun:
             self.end_here("some of its results are no longer at the hub")
             return
         self._received = message.seq
+        self._has_failed = self._has_failed or bool(message.failed or message.fault)
         size = frame_bytes if message.blob is None else message.blob.size
         self._held.append((message.seq, size + RESULT_BYTES))
         if message.blob is None and not self._arrivals:
