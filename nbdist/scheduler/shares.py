@@ -50,6 +50,7 @@ def prepare(state: State, job: JobRecord, worker: WorkerRecord) -> None:
         ranges=spec.ranges,
         each=bool(spec.each),
         modules=spec.modules,
+        bundles=spec.bundles,
     )
     state.send(worker.id, message)
 
