@@ -16,6 +16,7 @@ from typing import Any
 
 from nbdist.client import leftovers, tables
 from nbdist.client.analysis.modules import required
+from nbdist.client.analysis.values import of_items
 from nbdist.client.attaching import attach
 from nbdist.client.feed import feed
 from nbdist.client.inbox import Inbox, sweep
@@ -23,7 +24,7 @@ from nbdist.client.items import Items, NoItems, RangeItems, items_of
 from nbdist.client.job import Job
 from nbdist.client.options import Reduction, make_options
 from nbdist.client.parts import Parts, job_name, new_id
-from nbdist.client.tasks import check_callable, name_of_function, packer
+from nbdist.client.tasks import check_callable, functions_of, name_of_function, packer
 from nbdist.engines.base import Block, Engine, JobSpec
 from nbdist.errors import NbdistError
 from nbdist.execution.task import Task
@@ -209,11 +210,11 @@ class Pool:
             name=job_name(name, task),
             options=options,
             task=task,
-            packed=packer(task, self._engine.stage),
+            packed=packer(task, self._engine.stage, of_items(items)),
             ranges=items.ranges,
             total=items.total,
             each=each,
-            modules=required(task.function, task.keep_if, task.stop_when, task.reduce),
+            modules=required(*functions_of(task)),
         )
         return self._submit(spec, items, reduction, loop_names)
 

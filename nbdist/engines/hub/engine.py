@@ -304,7 +304,8 @@ class HubEngine:
             ranges=spec.ranges,
             total=spec.total,
             each=spec.each,
-            modules=spec.modules,
+            modules=tuple(sorted({*spec.modules, *packed.modules})),
+            bundles=tuple(packed.bundles),
         )
         if packed.size <= frames.MAX_INLINE_PAYLOAD_BYTES:
             return message, b"".join(packed.pieces), parts
