@@ -7,7 +7,6 @@ second job only looks at these.
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 import warnings
@@ -19,6 +18,8 @@ from pathlib import Path
 
 from nbdist.client.analysis import edited, modules, places, texts
 from nbdist.client.analysis.contents import Contents, File, contents
+from nbdist.client.analysis.globals import globals_in
+from nbdist.client.analysis.origins import is_standard
 from nbdist.client.analysis.places import Place
 from nbdist.client.analysis.texts import Text
 from nbdist.engines.base import Buffer, PackedBlob, PackedTask
@@ -29,8 +30,6 @@ from nbdist.wire.messages import Bundle
 
 MAX_KEPT_BYTES = 256 * 1024 * 1024
 """Of packed modules that are kept for further jobs."""
-MAX_SCANNED_BYTES = 16 * 1024 * 1024
-"""So much of a packed task is looked through for names of modules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ def gather(certain: Iterable[str], possible: Iterable[str]) -> Gathered:
         top = name.partition(".")[0]
         place = places.find(top)
         if place is None:
-            if is_certain and places.exists(top):
+            if is_certain and not is_standard(top) and places.exists(top):
                 gathered.installed.add(top)
             continue
         if top not in found:
@@ -249,14 +248,9 @@ def _imported_here() -> dict[str, list[str]]:
     return _loaded[1]
 
 
-def _referred_to(pieces: Sequence[Buffer]) -> list[str]:
-    """The local modules whose names stand in a pickle: of what containers hold, and attributes, say."""
-    names = [re.escape(top.encode()) for top in _imported_here() if places.find(top) is not None]
-    if not names:
-        return []
-    pattern = re.compile(rb"[\x8cX](?s:.{1,4}?)(%b)(?!\w)" % b"|".join(names))
-    found = {match[1] for piece in pieces for match in pattern.finditer(memoryview(piece)[:MAX_SCANNED_BYTES])}
-    return sorted(name.decode() for name in found)
+def _referred_to(pieces: Sequence[Buffer]) -> set[str]:
+    """The local modules that a packed task refers to: those of what is in its containers and attributes, say."""
+    return globals_in(pieces, {top for top in _imported_here() if places.find(top) is not None})
 
 
 def _tell_of_edited(packed: Iterable[Packed]) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dis
 import sys
 import types
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
 from nbdist.client.analysis import names
+from nbdist.client.analysis.origins import absolute
 
 OURS = "nbdist"
 MAX_MODULES = 200
@@ -39,22 +41,28 @@ def needed(*roots: Any) -> set[str]:
         if _by_reference(function):
             found |= home(function)  # its module is imported there, and brings what it needs
             continue
-        found |= set(imported(function.__code__))
+        found |= set(imported(function.__code__, function.__globals__.get("__package__") or ""))
         for value in names.captured(function).values():
             found |= home(value)
     return found
 
 
-def imported(code: types.CodeType) -> Iterable[str]:
-    """The modules that code imports when it runs: the targets of its import statements, inner functions included."""
+def imported(code: types.CodeType, package: str = "") -> Iterable[str]:
+    """The modules that code imports when it runs: the targets of its import statements, inner functions included.
+
+    `package` is that in which its relative imports begin.
+    """
     for one in (code, *names.inner_codes(code)):
-        module = ""
+        module, before = "", deque[Any]([0, None], maxlen=2)
         for instruction in dis.get_instructions(one):
             if instruction.opname == "IMPORT_NAME" and isinstance(instruction.argval, str):
-                module = instruction.argval
+                level = before[0] if isinstance(before[0], int) else 0
+                module = absolute(instruction.argval, level, package)
                 yield module
             elif instruction.opname == "IMPORT_FROM" and module:
                 yield f"{module}.{instruction.argval}"
+            if instruction.opname != "EXTENDED_ARG":
+                before.append(instruction.argval)
 
 
 def home(value: Any) -> set[str]:
