@@ -30,6 +30,8 @@ from nbdist.wire.messages import Bundle
 
 MAX_KEPT_BYTES = 256 * 1024 * 1024
 """Of packed modules that are kept for further jobs."""
+MAX_NAME_CHARS = 16_000
+"""Of all top-level local modules of a job: a message has room for so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,11 @@ def add(task: PackedTask, certain: Iterable[str], possible: Iterable[str] = ()) 
     """
     places.begin()
     gathered = gather(certain, [*possible, *_referred_to(task.pieces)])
+    if sum(len(name) for each in gathered.packed for name in each.modules) > MAX_NAME_CHARS:
+        raise PackingError(
+            f"this job may import {len(gathered.packed)} local modules, too many to be named: put them into "
+            "a package, or install them on the machines"
+        )
     packed = _few(gathered.packed)
     return replace(
         task,
@@ -171,7 +178,8 @@ def _few(packed: Sequence[Packed]) -> list[Packed]:
     if len(packed) <= bundles.MAX_BUNDLES:
         return sorted(packed, key=lambda each: each.modules)
     # what has data of its own stays alone: their paths in an archive might be the same
-    by_size = sorted(packed, key=lambda each: (len(each.files) > 1, len(each.data), each.modules))
+    # … and what has compiled code is not for every machine
+    by_size = sorted(packed, key=lambda each: (each.native, len(each.files) > 1, len(each.data), each.modules))
     count = len(packed) - bundles.MAX_BUNDLES + 1
     small, others = sorted(by_size[:count], key=lambda each: each.modules), by_size[count:]
     names = tuple(each.blob for each in small)

@@ -388,6 +388,15 @@ def test_of_many_modules_the_smallest_share_an_archive(write: Write, monkeypatch
     assert {"lm_0.py", "lm_1.py", bundles.ORIGINS} <= {"/".join(parts) for parts, _ in bundles.read(merged.pieces[0])}
 
 
+def test_names_that_no_message_has_room_for_are_refused(write: Write, monkeypatch: Any) -> None:
+    monkeypatch.setattr(bundling, "MAX_NAME_CHARS", 7)
+    write("lm_a.py")
+    write("lm_b.py")
+    assert bundling.add(PackedTask([]), ["lm_a"]).bundles
+    with pytest.raises(PackingError, match="2 local modules"):
+        bundling.add(PackedTask([]), ["lm_a", "lm_b"])
+
+
 # --- edited since it was imported -------------------------------------------------------------------------------------
 
 
@@ -410,6 +419,15 @@ def test_an_edit_before_the_first_job_is_noticed_too(write: Write) -> None:
     importlib.import_module("lm_a")
     write("lm_a.py", "x = 22", age_ns=OLD_NS + 10**9)
     with pytest.warns(RuntimeWarning, match="'lm_a' was edited"):
+        gathered("lm_a")
+
+
+def test_a_file_that_was_only_touched_was_not_edited(write: Write) -> None:
+    write("lm_a.py", "def f():\n    return 1")
+    importlib.import_module("lm_a")
+    with warnings.catch_warnings(action="error"):
+        gathered("lm_a")
+        write("lm_a.py", "def f():\n    return 1", age_ns=OLD_NS + 10**9)
         gathered("lm_a")
 
 

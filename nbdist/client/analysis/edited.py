@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import struct
 import sys
 import warnings
@@ -40,23 +41,31 @@ def _is_edited(name: str, by_path: dict[str, File]) -> bool:
     if module is None or spec is None or file is None or _told.get(name) is spec:
         return False
     known = _seen.get(name)
-    if known is not None and known[0] is spec:
-        is_edited = known[1][1:] != file[1:]
-    else:
+    if known is None or known[0] is not spec:
         _seen[name] = (spec, file)
-        is_edited = _is_older(spec, file)
+        is_edited = _differs(spec, file) is True
+    else:
+        is_edited = known[1][1:] != file[1:] and _differs(spec, file) is not False
     if is_edited:
         _told[name] = spec
     return is_edited
 
 
-def _is_older(spec: ModuleSpec, file: File) -> bool:
-    """Whether the bytecode that Python has kept of the import is that of another text."""
+def _differs(spec: ModuleSpec, file: File) -> bool | None:
+    """Whether the bytecode that Python has kept of an import is that of another text; None: nothing tells."""
     if type(spec.loader) is not SourceFileLoader or sys.dont_write_bytecode or spec.cached is None:
-        return False  # nothing tells what was imported
+        return None
     try:
         with Path(spec.cached).open("rb") as bytecode:
             _, flags, mtime, size = _HEAD.unpack(bytecode.read(_HEAD.size))
-    except (OSError, struct.error):
-        return False
-    return flags == 0 and (mtime, size) != (file.mtime_ns // 1_000_000_000 & _CUT, file.size & _CUT)
+            if flags or (mtime, size) == (file.mtime_ns // 1_000_000_000 & _CUT, file.size & _CUT):
+                return None
+            known = marshal.load(bytecode)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            now = compile(Path(file.path).read_bytes(), file.path, "exec", dont_inherit=True)
+    except (SyntaxError, RecursionError):
+        return True
+    except (OSError, struct.error, ValueError, EOFError, TypeError):
+        return None
+    return bool(known != now)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nbdist.client.analysis import origins
 
-FIXED = frozenset({"__main__", "nbdist", "cloudpickle", "websockets"})
+FIXED = frozenset({"__main__", "__mp_main__", "nbdist", "cloudpickle", "websockets"})
 """What is never sent: the notebook itself, and what a worker runs on."""
 SETTLED_NS = 2_000_000_000
 """What a folder or file holds is remembered if it was last changed so long ago: file systems have coarse clocks."""
@@ -59,7 +59,8 @@ def begin() -> None:
             changed.append(0)
     state = (tuple(sys.path), os.getcwd() if "" in sys.path else "", len(sys.meta_path), tuple(changed))
     if state != _known_for:
-        _known.clear()
+        for top in [top for top, (spec, place) in _known.items() if spec is None or place is not None]:
+            del _known[top]  # what was imported from installed packages stays what it is
         _known_for = state if max(changed, default=0) < time.time_ns() - SETTLED_NS else None
 
 
