@@ -15,6 +15,7 @@ from nbdist.errors import PackingError
 
 pytestmark = pytest.mark.real
 LIMIT_SECONDS = 30.0
+ROOT = Path(__file__).resolve().parents[2]
 Write = Callable[[str, str], Path]
 
 HELPERS = """
@@ -111,13 +112,17 @@ def test_a_notebooks_modules_travel(pool: Any, notebook: Any, written: Path) -> 
     assert f'File "{written}", line 7, in boom\n    raise ValueError(f"not {{x}}")' in str(error.__cause__)
 
 
-def test_a_scripts_modules_travel_to_another_machine(start: Any, lan: Any, written: Path) -> None:
+def test_a_scripts_modules_travel_to_a_machine_with_nothing_but_python(
+    start: Any, lan: Any, connect: Any, written: Path, tmp_path: Path
+) -> None:
     hub = start.hub("--lan", "--port", "0", host=lan.host("hubmachine"))
-    start.worker(hub.invite, "--slots", "2", host=lan.host("second"))
+    line = next(line for label, line in connect(hub.connect).invite()["lines"] if "Linux" in label)
+    (tmp_path / "home").mkdir()
+    bare = {"HOME": str(tmp_path / "home"), "PYTHONPATH": "", "PATH": "/usr/bin:/bin", "XDG_CACHE_HOME": str(tmp_path)}
+    start.run("sh", "-c", line, host=lan.host("second"), env=bare, cwd=tmp_path / "home")
     script = written.parent / "script.py"
     script.write_text(SCRIPT)
-    root = str(Path(__file__).resolve().parents[2])
-    ran = start.run(sys.executable, script, hub.connect, env={"PYTHONPATH": root}, cwd=written.parents[1])
+    ran = start.run(sys.executable, script, hub.connect, env={"PYTHONPATH": str(ROOT)})
     assert ran.line(r"values (.*)")[1] == "[13, 113, 213]"
     assert ran.line(r"function (.*)")[1] == "[2, 102, 202]"
     assert ran.line(r"call (.*)")[1] == "4"

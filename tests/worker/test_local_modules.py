@@ -35,10 +35,10 @@ def make(tmp_path: Path) -> Make:
     """Unpacks a bundle of these files, which lie in `HOME` at the notebook's machine."""
     folders = BundleFolders(tmp_path / "unpacked")
 
-    def folder(name: str, **files: str) -> m.BundleFolder:
+    def folder(name: str, home: str = HOME, **files: str) -> m.BundleFolder:
         content = {f"{path.replace('__DOT__', '/')}.py": text.encode() for path, text in files.items()}
         archive = tmp_path / f"{name}.zip"
-        archive.write_bytes(bundles.pack(content, {file: f"{HOME}/{file}" for file in content}))
+        archive.write_bytes(bundles.pack(content, {file: f"{home}/{file}" for file in content}))
         tops = tuple(sorted({path.partition("/")[0].removesuffix(".py") for path in content}))
         return m.BundleFolder(name, str(folders.unpack(name, archive)), tops)
 
@@ -138,15 +138,22 @@ def test_the_standard_library_and_what_a_slot_runs_on_are_not_replaced(make: Mak
     assert importlib.import_module("cloudpickle") is cloudpickle
 
 
-def test_tracebacks_name_the_notebooks_files_and_show_their_lines(make: Make, local: LocalModules) -> None:
-    for name, text in ((A, "one"), (B, "two")):
-        local.use([make(name, wm_a=f"def boom():\n    raise ValueError('{text}')\nVALUE = boom")])
+def test_tracebacks_name_the_notebooks_files_and_show_the_lines_that_ran(
+    make: Make, local: LocalModules, tmp_path: Path
+) -> None:
+    file = tmp_path / "wm_a.py"  # on the notebook's own machine it is there, and may have been edited since
+    file.write_text("def boom():\n    edited\n")
+    texts = ("one", "two", "one")
+    code = "def boom():\n    raise ValueError('{}')\nVALUE = boom"
+    folders = {text: make(text * 8, str(tmp_path), wm_a=code.format(text)) for text in texts}
+    for text in texts:
+        local.use([folders[text]])
         with pytest.raises(ValueError) as caught:
             value("wm_a")()
         shown = "".join(traceback.format_exception(caught.value))
-        assert f"File \"{HOME}/wm_a.py\", line 2, in boom\n    raise ValueError('{text}')" in shown
+        assert f"File \"{file}\", line 2, in boom\n    raise ValueError('{text}')" in shown
     local.use([])
-    assert f"{HOME}/wm_a.py" not in linecache.cache
+    assert str(file) not in linecache.cache
 
 
 def test_bytecode_that_was_kept_names_the_notebooks_files_too(
