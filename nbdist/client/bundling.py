@@ -19,6 +19,7 @@ from pathlib import Path
 from nbdist.client.analysis import edited, modules, places, texts
 from nbdist.client.analysis.contents import Contents, File, contents
 from nbdist.client.analysis.globals import globals_in
+from nbdist.client.analysis.metadata import metadata_of
 from nbdist.client.analysis.origins import is_standard
 from nbdist.client.analysis.places import Place
 from nbdist.client.analysis.texts import Text
@@ -100,7 +101,7 @@ def gather(certain: Iterable[str], possible: Iterable[str]) -> Gathered:
                 gathered.installed.add(top)
             continue
         if top not in found:
-            found[top] = packed = _pack(place)
+            found[top] = packed = _pack(place, is_certain=is_certain)
             if packed is not None:
                 gathered.packed.append(packed)
                 waiting += [(other, False) for other in sorted(packed.mentions)]
@@ -120,10 +121,12 @@ _kept: OrderedDict[str, Packed] = OrderedDict()
 _said: set[str] = set()
 
 
-def _pack(place: Place) -> Packed | None:
+def _pack(place: Place, *, is_certain: bool) -> Packed | None:
     """A module as an archive; None, with a warning, if it is too large. Raises PackingError."""
     head = place.source(place.top)
     found = contents(place, _text(head, place.top).data if head.endswith(".py") else None)
+    if not place.file and not head and not (found.has_code and (is_certain or not found.problem)):
+        return None  # a folder that has the name of something that a text mentions
     if found.problem:
         _say_once(
             place,
@@ -131,7 +134,7 @@ def _pack(place: Place) -> Packed | None:
             f"{found.problem}",
         )
         return None
-    if found.left_out:
+    if found.left_out and (is_certain or head):
         _say_once(
             place,
             f"the data files of the local package {place.top!r}, {found.left_out}, do not travel: a line "
@@ -156,8 +159,9 @@ def _archive(place: Place, found: Contents) -> Packed:
             continue  # it has gone meanwhile
         except OSError as error:
             raise PackingError(f"the local module {place.top!r} cannot be read: {error}") from error
-    archive = bundles.pack(data, {file.name: file.path for file in found.files if file.name in data})
-    sources = (text for name, text in data.items() if name.endswith(".py"))
+    origins = {file.name: file.path for file in found.files if file.name in data}
+    sources = [text for name, text in data.items() if name.endswith(".py")]
+    archive = bundles.pack(data | metadata_of(place.top, sources), origins)
     return Packed(
         modules=(place.top,),
         files=found.files,

@@ -324,6 +324,26 @@ def test_an_archive_says_where_its_files_lie(write: Write) -> None:
     assert str(path) in found[bundles.ORIGINS].decode()
 
 
+@pytest.mark.parametrize(
+    ("text", "is_sent"),
+    [
+        ("from importlib.metadata import version\n__version__ = version(__name__)", True),
+        ("import importlib.metadata as im\n__version__ = im.version('lm-p')", True),
+        ("import importlib.metadata as im\n__version__ = im.version('lm_editable')", True),
+        ("import importlib.metadata as im\nnumpy = im.version('numpy'), im.version('no_such')", False),
+        ("def version(x): ...\nversion(__name__)", False),
+    ],
+)
+def test_a_package_that_asks_for_its_own_version_finds_it(write: Write, text: str, is_sent: bool) -> None:
+    write("lm_p/__init__.py", text)
+    write("lm_p-1.5.dist-info/METADATA", "Metadata-Version: 2.1\nName: lm-p\nVersion: 1.5\n")
+    write("lm_editable-1.5.dist-info/METADATA", "Metadata-Version: 2.1\nName: lm-editable\nVersion: 1.5\n")
+    write("lm_editable-1.5.dist-info/direct_url.json", '{"dir_info": {"editable": true}, "url": "file:///x"}')
+    found = archived(gathered("lm_p").packed[0])
+    assert any(name.endswith("-1.5.dist-info/METADATA") for name in found) is is_sent
+    assert len(found) == 2 + is_sent
+
+
 def test_compiled_code_is_for_one_platform(write: Write) -> None:
     write("lm_a.py")
     write("lm_p/__init__.py")
@@ -370,6 +390,19 @@ def test_data_that_stays_is_said_once(write: Write) -> None:
         gathered("lm_p")
         write("lm_p/__init__.py", "__nbdist_data__ = ['*.bin']", age_ns=OLD_NS + 1)
         assert "lm_p/a.bin" in archived(gathered("lm_p").packed[0])
+
+
+def test_a_folder_that_has_the_name_of_a_word_in_a_text_is_no_module(write: Write, monkeypatch: Any) -> None:
+    write("lm_a.py", 'def f():\n    """\n    from lm_data, say, or from lm_notes\n    """')
+    write("lm_data/a.csv", b"x" * 1_200_000)
+    write("lm_notes/b.txt")
+    monkeypatch.setattr(contents_, "MAX_ENTRIES", 2)
+    for name in "abc":
+        write(f"lm_notes/{name}/x.py")
+    with warnings.catch_warnings(action="error"):
+        assert modules(gathered("lm_a")) == {"lm_a"}
+    with pytest.warns(RuntimeWarning, match="'lm_notes' does not travel.*more than"):
+        gathered("lm_notes")
 
 
 def test_of_many_modules_the_smallest_share_an_archive(write: Write, monkeypatch: Any) -> None:

@@ -188,6 +188,15 @@ def test_sets_that_no_job_needs_are_dropped_but_for_the_last(make: Make, local: 
         assert (value("wm_a") is objects[folders.index(folder)]) is is_kept
 
 
+def test_the_version_of_a_local_package_is_known_where_it_runs(local: LocalModules, tmp_path: Path) -> None:
+    metadata = b"Metadata-Version: 2.1\nName: wm-p\nVersion: 1.5\n"
+    archive = tmp_path / "archive"
+    code = b"from importlib.metadata import version\nVALUE = version(__name__)"
+    archive.write_bytes(bundles.pack({"wm_p.py": code, "wm_p-1.5.dist-info/METADATA": metadata}, {}))
+    local.use([m.BundleFolder(A, str(BundleFolders(tmp_path / "modules").unpack(A, archive)), ("wm_p",))])
+    assert value("wm_p") == "1.5"
+
+
 # --- unpacking --------------------------------------------------------------------------------------------------------
 
 

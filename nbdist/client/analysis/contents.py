@@ -16,6 +16,7 @@ from nbdist.errors import PackingError
 from nbdist.wire.bundles import MAX_BYTES, MAX_FILES
 
 MAX_FOLDERS = 10_000
+MAX_ENTRIES = 100_000
 """A package with more is too large to be looked through."""
 MAX_DATA_BYTES = 1_000_000
 MAX_DATA_FILES = 1_000
@@ -52,6 +53,8 @@ class Contents:
     """Why it cannot travel: it is too large."""
     left_out: str = ""
     """What of its data does not."""
+    has_code: bool = True
+    """Otherwise it is some folder, and no module."""
 
 
 def contents(place: Place, patterns: Sequence[str] | None) -> Contents:
@@ -71,7 +74,7 @@ def contents(place: Place, patterns: Sequence[str] | None) -> Contents:
             left_out, data = _told(walk.data), []
     files = {file.name: file for file in (*data, *walk.code)}
     problem = _too_large(files.values(), walk.is_endless)
-    return Contents(tuple(sorted(files.values())), problem, left_out)
+    return Contents(tuple(sorted(files.values())), problem, left_out, bool(walk.code) or walk.is_endless)
 
 
 def look_at(name: str, path: str) -> File | None:
@@ -100,7 +103,7 @@ class _Walk:
         self.code: list[File] = []
         self.data: list[File] = []
         self.is_endless = False
-        self._data_bytes = self._folders = 0
+        self._data_bytes = self._folders = self._entries = 0
         self._seen: set[tuple[int, int]] = set()
 
     def through(self, folder: str, prefix: str) -> None:
@@ -115,7 +118,9 @@ class _Walk:
                 self._add_data(f"{prefix}/{name}", os.path.join(folder, name))
             waiting += [(os.path.join(folder, name), f"{prefix}/{name}") for name in listing.folders]
             self._folders += 1
-            self.is_endless = self._folders > MAX_FOLDERS or len(self.code) > MAX_FILES
+            self._entries += sum(map(len, listing))
+            is_large = self._folders > MAX_FOLDERS or self._entries > MAX_ENTRIES
+            self.is_endless = is_large or len(self.code) > MAX_FILES
 
     def add_code(self, name: str, path: str) -> None:
         """A file of code."""
