@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 import warnings
 from collections import OrderedDict, deque
@@ -33,6 +34,8 @@ MAX_KEPT_BYTES = 256 * 1024 * 1024
 """Of packed modules that are kept for further jobs."""
 MAX_NAME_CHARS = 16_000
 """Of all top-level local modules of a job: a message has room for so many."""
+_turn = threading.RLock()
+"""Held while modules are looked at: jobs may be submitted by several threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +73,15 @@ def add(task: PackedTask, certain: Iterable[str], possible: Iterable[str] = ()) 
     `certain`: modules that will be imported, by their full names; `possible`: those that may be. Raises PackingError,
     which names file and line, if one that will be imported does not parse.
     """
-    places.begin()
-    gathered = gather(certain, [*possible, *_referred_to(task.pieces)])
+    with _turn:
+        places.begin()
+        gathered = gather(certain, [*possible, *_referred_to(task.pieces)])
+        packed = _few(gathered.packed)
     if sum(len(name) for each in gathered.packed for name in each.modules) > MAX_NAME_CHARS:
         raise PackingError(
             f"this job may import {len(gathered.packed)} local modules, too many to be named: put them into "
             "a package, or install them on the machines"
         )
-    packed = _few(gathered.packed)
     return replace(
         task,
         blobs=[*task.blobs, *(PackedBlob(each.blob, len(each.data), [each.data]) for each in packed)],
@@ -158,6 +162,8 @@ def _archive(place: Place, found: Contents) -> Packed:
         except FileNotFoundError:
             continue  # it has gone meanwhile
         except OSError as error:
+            if not file.is_code:
+                continue
             raise PackingError(f"the local module {place.top!r} cannot be read: {error}") from error
     origins = {file.name: file.path for file in found.files if file.name in data}
     sources = [text for name, text in data.items() if name.endswith(".py")]

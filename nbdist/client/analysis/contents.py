@@ -39,6 +39,11 @@ class File(NamedTuple):
     inode: int
 
     @property
+    def is_code(self) -> bool:
+        """Whether it can be imported, or says the types of what can."""
+        return self.path.endswith(_CODE_ENDS)
+
+    @property
     def is_native(self) -> bool:
         """Whether it is compiled code."""
         return self.path.endswith(tuple(EXTENSION_SUFFIXES))
