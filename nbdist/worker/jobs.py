@@ -85,15 +85,17 @@ class JobFiles:
 
     async def _unpack(self, known: _JobFile) -> list[BundleFolder]:
         fitting = [bundle for bundle in known.order.bundles if _fits(bundle)]
+        if not fitting:
+            return []
         self._bundles.use(known.order.job, (bundle.blob for bundle in fitting))
-        folders = []
-        for bundle in fitting:
+
+        def unpack(bundle: Bundle) -> BundleFolder:
             archive = known.paths.get(bundle.blob)
             if archive is None:
                 raise BlobError(f"the bundle of module {bundle.modules[:1]} is none of the job's blobs")
-            path = await asyncio.to_thread(self._bundles.unpack, bundle.blob, archive)
-            folders.append(BundleFolder(bundle.blob, str(path), bundle.modules))
-        return folders
+            return BundleFolder(bundle.blob, str(self._bundles.unpack(bundle.blob, archive)), bundle.modules)
+
+        return await asyncio.to_thread(lambda: list(map(unpack, fitting)))
 
     def load(self, message: LoadTask) -> tuple[LoadTask, bytes]:
         """The message with the paths of the job's blobs, and its payload."""
