@@ -14,7 +14,9 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import Any
 
+from nbdist.client.analysis.modules import needed
 from nbdist.client.analysis.names import global_names
+from nbdist.client.analysis.values import held_by_main
 from nbdist.client.bursts import Burst, Call, Gate, Opener
 from nbdist.client.tasks import check_callable, pack, with_sources
 from nbdist.engines.base import PackedTask
@@ -121,6 +123,7 @@ class Line:
         self._gate = gate
         inner = WithKeywords(function) if has_keywords else function
         self._task = with_sources(Task(inner, star=True))
+        self._needed = needed(function)
         self._captured = _Captured(function)
         self._snapshot: tuple[Any, ...] | None = None
         self._packed: PackedTask | None = None
@@ -172,7 +175,7 @@ class Line:
 
     def _renew(self, snapshot: tuple[Any, ...]) -> None:
         """Packs the function once for a burst of calls; if it is another one by now, the next calls go to a new job."""
-        packed = pack(self._task)
+        packed = pack(self._task, None, self._needed, held_by_main())
         if self._packed is None or not _same(packed, self._packed):
             self.flush()  # what has gathered belongs to the function as it was
             with self._sending:

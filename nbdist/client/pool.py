@@ -16,6 +16,7 @@ from typing import Any, Unpack
 
 from nbdist.client import leftovers, tables
 from nbdist.client.analysis.modules import required
+from nbdist.client.analysis.values import of_items
 from nbdist.client.attaching import Found, SameCell, attach, find
 from nbdist.client.feed import feed
 from nbdist.client.inbox import Inbox, sweep
@@ -24,7 +25,7 @@ from nbdist.client.job import Job
 from nbdist.client.options import Reduction, Rules, make_options
 from nbdist.client.parts import Parts, job_name, new_id
 from nbdist.client.resuming import code_of, continuing, earlier_of
-from nbdist.client.tasks import check_callable, name_of_function, packer
+from nbdist.client.tasks import check_callable, functions_of, name_of_function, packer
 from nbdist.engines.base import Block, Earlier, Engine, JobSpec
 from nbdist.errors import NbdistError
 from nbdist.execution.shipped import WithKeywords
@@ -211,11 +212,11 @@ class Pool:
             name=job_name(name, task),
             options=options,
             task=task,
-            packed=packer(task, self._engine.stage),
+            packed=packer(task, self._engine.stage, of_items(items)),
             ranges=items.ranges,
             total=items.total,
             each=each,
-            modules=required(task.function, task.keep_if, task.stop_when, task.reduce),
+            modules=required(*functions_of(task)),
             key=key,
             items_key=items_key,
             code=code_of(task),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache
 from typing import Any, TypeAlias
 
+from nbdist.client import bundling
+from nbdist.client.analysis.modules import needed
 from nbdist.client.analysis.sources import sources_of
 from nbdist.client.blobnames import name_of
 from nbdist.engines.base import PackedBlob, PackedTask
@@ -17,22 +19,31 @@ Stage: TypeAlias = Callable[[memoryview], Callable[[str], None]]
 """`engines.base.Engine.stage`."""
 
 
-def packer(task: Task, stage: Stage) -> Callable[[], PackedTask]:
+def packer(task: Task, stage: Stage, possible: Iterable[str] = ()) -> Callable[[], PackedTask]:
     """A function that packs the task when it is first called. It raises PackingError."""
-    return cache(lambda: pack(task, stage))
+    return cache(lambda: pack(task, stage, needed(*functions_of(task)), possible))
 
 
-def pack(task: Task, stage: Stage | None = None) -> PackedTask:
-    """The task as bytes, with the sources of its code. Raises PackingError."""
+def pack(task: Task, stage: Stage | None, certain: Iterable[str], possible: Iterable[str] = ()) -> PackedTask:
+    """The task as bytes, with the sources of its code and the local modules that it needs. Raises PackingError.
+
+    `certain`: the modules that it imports (`analysis.modules.needed`); `possible`: those that its items may need.
+    """
     pieces, blobs = pack_task(with_sources(task), lambda view: name_of(view, stage))
-    return PackedTask(pieces, [PackedBlob(name, len(view), [view]) for name, view in blobs])
+    packed = PackedTask(pieces, [PackedBlob(name, len(view), [view]) for name, view in blobs])
+    return bundling.add(packed, certain, possible)
+
+
+def functions_of(task: Task) -> tuple[Any, ...]:
+    """The functions of a task, or None for those that it has not."""
+    return task.function, task.keep_if, task.stop_when, task.reduce
 
 
 def with_sources(task: Task) -> Task:
     """The task with the text of the code that has no file elsewhere."""
     if task.sources:
         return task
-    return replace(task, sources=sources_of(task.function, task.keep_if, task.stop_when, task.reduce))
+    return replace(task, sources=sources_of(*functions_of(task)))
 
 
 def name_of_function(function: Any) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-from nbdist.wire.messages import Each, JobOptions, Message, Result
+from nbdist.wire.messages import Bundle, Each, JobOptions, Message, Result
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 Deliver: TypeAlias = Callable[[Message, Buffer], None]
@@ -26,6 +26,10 @@ class PackedTask:
     pieces: Sequence[Buffer]
     """The packed task, as buffers one after another."""
     blobs: Sequence[PackedBlob] = ()
+    bundles: Sequence[Bundle] = ()
+    """Which of these are local modules."""
+    modules: tuple[str, ...] = ()
+    """Top-level modules that the local ones import."""
 
     @property
     def size(self) -> int:

@@ -51,6 +51,7 @@ def prepare(state: State, job: JobRecord, worker: WorkerRecord, now: float) -> N
         ranges=spec.ranges,
         each=bool(spec.each),
         modules=spec.modules,
+        bundles=spec.bundles,
     )
     state.send(worker.id, message)
 

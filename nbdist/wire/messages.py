@@ -52,6 +52,18 @@ class BlobRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Bundle:
+    """Local modules of the notebook's machine, packed (`bundles.py`) in one of the job's blobs."""
+
+    blob: str
+    """Its name."""
+    modules: tuple[str, ...]
+    """Their top-level names."""
+    native: str = ""
+    """Set: there is compiled code among them, for machines of which `bundles.native_tag()` is this."""
+
+
+@dataclass(frozen=True, slots=True)
 class JobOptions:
     """The rules of a job that hub, worker and slot must know. The functions among them are inside the packed task."""
 
@@ -223,6 +235,8 @@ class SubmitJob(Message):
     """Run the task, without an item, once on each machine or slot; `ranges` and `total` are empty."""
     modules: tuple[str, ...] = ()
     """Top-level modules that a worker must be able to import."""
+    bundles: tuple[Bundle, ...] = ()
+    """Modules that travel: where these lie in `blobs`."""
     key: str = ""
     """Jobs with the same key give the same values: 64 hex digits, or empty (`FindJob`)."""
     items_key: str = ""
@@ -508,6 +522,7 @@ class PrepareJob(Message):
     ranges: tuple[tuple[int, int, int], ...] = ()
     each: bool = False
     modules: tuple[str, ...] = ()
+    bundles: tuple[Bundle, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -706,6 +721,16 @@ class BlobFile:
 
 
 @dataclass(frozen=True, slots=True)
+class BundleFolder:
+    """Where a bundle's modules lie on this machine, unpacked."""
+
+    name: str
+    """Of its blob."""
+    path: str
+    modules: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LoadTask(Message):
     """Worker to slot, before the job's first slice there. Payload: the packed task, unless `task` names a file."""
 
@@ -715,6 +740,8 @@ class LoadTask(Message):
     files: tuple[BlobFile, ...] = ()
     ranges: tuple[tuple[int, int, int], ...] = ()
     each: bool = False
+    bundles: tuple[BundleFolder, ...] = ()
+    """What its local modules are imported from."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -317,10 +316,9 @@ class Agent:
 
     def _get_ready(self, order: orders.GetReady, payload: Payload) -> None:
         self._jobs.begin(order, bytes(payload))
-        missing = self._jobs.missing_module(order.modules)
-        if missing:
-            todo = f"{sys.executable} -m pip install {missing}"
-            self._event(orders.JobNotInPlace(order.job, f"no module named {missing!r}", todo))
+        lacking = self._jobs.lacking(order)
+        if lacking is not None:
+            self._event(orders.JobNotInPlace(order.job, *lacking))
         elif order.task is None and not order.blobs:
             self._event(orders.JobInPlace(order.job))
         else:

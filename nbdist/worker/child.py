@@ -39,6 +39,7 @@ from nbdist.worker import system
 from nbdist.worker.claim import SlotClaim
 from nbdist.worker.items import BlockItems, from_ranges
 from nbdist.worker.link import BlockingLink
+from nbdist.worker.localmodules import LocalModules
 from nbdist.worker.outbox import Outbox
 from nbdist.worker.output import Capture
 from nbdist.worker.setup import SlotSetup
@@ -74,6 +75,7 @@ class Slot:
         self._capture = capture
         self._spool = spool
         self._jobs: dict[str, _Job] = {}
+        self._modules = LocalModules()
         self._send_lock = threading.Lock()
         self._outbox: Outbox | None = None
         self._slice: RunSlice | None = None
@@ -92,9 +94,10 @@ class Slot:
             if isinstance(message, RunSlice):
                 self._run_slice(message, payload)
             elif isinstance(message, LoadTask):
-                self._jobs[message.job] = _load(message, payload)
+                self._jobs[message.job] = _load(message, payload, self._modules)
             elif isinstance(message, ForgetJob):
                 self._jobs.pop(message.job, None)
+                self._modules.keep(job.message.bundles for job in self._jobs.values())
 
     def _run_slice(self, message: RunSlice, payload: memoryview) -> None:
         job = self._jobs.get(message.job)
@@ -102,6 +105,7 @@ class Slot:
             reason = "its task was not sent" if job is None else job.refusal
             self._send(TaskRefused(message.job, message.attempt, reason, "" if job is None else job.todo))
             return
+        self._modules.use(job.message.bundles)
         options = job.message.options
         self._outbox = Outbox(
             self._send,
@@ -241,10 +245,11 @@ class _Ticker(threading.Thread):
             pause = self._call()
 
 
-def _load(message: LoadTask, payload: memoryview) -> _Job:
+def _load(message: LoadTask, payload: memoryview, modules: LocalModules) -> _Job:
     """Loads a task. Whatever importing its modules raises is the reason why this slot cannot run it."""
     data: Any = payload
     try:
+        modules.use(message.bundles)
         if message.task:
             data = Path(message.task).read_bytes()
         task = load_task(data, {file.name: file.path for file in message.files})

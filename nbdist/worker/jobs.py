@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nbdist.wire.messages import BlobFile, LoadTask
+from nbdist.errors import BlobError
+from nbdist.wire.bundles import native_tag
+from nbdist.wire.messages import BlobFile, Bundle, BundleFolder, LoadTask
+from nbdist.worker.bundles import BundleFolders
 from nbdist.worker.orders import GetReady
 from nbdist.worker.transfer import BlobCache, Hub
 
@@ -19,6 +23,7 @@ class _JobFile:
     payload: bytes
     paths: dict[str, Path] = field(default_factory=dict)
     """Name of a blob -> where it lies."""
+    folders: list[BundleFolder] = field(default_factory=list)
 
 
 class JobFiles:
@@ -26,6 +31,7 @@ class JobFiles:
 
     def __init__(self, cache: BlobCache) -> None:
         self._cache = cache
+        self._bundles = BundleFolders(cache.folder / "modules")
         self._jobs: dict[str, _JobFile] = {}
         self._found: set[str] = set()
         """Modules that are known to be here."""
@@ -33,6 +39,20 @@ class JobFiles:
     def begin(self, order: GetReady, payload: bytes) -> None:
         """A job comes, with its task as payload unless that is a blob."""
         self._jobs[order.job] = _JobFile(order, payload)
+
+    def lacking(self, order: GetReady) -> tuple[str, str] | None:
+        """Why the job's modules are not all here, and what to do; None: they are, or they come with it."""
+        for bundle in order.bundles:
+            missing = self.missing_module(bundle.modules) if not _fits(bundle) else ""
+            if missing:
+                return (
+                    f"the local module {missing!r} has compiled code for {bundle.native}, and this machine is "
+                    f"{native_tag()}",
+                    f"install {missing} there",
+                )
+        brought = {name for bundle in order.bundles for name in bundle.modules}
+        missing = self.missing_module(name for name in order.modules if name not in brought)
+        return (f"no module named {missing!r}", f"{sys.executable} -m pip install {missing}") if missing else None
 
     def missing_module(self, names: Iterable[str]) -> str:
         """The first of these modules that this Python cannot import; empty if there is none."""
@@ -59,19 +79,42 @@ class JobFiles:
             known.paths[ref.name] = path
             if is_own:
                 self._cache.came(ref)
+        if self._jobs.get(job) is known:
+            known.folders = await self._unpack(known)
         return self._jobs.get(job) is known
+
+    async def _unpack(self, known: _JobFile) -> list[BundleFolder]:
+        fitting = [bundle for bundle in known.order.bundles if _fits(bundle)]
+        if not fitting:
+            return []
+        self._bundles.use(known.order.job, (bundle.blob for bundle in fitting))
+
+        def unpack(bundle: Bundle) -> BundleFolder:
+            archive = known.paths.get(bundle.blob)
+            if archive is None:
+                raise BlobError(f"the bundle of module {bundle.modules[:1]} is none of the job's blobs")
+            return BundleFolder(bundle.blob, str(self._bundles.unpack(bundle.blob, archive)), bundle.modules)
+
+        return await asyncio.to_thread(lambda: list(map(unpack, fitting)))
 
     def load(self, message: LoadTask) -> tuple[LoadTask, bytes]:
         """The message with the paths of the job's blobs, and its payload."""
         job = self._jobs[message.job]
         task = job.order.task
-        files = tuple(BlobFile(name, str(path)) for name, path in job.paths.items())
-        return replace(message, task=str(job.paths[task.name]) if task is not None else "", files=files), job.payload
+        bundles = {bundle.blob for bundle in job.order.bundles}
+        files = tuple(BlobFile(name, str(path)) for name, path in job.paths.items() if name not in bundles)
+        path = str(job.paths[task.name]) if task is not None else ""
+        return replace(message, task=path, files=files, bundles=tuple(job.folders)), job.payload
 
     def drop(self, job: str) -> None:
         """The job is over."""
         if self._jobs.pop(job, None) is not None:
             self._cache.release(job)
+            self._bundles.release(job)
+
+
+def _fits(bundle: Bundle) -> bool:
+    return bundle.native in ("", native_tag())
 
 
 def _can_import(name: str) -> bool:

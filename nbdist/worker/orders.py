@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nbdist.wire.messages import Attempt, BlobRef, Message
+from nbdist.wire.messages import Attempt, BlobRef, Bundle, Message
 
 HUB = "hub"
 LOCAL = "local"
@@ -91,6 +91,7 @@ class GetReady(Message):
     task: BlobRef | None
     blobs: tuple[BlobRef, ...]
     modules: tuple[str, ...]
+    bundles: tuple[Bundle, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

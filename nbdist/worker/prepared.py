@@ -76,7 +76,7 @@ class PreparedJobs:
         if message.job in self._coming:
             return []
         self._coming[message.job] = message
-        return [Send(LOCAL, GetReady(message.job, message.task, message.blobs, message.modules))]
+        return [Send(LOCAL, GetReady(message.job, message.task, message.blobs, message.modules, message.bundles))]
 
     def _in_place(self, job: str) -> list[Send]:
         message = self._coming.pop(job, None)

@@ -149,7 +149,7 @@ class BlobCache:
     """Blobs in this worker's folder, with who needs them. For one thread; `get` is called in others."""
 
     def __init__(self, folder: Path, limit_bytes: int = CACHE_BYTES) -> None:
-        self._folder = folder
+        self.folder = folder
         self._limit_bytes = limit_bytes
         self._sizes: dict[str, int] = {}
         self._users: dict[str, set[str]] = {}
@@ -168,7 +168,7 @@ class BlobCache:
         """
         if not is_name(ref.name):
             raise BlobError(f"{ref.name[:80]!r} is no name of a blob")
-        own = self._folder / ref.name
+        own = self.folder / ref.name
         if own.exists():
             return own, True
         if hub.folder is not None and (mapped := hub.folder / "blobs" / ref.name).exists():
@@ -208,7 +208,7 @@ class BlobCache:
 
     def _remove(self, name: str) -> bool:
         try:
-            (self._folder / name).unlink(missing_ok=True)
+            (self.folder / name).unlink(missing_ok=True)
         except OSError:  # Windows, while a slot maps it: it is tried again the next time
             return False
         return True

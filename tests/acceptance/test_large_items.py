@@ -111,17 +111,15 @@ def arrays(count: int = COUNT) -> Iterator[np.ndarray]:
     return (np.full(VALUES, index, dtype=float) for index in range(count))
 
 
-def changed_sum(array: np.ndarray) -> float:
-    """The item is the function's own: it may be written to."""
-    array += 1
-    return float(array.sum())
-
-
 ANSWER = [float(VALUES * (index + 1)) for index in range(COUNT)]
 
 
 @pytest.mark.parametrize("kind", [list, iter])
 def test_large_items_of_a_list_and_of_a_generator(place: Place, kind: Callable[..., Any]) -> None:
+    def changed_sum(array: np.ndarray) -> float:  # of this module it would take that along, which stays at the hub
+        array += 1  # the item is the function's own: it may be written to
+        return float(array.sum())
+
     with Watch(place) as watch:
         job = place.pool.map(changed_sum, kind(arrays()))
         assert job.result(LIMIT_SECONDS) == ANSWER

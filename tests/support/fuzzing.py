@@ -12,13 +12,13 @@ from unittest import mock
 
 from hypothesis import strategies as st
 
-from nbdist.errors import AddressError, CellError, FrameError, PackingError
+from nbdist.errors import AddressError, BlobError, CellError, FrameError, PackingError
 from nbdist.execution.run import Run
 from nbdist.hub import journal
 from nbdist.notebook import cell
 from nbdist.packing import pack_part, pack_run, parts
 from nbdist.scheduler import orders
-from nbdist.wire import blocks, frames, resuming
+from nbdist.wire import blocks, bundles, frames, resuming
 from nbdist.wire import messages as m
 from nbdist.wire.address import Address
 
@@ -51,6 +51,13 @@ def block(data: bytes) -> None:
     with contextlib.suppress(FrameError):
         chunks = blocks.split(data, 7)
         assert all(chunk.count > 0 for chunk in chunks)
+
+
+def bundle(data: bytes) -> None:
+    """Archives of local modules, of notebooks."""
+    with contextlib.suppress(BlobError):
+        for parts, _ in bundles.read(data):
+            assert not {"", ".", ".."} & set(parts)
 
 
 def part(data: bytes) -> None:
@@ -115,6 +122,7 @@ TARGETS: dict[str, Target] = {
         (b"".join(resuming.pack(m.Result("j", seq, seq, seq + 1, "w"), b"payload") for seq in (1, 2)),),
     ),
     "block": Target(block, (blocks.join([(2, b"ab"), (1, b"c")]), blocks.join([]))),
+    "bundle": Target(bundle, (bundles.pack({"p/a.py": b"x = 1", "b.py": b"y" * 100}, {"b.py": "/home/b.py"}),)),
     "part": Target(
         part, tuple(b"".join(pack_part([pack_run(run) for run in runs])) for runs in ((), _RUNS[:1], _RUNS))
     ),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dis
 import sys
 import types
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
 from nbdist.client.analysis import names
+from nbdist.client.analysis.origins import absolute
 
 OURS = "nbdist"
 MAX_MODULES = 200
@@ -19,35 +21,58 @@ def required(*roots: Any) -> tuple[str, ...]:
 
     Without those of the standard library, which every machine has, and without nbdist.
     """
+    return top_level(needed(*roots))
+
+
+def top_level(modules: Iterable[str]) -> tuple[str, ...]:
+    """The top-level modules of these that not every machine has, in alphabetical order."""
+    return tuple(sorted({top for name in modules if _counts(top := _top(name))}))[:MAX_MODULES]
+
+
+def needed(*roots: Any) -> set[str]:
+    """The modules that these functions import, or that hold what they refer to, by their full names.
+
+    What is imported from a module is among them too: it may be a module itself.
+    """
     found: set[str] = set()
     for root in roots:
-        found |= _home(root)
+        found |= home(root)
     for function in names.functions_in(*roots):
         if _by_reference(function):
-            found |= _home(function)  # its module is imported there, and brings what it needs
+            found |= home(function)  # its module is imported there, and brings what it needs
             continue
-        found |= set(imported(function.__code__))
+        found |= set(imported(function.__code__, function.__globals__.get("__package__") or ""))
         for value in names.captured(function).values():
-            found |= _home(value)
-    return tuple(sorted(name for name in found if _counts(name)))[:MAX_MODULES]
+            found |= home(value)
+    return found
 
 
-def imported(code: types.CodeType) -> Iterable[str]:
-    """The modules that code imports when it runs: the targets of its import statements, inner functions included."""
+def imported(code: types.CodeType, package: str = "") -> Iterable[str]:
+    """The modules that code imports when it runs: the targets of its import statements, inner functions included.
+
+    `package` is that in which its relative imports begin.
+    """
     for one in (code, *names.inner_codes(code)):
+        module, before = "", deque[Any]([0, None], maxlen=2)
         for instruction in dis.get_instructions(one):
             if instruction.opname == "IMPORT_NAME" and isinstance(instruction.argval, str):
-                yield _top(instruction.argval)
+                level = before[0] if isinstance(before[0], int) else 0
+                module = absolute(instruction.argval, level, package)
+                yield module
+            elif instruction.opname == "IMPORT_FROM" and module:
+                yield f"{module}.{instruction.argval}"
+            if instruction.opname != "EXTENDED_ARG":
+                before.append(instruction.argval)
 
 
-def _home(value: Any) -> set[str]:
-    """The top-level module of a module, or of what is pickled by reference to one: not of what travels by value."""
+def home(value: Any) -> set[str]:
+    """The module that a value is, or that it is pickled by reference to: none for what travels by value."""
     if isinstance(value, types.ModuleType):
-        return {_top(value.__name__)}
+        return {value.__name__}
     if isinstance(value, types.FunctionType):
-        return {_top(value.__module__)} if _by_reference(value) else set()
+        return {value.__module__} if _by_reference(value) else set()
     named = value if isinstance(value, (type, types.BuiltinFunctionType)) else type(value)
-    return set() if "<" in named.__qualname__ else {_top(named.__module__ or "")}
+    return set() if "<" in named.__qualname__ else {str(named.__module__ or "")}
 
 
 def _by_reference(function: types.FunctionType) -> bool:
