@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbdist.execution.folding import pairwise
+from nbdist.wire import needs
 from nbdist.wire.messages import JobOptions, OnError
 
 SEED_BITS = 63
@@ -81,6 +82,14 @@ def make_options(
         seeded=seed is not None,
         speculate=bool(speculate),
     )
+
+
+def checked_needs(value: Any) -> str:
+    """What a machine must have, as text. Raises TypeError and ValueError, with what may stand there."""
+    if not isinstance(value, str):
+        raise TypeError(f'needs is a text such as "gpu" or "memory>=8GB", not {value!r}')
+    needs.parse(value)
+    return value.strip()
 
 
 def _on_error(value: str) -> OnError:

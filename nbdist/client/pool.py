@@ -21,7 +21,7 @@ from nbdist.client.feed import feed
 from nbdist.client.inbox import Inbox, sweep
 from nbdist.client.items import Items, NoItems, RangeItems, items_of
 from nbdist.client.job import Job
-from nbdist.client.options import Reduction, make_options
+from nbdist.client.options import Reduction, checked_needs, make_options
 from nbdist.client.parts import Parts, job_name, new_id
 from nbdist.client.tasks import check_callable, name_of_function, packer
 from nbdist.engines.base import Block, Engine, JobSpec
@@ -117,6 +117,7 @@ class Pool:
         on_error: str = "stop",
         seed: int | None = None,
         speculate: bool = True,
+        needs: str = "",
         name: str | None = None,
     ) -> Job:
         """Calls the function with each item; with several iterables, with one item of each, until the shortest ends.
@@ -127,8 +128,9 @@ class Pool:
         an item that takes longer is interrupted, and fails with ItemTimeoutError. `retries`: how often an item that
         raised or took too long is tried again. `on_error="keep"` puts an ItemFailure in a failed item's place;
         otherwise the first failure ends the job. `seed` makes `nbdist.rng()`, `random` and `numpy.random` repeatable.
-        `speculate`: the last long items may be copied to idle machines. Raises TypeError and ValueError for wrong
-        arguments, and PackingError for what cannot travel.
+        `speculate`: the last long items may be copied to idle machines. `needs` chooses machines: `"gpu"`,
+        `"memory>=8GB, linux"`, `"worker=laptop-2"`. Raises TypeError and ValueError for wrong arguments, and
+        PackingError for what cannot travel.
         """
         check_callable(function, "the first argument of map")
         if not iterables:
@@ -142,6 +144,7 @@ class Pool:
             on_error=on_error,
             seed=seed,
             speculate=speculate,
+            needs=needs,
             name=name,
         )
 
@@ -176,6 +179,7 @@ class Pool:
         on_error: str = "stop",
         seed: int | None = None,
         speculate: bool = True,
+        needs: str = "",
         name: str | None = None,
     ) -> Job:
         """Runs a task on its items: `ranges` (their product, the last fastest), or `iterable`, or `items`; or once on
@@ -214,6 +218,7 @@ class Pool:
             total=items.total,
             each=each,
             modules=required(task.function, task.keep_if, task.stop_when, task.reduce),
+            needs=checked_needs(needs),
         )
         return self._submit(spec, items, reduction, loop_names)
 

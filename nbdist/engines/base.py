@@ -82,6 +82,8 @@ class JobSpec:
     """Items come by `Run.add`, until `Run.close_items`; `blocks` and `items` are None."""
     each: Each = ""
     modules: tuple[str, ...] = ()
+    needs: str = ""
+    """What a machine must have (`wire.needs`)."""
     context: dict[str, Any] = field(default_factory=dict)
     """For engines with means of their own; unknown keys are ignored."""
 

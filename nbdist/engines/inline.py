@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import islice, product
 from typing import Any
 
 from nbdist.engines.alarm import Alarm
 from nbdist.engines.base import Attached, Block, Deliver, Engine, JobSpec
-from nbdist.errors import AddressError, NbdistError
+from nbdist.errors import AddressError, JobRefusedError, NbdistError
 from nbdist.execution.limits import Watch
 from nbdist.execution.run import Run as FinishedRun
 from nbdist.execution.runs import Freely, execute
 from nbdist.packing import PackedRun, pack_part, pack_runs
+from nbdist.wire import graphics, needs
+from nbdist.wire.local import this_machine
 from nbdist.wire.messages import JobFinished, JobProgress, Outcome, Result, WorkerRow
 
 NAME = "inline"
@@ -50,13 +50,17 @@ class InlineEngine:
 
     def __init__(self) -> None:
         self._began = time.monotonic()
+        self._machine = this_machine(os.cpu_count() or 1)
         self._runs: dict[str, InlineRun] = {}
         self._turn = threading.RLock()
         """Held while items run: one after another, also where several threads wait for their jobs."""
 
     def submit(self, spec: JobSpec, deliver: Deliver) -> InlineRun:
-        """Takes a job; its items run while somebody waits for it. Raises PackingError."""
+        """Takes a job; its items run while somebody waits for it. Raises PackingError, and JobRefusedError if this
+        process is not what the job needs."""
         spec.packed()  # what could not travel to another pool is told here too
+        if spec.needs:
+            _refuse_unmet(spec.needs)
         run = self._runs[spec.job] = InlineRun(spec, deliver, self._turn)
         while len(self._runs) > MAX_JOBS_KEPT:
             del self._runs[next(iter(self._runs))]
@@ -74,7 +78,7 @@ class InlineEngine:
         worker = {
             "id": NAME, "name": NAME, "slots": 1, "busy": min(1, busy), "state": "busy" if busy else "idle",
             "relative_speed": None, "done": done, "joined_seconds": time.monotonic() - self._began,
-            "heard_seconds": 0.0, "load": 0.0, "memory_used_bytes": 0, "machine": _this_machine(),
+            "heard_seconds": 0.0, "load": 0.0, "memory_used_bytes": 0, "machine": asdict(self._machine),
         }  # fmt: skip
         hub = {"epoch": 0, "notebooks": 1, "slots": 1, "busy": min(1, busy), "items_per_second": 0.0}
         return {"workers": [worker], "jobs": jobs, "hub": hub}
@@ -357,6 +361,13 @@ class _Supply:
         self._start = max(self._start, stop)
 
 
+def _refuse_unmet(text: str) -> None:
+    here = needs.Candidate(NAME, 1, this_machine(os.cpu_count() or 1, graphics.names()))
+    missing = needs.unmet(text, here)
+    if missing:
+        raise JobRefusedError(f"no machine of the pool can run it. {NAME}: {missing}")
+
+
 def _supply(spec: JobSpec) -> _Supply:
     if spec.each:
         return _Supply(iter([()]), at_once=1)
@@ -364,11 +375,3 @@ def _supply(spec: JobSpec) -> _Supply:
         ranges = [range(*numbers) for numbers in spec.ranges]
         return _Supply(iter(ranges[0] if len(ranges) == 1 else product(*ranges)), at_once=ENDLESS)
     return _Supply(spec.items or iter(()), at_once=1 if spec.total is None and not spec.is_open else ENDLESS)
-
-
-def _this_machine() -> dict[str, Any]:
-    return {
-        "hostname": platform.node(), "platform": sys.platform, "architecture": platform.machine(),
-        "python": platform.python_version(), "implementation": sys.implementation.name, "nbdist": "",
-        "cores": os.cpu_count() or 1, "memory_bytes": 0, "pid": os.getpid(),
-    }  # fmt: skip

@@ -21,6 +21,7 @@ from nbdist.notebook.body import Body
 from nbdist.notebook.head import Loop
 from nbdist.notebook.options import Parts, refuse_together, split
 from nbdist.notebook.text import Source, logical_line, not_too_deep
+from nbdist.wire import needs
 
 CELL_MAGIC = "%%distribute "
 LINE_MAGIC = "%distribute "
@@ -149,6 +150,8 @@ class Cell:
             options["time_limit"] = self._seconds("time-limit", namespace, filename)
         if "reduce" in self.parts.options:
             options["reduce"] = self._reducer(namespace, filename)
+        if "needs" in self.parts.options:
+            options["needs"] = self._needs()
         for option in ("on-error", "name", "each"):
             if option in self.parts.options:
                 options[option.replace("-", "_")] = self.parts.word(option, self.source.text)
@@ -173,6 +176,14 @@ class Cell:
         if isinstance(value, bool) or not hasattr(type(value), "__float__") or not 0 < float(value) < math.inf:
             raise self._wrong(option, f"takes a number of seconds above 0, not {value!r:.80}")
         return float(value)
+
+    def _needs(self) -> str:
+        text = self.parts.word("needs", self.source.text) or ""
+        try:
+            needs.parse(text)
+        except ValueError as error:
+            raise self._wrong("needs", f"cannot be read: {error}") from None
+        return text
 
     def _reducer(self, namespace: dict[str, Any], filename: str) -> Callable[..., Any]:
         value = self._evaluated("reduce", namespace, filename)

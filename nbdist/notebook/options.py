@@ -44,6 +44,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("seed", "word", "N", "the same random numbers in each run"),
     Option("try", "maybe", "[N]", "a rehearsal of N items (3): value, time, bytes, and an estimate", pattern=r"\d+"),
     Option("each", "word", "machine|slot", "run the cell once on each; gives a dict by name", ("machine", "slot")),
+    Option("needs", "word", '"NEEDS"', 'only on machines that have it: gpu, "memory>=8GB", linux, worker=NAME'),
     Option("background", "nothing", "", "return at once; -> NAME becomes the job"),
     Option("name", "word", "TEXT", "the job's name (in quotes if it has blanks)"),
     Option("help", "nothing", "", "show this"),

@@ -91,6 +91,8 @@ class Machine:
     cores: int = 1
     memory_bytes: int = 0
     pid: int = 0
+    gpus: tuple[str, ...] = ()
+    """Their names, as the driver says them."""
 
     @property
     def python_minor(self) -> str:
@@ -223,6 +225,8 @@ class SubmitJob(Message):
     """Run the task, without an item, once on each machine or slot; `ranges` and `total` are empty."""
     modules: tuple[str, ...] = ()
     """Top-level modules that a worker must be able to import."""
+    needs: str = ""
+    """What a machine must have (`needs.py`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -305,6 +305,7 @@ class HubEngine:
             total=spec.total,
             each=spec.each,
             modules=spec.modules,
+            needs=spec.needs,
         )
         if packed.size <= frames.MAX_INLINE_PAYLOAD_BYTES:
             return message, b"".join(packed.pieces), parts
