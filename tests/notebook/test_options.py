@@ -34,6 +34,7 @@ arguments = {
     "seed": st.integers(0, 10**9).map(str),
     "try": st.sampled_from(["", "7"]),
     "each": st.sampled_from(["machine", "slot"]),
+    "needs": st.sampled_from(["gpu", "'memory>=8GB, linux'", "worker=lab-*"]),
     "background": st.just(""),
     "name": st.sampled_from(["pi", "'two words'", '"--plot -> #"']),
     "help": st.just(""),
