@@ -21,9 +21,9 @@ from nbdist.client.feed import feed
 from nbdist.client.inbox import Inbox, sweep
 from nbdist.client.items import Items, NoItems, RangeItems, items_of
 from nbdist.client.job import Job
-from nbdist.client.options import Reduction, checked_needs, make_options
+from nbdist.client.options import Reduction, checked_env, checked_needs, make_options
 from nbdist.client.parts import Parts, job_name, new_id
-from nbdist.client.tasks import check_callable, name_of_function, packer
+from nbdist.client.tasks import check_callable, functions_of, name_of_function, packer
 from nbdist.engines.base import Block, Engine, JobSpec
 from nbdist.errors import NbdistError
 from nbdist.execution.task import Task
@@ -118,6 +118,7 @@ class Pool:
         seed: int | None = None,
         speculate: bool = True,
         needs: str = "",
+        env: str | Iterable[str] = (),
         name: str | None = None,
     ) -> Job:
         """Calls the function with each item; with several iterables, with one item of each, until the shortest ends.
@@ -129,7 +130,8 @@ class Pool:
         raised or took too long is tried again. `on_error="keep"` puts an ItemFailure in a failed item's place;
         otherwise the first failure ends the job. `seed` makes `nbdist.rng()`, `random` and `numpy.random` repeatable.
         `speculate`: the last long items may be copied to idle machines. `needs` chooses machines: `"gpu"`,
-        `"memory>=8GB, linux"`, `"worker=laptop-2"`. Raises TypeError and ValueError for wrong arguments, and
+        `"memory>=8GB, linux"`, `"worker=laptop-2"`. `env`: names of environment variables whose values here the items
+        see too. Raises TypeError and ValueError for wrong arguments, and
         PackingError for what cannot travel.
         """
         check_callable(function, "the first argument of map")
@@ -145,6 +147,7 @@ class Pool:
             seed=seed,
             speculate=speculate,
             needs=needs,
+            env=env,
             name=name,
         )
 
@@ -180,6 +183,7 @@ class Pool:
         seed: int | None = None,
         speculate: bool = True,
         needs: str = "",
+        env: str | Iterable[str] = (),
         name: str | None = None,
     ) -> Job:
         """Runs a task on its items: `ranges` (their product, the last fastest), or `iterable`, or `items`; or once on
@@ -188,7 +192,7 @@ class Pool:
         `filters` and `stop_when` say that the task's function may return SKIP or StopHere by itself. Other options as
         of `map`.
         """
-        task = task if reduce is None else replace(task, reduce=reduce)
+        task = replace(task, reduce=task.reduce if reduce is None else reduce, env={**task.env, **checked_env(env)})
         for function, what in ((task.keep_if, "keep_if"), (task.stop_when, "stop_when")):
             if function is not None:
                 check_callable(function, what)
@@ -217,7 +221,7 @@ class Pool:
             ranges=items.ranges,
             total=items.total,
             each=each,
-            modules=required(task.function, task.keep_if, task.stop_when, task.reduce),
+            modules=required(*functions_of(task)),
             needs=checked_needs(needs),
         )
         return self._submit(spec, items, reduction, loop_names)

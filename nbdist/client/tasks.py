@@ -32,7 +32,13 @@ def with_sources(task: Task) -> Task:
     """The task with the text of the code that has no file elsewhere."""
     if task.sources:
         return task
-    return replace(task, sources=sources_of(task.function, task.keep_if, task.stop_when, task.reduce))
+    return replace(task, sources=sources_of(*functions_of(task)))
+
+
+def functions_of(task: Task) -> list[Any]:
+    """All code that a task takes along."""
+    own = (task.function, task.keep_if, task.stop_when, task.reduce)
+    return [*own, *(setup.function for setup in task.setups)]
 
 
 def name_of_function(function: Any) -> str:

@@ -7,6 +7,7 @@ packed and unpacked, so that what cannot travel is found here too.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import threading
 import time
@@ -18,13 +19,16 @@ from typing import Any
 from nbdist.engines.alarm import Alarm
 from nbdist.engines.base import Attached, Block, Deliver, Engine, JobSpec
 from nbdist.errors import AddressError, JobRefusedError, NbdistError
+from nbdist.execution import setups
+from nbdist.execution.lending import lent
 from nbdist.execution.limits import Watch
 from nbdist.execution.run import Run as FinishedRun
 from nbdist.execution.runs import Freely, execute
-from nbdist.packing import PackedRun, pack_part, pack_runs
+from nbdist.execution.task import Setup, Task
+from nbdist.packing import PackedRun, copy_task, pack_part, pack_runs, setup_reason
 from nbdist.wire import graphics, needs
 from nbdist.wire.local import this_machine
-from nbdist.wire.messages import JobFinished, JobProgress, Outcome, Result, WorkerRow
+from nbdist.wire.messages import JobFinished, JobProgress, Outcome, Output, Result, Stream, WorkerRow
 
 NAME = "inline"
 """The name of this process as a machine of the pool."""
@@ -124,7 +128,9 @@ class InlineRun:
 
     def __init__(self, spec: JobSpec, deliver: Deliver, turn: threading.RLock) -> None:
         self._spec = spec
-        self._task = replace(spec.task, star=True) if spec.each else spec.task
+        task = copy_task(spec.task) if spec.task.setups else spec.task
+        self._task: Task = replace(task, star=True) if spec.each else task
+        self._is_set_up = not task.setups
         self._deliver = deliver
         self._turn = turn
         self._began = self._reported_at = time.monotonic()
@@ -144,8 +150,9 @@ class InlineRun:
         deadline = None if timeout is None else time.monotonic() + timeout
         seq = self._seq
         while self._outcome is None and self._closed and self._seq == seq:
-            with self._turn, self._limits():
-                self._part()
+            with self._in_turn():
+                if self._set_up():
+                    self._part()
             if deadline is not None and time.monotonic() >= deadline:
                 return
 
@@ -156,10 +163,10 @@ class InlineRun:
         """Runs further items of an open job."""
         if self._outcome is not None or self._closed:
             raise NbdistError(f"job {self._spec.job} takes no more items")
-        with self._turn, self._limits():
+        with self._in_turn():
             self._supply.extend(values)
             self._runs = self._execute(self._done)
-            while self._outcome is None and self._done < self._supply.stop:
+            while self._set_up() and self._outcome is None and self._done < self._supply.stop:
                 self._part()
 
     def close_items(self) -> None:
@@ -197,6 +204,35 @@ class InlineRun:
         return f"item {item} runs after the {item - self._done} before it, while somebody waits for the job"
 
     # --- inside -----------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        with self._turn, lent(os.environ, self._task.env), self._limits():
+            yield
+
+    def _set_up(self) -> bool:
+        """Runs those of the job's setups that have not run in this process; False: one has failed, so has the job."""
+        if self._is_set_up:
+            return True
+        running = self._task.setups[0]
+
+        def call(setup: Setup) -> None:
+            nonlocal running
+            running = setup
+            out, err = (_Said(self._deliver, self._spec.job, setup.name, stream) for stream in ("stdout", "stderr"))
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                setup.function()
+
+        try:
+            setups.give(self._task.function, setups.here.run(self._task.setups, call))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - user code: whatever it raises is why the job cannot run
+            reason = setup_reason(running.name, running.function.__code__.co_filename, error)
+            self._finish("refused", f"{NAME}: {reason}")
+            return False
+        self._is_set_up = True
+        return True
 
     def _limits(self) -> contextlib.AbstractContextManager[None]:
         """In the main thread items are interrupted when their time is up; in others they fail once they have ended."""
@@ -317,6 +353,21 @@ class InlineRun:
         total = self._done if outcome == "done" else self._total()
         self._deliver(JobFinished(self._spec.job, outcome, self._seq, total, reason), b"")
         self._runs = iter(())
+
+
+class _Said(io.TextIOBase):
+    """What a setup writes goes to the job, which marks it."""
+
+    def __init__(self, deliver: Deliver, job: str, setup: str, stream: Stream) -> None:
+        self._deliver = deliver
+        self._message = Output(job, (0, 0), 0, stream, NAME, setup=setup)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self._deliver(self._message, text.encode("utf-8", "replace"))
+        return len(text)
 
 
 class _Supply:

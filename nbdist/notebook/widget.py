@@ -56,10 +56,17 @@ def write_texts(texts: Iterable[OutputText], out: TextIO | None = None, err: Tex
     """Writes what items wrote to this process's streams, from the calling thread."""
     for each in texts:
         stream = (out or sys.stdout) if each.stream == "stdout" else (err or sys.stderr)
-        stream.write(each.text)
+        stream.write(_marked(each) if each.setup else each.text)
         if each.cut_bytes:
-            stream.write(f"\n[item {each.item} wrote {each.cut_bytes:,} bytes more, left out]\n")
+            who = f"setup {each.setup!r}" if each.setup else f"item {each.item}"
+            stream.write(f"\n[{who} wrote {each.cut_bytes:,} bytes more, left out]\n")
         stream.flush()
+
+
+def _marked(text: OutputText) -> str:
+    """What a setup wrote, each line with its name and its machine's."""
+    mark = f"[setup {text.setup!r} on {text.machine}] "
+    return "".join(f"{mark}{line.rstrip(chr(10))}\n" for line in text.text.splitlines(keepends=True))
 
 
 class NotebookView:

@@ -7,15 +7,16 @@ items, `pack_run` and `pack_part` for results.
 from nbdist.packing.container import Buffer
 from nbdist.packing.decoding import decode, open_file, unpack_chunk
 from nbdist.packing.encoding import encode, item_chunk, pack_chunk, pack_item
-from nbdist.packing.failures import Failure, traceback_text, user_frames
+from nbdist.packing.failures import Failure, setup_reason, traceback_text, user_frames
 from nbdist.packing.parts import PackedRun, UnpackedRun, pack_part, pack_run, pack_runs, unpack_part
-from nbdist.packing.tasks import load_task, pack_task
+from nbdist.packing.tasks import copy_task, load_task, pack_task, snapshot
 
 __all__ = [
     "Buffer",
     "Failure",
     "PackedRun",
     "UnpackedRun",
+    "copy_task",
     "decode",
     "encode",
     "item_chunk",
@@ -27,6 +28,8 @@ __all__ = [
     "pack_run",
     "pack_runs",
     "pack_task",
+    "setup_reason",
+    "snapshot",
     "traceback_text",
     "unpack_chunk",
     "unpack_part",

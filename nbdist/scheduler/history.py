@@ -8,6 +8,11 @@ from typing import Any
 from nbdist.scheduler.records import AttemptRecord, JobRecord, Phase, Share, ShareState, State, WorkerRecord
 from nbdist.wire.messages import JobProgress, WorkerRow
 
+MAX_REASONS = 8
+"""Why machines cannot run a job: so many reasons are told …"""
+MAX_NAMES = 8
+"""… with so many names each."""
+
 
 def progress(state: State, job: JobRecord, now: float) -> JobProgress:
     """The job as the view under the cell shows it."""
@@ -53,17 +58,24 @@ def waits_for(state: State, job: JobRecord) -> str:
         return "waiting for its data to arrive at the hub"
     if not state.workers:
         return "no machine has joined this pool yet: %distribute invite, or nbdist invite, shows the line that adds one"
-    left_out = [
-        f"{share.worker.name}: {share.reason}" + (f" ({share.todo})" if share.todo else "")
-        for share in job.shares.values()
-        if share.state is ShareState.REFUSED
-    ]
-    if len(left_out) == len(state.workers):
-        return "no machine can run it. " + "; ".join(left_out[:8])
+    refused = sum(share.state is ShareState.REFUSED for share in job.shares.values())
+    if refused == len(state.workers):
+        return f"no machine can run it. {left_out(job)}"
     preparing = [share.worker.name for share in job.shares.values() if share.state is ShareState.PREPARING]
     if preparing:
         return f"{', '.join(preparing[:8])} still getting its data"
     return "all slots are busy with other jobs"
+
+
+def left_out(job: JobRecord) -> str:
+    """Why machines cannot run a job, once for each reason."""
+    names: dict[str, list[str]] = {}
+    for share in job.shares.values():
+        if share.state is ShareState.REFUSED:
+            reason = f"{share.reason} ({share.todo})" if share.todo else share.reason
+            names.setdefault(reason, []).append(share.worker.name)
+    reasons = list(names.items())[:MAX_REASONS]
+    return "; ".join(f"{', '.join(machines[:MAX_NAMES])}: {reason}" for reason, machines in reasons)
 
 
 def describe(state: State, now: float) -> dict[str, Any]:
@@ -160,5 +172,7 @@ def _item_state(state: State, job: JobRecord, item: int, now: float) -> str:
                 return f"waiting at {where}"
             if attempt.fetching:
                 return f"its data is on its way to {where}, since {now - attempt.reported_at:.1f} s"
+            if attempt.setting_up:
+                return f"behind a setup at {where}, since {now - attempt.reported_at:.1f} s"
             return f"with {where}, at item {attempt.item}, {now - attempt.reported_at:.1f} s after its last report"
     return "between two machines"

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from nbdist.driver import Send
 from nbdist.errors import ProtocolError
-from nbdist.scheduler import attempts, balance, delivery, faults, history, jobs, members, restart, shares
+from nbdist.scheduler import attempts, balance, delivery, faults, history, jobs, members, restart, setups, shares
 from nbdist.scheduler.orders import (
     STORES,
     BlobsReady,
@@ -38,6 +38,7 @@ from nbdist.wire.messages import (
     Notice,
     Part,
     RenewSlots,
+    SetupBegun,
     SliceBegun,
     SliceCut,
     SliceEnded,
@@ -125,6 +126,8 @@ class Scheduler:
         state = self.state
         if state.stopping:
             jobs.end_stopped(state, now)
+        if state.doubtful:
+            setups.end_hopeless(state, now)
         fill(state, now)
         balance.balance(state, now)
         outbox, state.outbox = state.outbox, []
@@ -169,6 +172,7 @@ _FROM_WORKER: dict[type[Message], FromWorker] = {
     JobRefused: members.refused,
     Part: delivery.receive_part,
     SliceCut: _slice_cut,
+    SetupBegun: setups.begun,
     SliceBegun: _slice_begun,
     SliceEnded: _slice_ended,
     SlotCrashed: faults.crashed,

@@ -564,6 +564,8 @@ class JobRefused(Message):
     reason: str
     todo: str = ""
     """The line to type on that machine, if one helps."""
+    setup: bool = False
+    """One of the job's setups has failed, as it may everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -607,9 +609,20 @@ class SliceEnded(Message):
 
 @dataclass(frozen=True, slots=True)
 class SliceBegun(Message):
-    """The blobs of the attempt are here and its slot has begun. Until then it was getting data, and not slow."""
+    """The blobs of the attempt are here, its setups have run, and its slot has begun (from slot to worker to hub).
+
+    Until then it was getting data or setting up, and not slow.
+    """
 
     attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class SetupBegun(Message):
+    """Before the items of this attempt its slot runs a setup, from slot to worker to hub. `SliceBegun` follows."""
+
+    attempt: Attempt
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -648,6 +661,8 @@ class Output(Message):
     """The machine's name; the hub fills it in."""
     cut_bytes: int = 0
     """How many bytes were left out after this text, because the slice wrote more than its bound."""
+    setup: str = ""
+    """The setup that wrote it, before the item."""
 
 
 # --- worker and slot (a socket pair on one machine) -----------------------------------------------------------------
@@ -696,6 +711,8 @@ class TaskRefused(Message):
     attempt: Attempt
     reason: str
     todo: str = ""
+    setup: bool = False
+    """It was loaded, and one of its setups has failed."""
 
 
 MESSAGES: tuple[type[Message], ...] = tuple(
