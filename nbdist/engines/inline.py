@@ -219,9 +219,14 @@ class InlineRun:
         def call(setup: Setup) -> None:
             nonlocal running
             running = setup
-            out, err = (_Said(self._deliver, self._spec.job, setup.name, stream) for stream in ("stdout", "stderr"))
-            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                setup.function()
+            out = _Said(self._deliver, self._spec.job, setup.name, "stdout")
+            err = _Said(self._deliver, self._spec.job, setup.name, "stderr")
+            try:
+                with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                    setup.function()
+            finally:
+                out.finish()
+                err.finish()
 
         try:
             setups.give(self._task.function, setups.here.run(self._task.setups, call))
@@ -361,13 +366,22 @@ class _Said(io.TextIOBase):
     def __init__(self, deliver: Deliver, job: str, setup: str, stream: Stream) -> None:
         self._deliver = deliver
         self._message = Output(job, (0, 0), 0, stream, NAME, setup=setup)
+        self._line = ""
+        """What is written of the next line."""
 
     def writable(self) -> bool:
         return True
 
     def write(self, text: str) -> int:
-        self._deliver(self._message, text.encode("utf-8", "replace"))
+        whole, end, self._line = (self._line + text).rpartition("\n")
+        if end:
+            self._deliver(self._message, f"{whole}\n".encode("utf-8", "replace"))
         return len(text)
+
+    def finish(self) -> None:
+        """No more comes."""
+        if self._line:
+            self.write("\n")
 
 
 class _Supply:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Callable, Container, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -93,10 +94,11 @@ class Cell:
     def shows_result(self) -> bool:
         return self.target is None and self.body.value is not None and not self.body.quiet
 
-    def build(self, namespace: dict[str, Any], filename: str) -> CellJob:
+    def build(self, namespace: dict[str, Any], filename: str, set_up: AbstractSet[str] = frozenset()) -> CellJob:
         """Compiles the function, evaluates the iterables and the options in the notebook's names.
 
-        Raises CellError, and whatever the expressions of the head raise.
+        `set_up` names are defined where the items run, whatever the notebook has for them. Raises CellError, and
+        whatever the expressions of the head raise.
         """
         rules = functions.Rules(
             target=self._item_target(),
@@ -111,7 +113,7 @@ class Cell:
         reduce = options.pop("reduce", None)
         with not_too_deep():
             function = functions.compile_function(definition, namespace, filename)
-            warnings = names.mutation_warnings(self.source, self.body, captured, namespace)
+            warnings = names.mutation_warnings(self.source, self.body, captured - set_up, namespace)
         items = heads.evaluate(self.source, self.loops, namespace, filename) if self.loops else self._no_items()
         return CellJob(
             task=Task(function, reduce=reduce, sources={filename: self.source.text}),
@@ -152,6 +154,8 @@ class Cell:
             options["reduce"] = self._reducer(namespace, filename)
         if "needs" in self.parts.options:
             options["needs"] = self._needs()
+        if "env" in self.parts.options:
+            options["env"] = self._env()
         for option in ("on-error", "name", "each"):
             if option in self.parts.options:
                 options[option.replace("-", "_")] = self.parts.word(option, self.source.text)
@@ -184,6 +188,10 @@ class Cell:
         except ValueError as error:
             raise self._wrong("needs", f"cannot be read: {error}") from None
         return text
+
+    def _env(self) -> tuple[str, ...]:
+        text = self.parts.word("env", self.source.text) or ""
+        return tuple(name.strip() for name in text.split(",") if name.strip())
 
     def _reducer(self, namespace: dict[str, Any], filename: str) -> Callable[..., Any]:
         value = self._evaluated("reduce", namespace, filename)
@@ -226,6 +234,8 @@ def parse_expression(line: str, known_names: Container[str] = ()) -> Cell:
     parts = split(source, len(LINE_MAGIC), logical_line(source, len(LINE_MAGIC)), known_names)
     if parts.target is not None:
         raise source.refuse(0, "`->` has no place in an expression", "Write `NAME = %distribute […]`.")
+    if "setup" in parts.options:
+        raise source.refuse(0, "--setup stands on a cell", "Write %%distribute --setup, and the code below it.")
     span = parts.head
     tree = source.parse(span.start, span.end) if span else None
     if isinstance(tree, ast.DictComp):

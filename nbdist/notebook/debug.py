@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import bdb
+import os
 from typing import Any, Protocol
 
 from nbdist.client.job import Job
 from nbdist.errors import NbdistError
+from nbdist.execution import setups
+from nbdist.execution.lending import lent
 from nbdist.execution.random import Streams, enter
-from nbdist.packing import user_frames
+from nbdist.execution.task import Task
+from nbdist.packing import copy_task, user_frames
 
 
 class Debugger(Protocol):
@@ -33,14 +37,15 @@ def debug_item(job: Job, index: int, debugger: Debugger) -> Any:
 
     An exception opens the debugger once more where it was raised. Gives the item's value, or None.
     """
-    task = job.task
+    task = _set_up(job.task)
     item = job.item(index)
     streams = Streams(job.seed, [index])
     if job.options.seeded:
         streams.seed_globals()
     previous = enter(streams)
     try:
-        return debugger.runcall(task.function, *(item if task.star else (item,)))
+        with lent(os.environ, task.env):
+            return debugger.runcall(task.function, *(item if task.star else (item,)))
     except bdb.BdbQuit:
         return None
     except Exception as error:  # noqa: BLE001 - whatever the item raises is what the person looks for
@@ -50,3 +55,13 @@ def debug_item(job: Job, index: int, debugger: Debugger) -> Any:
         return None
     finally:
         enter(previous)
+
+
+def _set_up(task: Task) -> Task:
+    """The task as it runs in a slot: its setups run here now, if they have not yet."""
+    if not task.setups:
+        return task
+    copied: Task = copy_task(task)
+    with lent(os.environ, task.env):
+        setups.give(copied.function, setups.here.run(copied.setups, lambda setup: setup.function()))
+    return copied

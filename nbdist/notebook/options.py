@@ -45,8 +45,10 @@ OPTIONS: tuple[Option, ...] = (
     Option("try", "maybe", "[N]", "a rehearsal of N items (3): value, time, bytes, and an estimate", pattern=r"\d+"),
     Option("each", "word", "machine|slot", "run the cell once on each; gives a dict by name", ("machine", "slot")),
     Option("needs", "word", '"NEEDS"', 'only on machines that have it: gpu, "memory>=8GB", linux, worker=NAME'),
+    Option("env", "word", "NAME[,NAME]", "items see the environment variable NAME with the value that it has here"),
+    Option("setup", "nothing", "", "each slot runs the cell once, before its next items: later cells know its names"),
     Option("background", "nothing", "", "return at once; -> NAME becomes the job"),
-    Option("name", "word", "TEXT", "the job's name (in quotes if it has blanks)"),
+    Option("name", "word", "TEXT", "the job's name, or the setup's (in quotes if it has blanks)"),
     Option("help", "nothing", "", "show this"),
 )
 BY_NAME = {option.name: option for option in OPTIONS}

@@ -48,7 +48,7 @@ def show_remotely(error: BaseException, label: CellLabel, kept: int) -> BaseExce
     """
     cause = error.__cause__
     if not isinstance(cause, RemoteTraceback):
-        return show_plainly(error)
+        return show_as(error, with_cells(f"{type(error).__name__}: {error}", label))
     lines = [with_cells(cause.text, label).rstrip(), *getattr(error, "__notes__", ())]
     if kept:
         lines.append(f"The values of {kept:,} items are in nbdist.last_job.values.")
@@ -70,7 +70,7 @@ def with_cells(text: str, label: CellLabel) -> str:
         if shown == frame["file"]:
             return frame[0]
         inside = frame["name"]
-        where = f", in {inside}" if inside and inside not in ("cell", "<module>") else ""
+        where = f", in {inside}" if inside and inside not in ("cell", "setup", "<module>") else ""
         return f"{frame['indent']}{shown}, line {frame['line']}{where}"
 
     return _FRAME.sub(name, text)

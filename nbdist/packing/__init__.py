@@ -9,7 +9,7 @@ from nbdist.packing.decoding import decode, open_file, unpack_chunk
 from nbdist.packing.encoding import encode, item_chunk, pack_chunk, pack_item
 from nbdist.packing.failures import Failure, setup_reason, traceback_text, user_frames
 from nbdist.packing.parts import PackedRun, UnpackedRun, pack_part, pack_run, pack_runs, unpack_part
-from nbdist.packing.tasks import copy_task, load_task, pack_task, snapshot
+from nbdist.packing.tasks import copy_task, load_task, pack_task, snapshot, without_names
 
 __all__ = [
     "Buffer",
@@ -34,4 +34,5 @@ __all__ = [
     "unpack_chunk",
     "unpack_part",
     "user_frames",
+    "without_names",
 ]

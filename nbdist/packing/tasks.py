@@ -63,7 +63,7 @@ def snapshot(function: FunctionType, hidden: Collection[str], name: str) -> tupl
         taken = sorted(key for key in copied.__globals__ if not key.startswith("__"))
         return copied, by_value({key: copied.__globals__[key] for key in taken})
     except Exception as error:
-        shown = _without(function, hidden)
+        shown = without_names(function, hidden)
         raise PackingError(culprit.find(shown, name) or f"{name} cannot be packed: {error}") from error
 
 
@@ -74,7 +74,7 @@ def _hidden(task: Any) -> Hidden | None:
     return Hidden(function.__globals__, names) if names and isinstance(function, FunctionType) else None
 
 
-def _without(function: Any, hidden: Collection[str]) -> Any:
+def without_names(function: Any, hidden: Collection[str]) -> Any:
     """The function, over a namespace that lacks the hidden names."""
     if not hidden or not isinstance(function, FunctionType):
         return function
@@ -88,7 +88,7 @@ def _culprit(task: Any) -> str | None:
     hidden = _hidden(task)
     fields = {"function": "the function"} | {name: name for name in ("keep_if", "stop_when", "reduce")}
     functions = ((getattr(task, field, None), name) for field, name in fields.items())
-    found = (culprit.find(_without(each, hidden.names if hidden else ()), name) for each, name in functions)
+    found = (culprit.find(without_names(each, hidden.names if hidden else ()), name) for each, name in functions)
     return next(filter(None, found), None) or (culprit.find(task, "the task") if hidden is None else None)
 
 

@@ -35,6 +35,8 @@ arguments = {
     "try": st.sampled_from(["", "7"]),
     "each": st.sampled_from(["machine", "slot"]),
     "needs": st.sampled_from(["gpu", "'memory>=8GB, linux'", "worker=lab-*"]),
+    "env": st.sampled_from(["HOME", "TOKEN,URL", "'A, B'"]),
+    "setup": st.just(""),
     "background": st.just(""),
     "name": st.sampled_from(["pi", "'two words'", '"--plot -> #"']),
     "help": st.just(""),
