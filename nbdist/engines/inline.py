@@ -7,17 +7,17 @@ packed and unpacked, so that what cannot travel is found here too.
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence, Sequence
 from dataclasses import asdict, replace
 from itertools import islice, product
 from typing import Any
 
 from nbdist.engines.alarm import Alarm
 from nbdist.engines.base import Attached, Block, Deliver, Engine, JobSpec
+from nbdist.engines.saying import said
 from nbdist.errors import AddressError, JobRefusedError, NbdistError
 from nbdist.execution import setups
 from nbdist.execution.lending import lent
@@ -25,10 +25,10 @@ from nbdist.execution.limits import Watch
 from nbdist.execution.run import Run as FinishedRun
 from nbdist.execution.runs import Freely, execute
 from nbdist.execution.task import Setup, Task
-from nbdist.packing import PackedRun, copy_task, pack_part, pack_runs, setup_reason
+from nbdist.packing import PackedRun, pack_part, pack_runs, setup_reason
 from nbdist.wire import graphics, needs
 from nbdist.wire.local import this_machine
-from nbdist.wire.messages import JobFinished, JobProgress, Outcome, Output, Result, Stream, WorkerRow
+from nbdist.wire.messages import JobFinished, JobProgress, Outcome, Result, WorkerRow
 
 NAME = "inline"
 """The name of this process as a machine of the pool."""
@@ -128,9 +128,10 @@ class InlineRun:
 
     def __init__(self, spec: JobSpec, deliver: Deliver, turn: threading.RLock) -> None:
         self._spec = spec
-        task = copy_task(spec.task) if spec.task.setups else spec.task
-        self._task: Task = replace(task, star=True) if spec.each else task
-        self._is_set_up = not task.setups
+        self._task: Task = replace(spec.task, star=True) if spec.each else spec.task
+        self._is_set_up = not self._task.setups
+        self._names: Mapping[str, Any] = {}
+        """What its setups have defined."""
         self._deliver = deliver
         self._turn = turn
         self._began = self._reported_at = time.monotonic()
@@ -151,7 +152,7 @@ class InlineRun:
         seq = self._seq
         while self._outcome is None and self._closed and self._seq == seq:
             with self._in_turn():
-                if self._set_up():
+                if self._outcome is None:
                     self._part()
             if deadline is not None and time.monotonic() >= deadline:
                 return
@@ -166,7 +167,7 @@ class InlineRun:
         with self._in_turn():
             self._supply.extend(values)
             self._runs = self._execute(self._done)
-            while self._set_up() and self._outcome is None and self._done < self._supply.stop:
+            while self._outcome is None and self._done < self._supply.stop:
                 self._part()
 
     def close_items(self) -> None:
@@ -207,37 +208,33 @@ class InlineRun:
 
     @contextlib.contextmanager
     def _in_turn(self) -> Iterator[None]:
+        """Items may run: the variables and names that they need are lent to them, unless the job has just ended."""
+        namespace = setups.namespace_of(self._task.function)
         with self._turn, lent(os.environ, self._task.env), self._limits():
-            yield
+            if not self._is_set_up:
+                self._set_up(namespace)
+            with lent(namespace, self._names):
+                yield
 
-    def _set_up(self) -> bool:
-        """Runs those of the job's setups that have not run in this process; False: one has failed, so has the job."""
-        if self._is_set_up:
-            return True
+    def _set_up(self, namespace: dict[str, Any]) -> None:
+        """Runs those of the job's setups that have not run in this process; if one fails, so does the job."""
         running = self._task.setups[0]
 
-        def call(setup: Setup) -> None:
+        def call(setup: Setup, names: Mapping[str, Any]) -> None:
             nonlocal running
             running = setup
-            out = _Said(self._deliver, self._spec.job, setup.name, "stdout")
-            err = _Said(self._deliver, self._spec.job, setup.name, "stderr")
-            try:
-                with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                    setup.function()
-            finally:
-                out.finish()
-                err.finish()
+            with said(self._deliver, NAME, self._spec.job, setup.name), lent(namespace, names):
+                setup.function()
 
         try:
-            setups.give(self._task.function, setups.here.run(self._task.setups, call))
+            self._names = setups.here.run(self._task.setups, call)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - user code: whatever it raises is why the job cannot run
             reason = setup_reason(running.name, running.function.__code__.co_filename, error)
             self._finish("refused", f"{NAME}: {reason}")
-            return False
-        self._is_set_up = True
-        return True
+        else:
+            self._is_set_up = True
 
     def _limits(self) -> contextlib.AbstractContextManager[None]:
         """In the main thread items are interrupted when their time is up; in others they fail once they have ended."""
@@ -358,30 +355,6 @@ class InlineRun:
         total = self._done if outcome == "done" else self._total()
         self._deliver(JobFinished(self._spec.job, outcome, self._seq, total, reason), b"")
         self._runs = iter(())
-
-
-class _Said(io.TextIOBase):
-    """What a setup writes goes to the job, which marks it."""
-
-    def __init__(self, deliver: Deliver, job: str, setup: str, stream: Stream) -> None:
-        self._deliver = deliver
-        self._message = Output(job, (0, 0), 0, stream, NAME, setup=setup)
-        self._line = ""
-        """What is written of the next line."""
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        whole, end, self._line = (self._line + text).rpartition("\n")
-        if end:
-            self._deliver(self._message, f"{whole}\n".encode("utf-8", "replace"))
-        return len(text)
-
-    def finish(self) -> None:
-        """No more comes."""
-        if self._line:
-            self.write("\n")
 
 
 class _Supply:

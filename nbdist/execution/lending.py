@@ -1,21 +1,24 @@
-"""Environment variables that a process has for a while."""
+"""Entries that a dictionary has for a while: environment variables, names."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from typing import TypeVar
+
+V = TypeVar("V")
 
 
 @contextmanager
-def lent(environment: MutableMapping[str, str], values: Mapping[str, str]) -> Iterator[None]:
-    """Sets these variables inside; afterwards they are what they were."""
-    before = {name: environment.get(name) for name in values}
+def lent(entries: MutableMapping[str, V], values: Mapping[str, V]) -> Iterator[None]:
+    """Sets these entries inside; afterwards they are what they were."""
+    before = {name: entries[name] for name in values if name in entries}
     try:
-        environment.update(values)
+        entries.update(values)
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                environment.pop(name, None)
+        for name in values:
+            if name in before:
+                entries[name] = before[name]
             else:
-                environment[name] = value
+                entries.pop(name, None)

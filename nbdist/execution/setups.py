@@ -15,8 +15,8 @@ from nbdist.execution.task import Setup
 MAX_SESSIONS = 4
 """What the setups of so many sessions have made is kept; the one that was used longest ago goes first."""
 
-Call = Callable[[Setup], object]
-"""Calls the setup's function."""
+Call = Callable[[Setup, Mapping[str, Any]], object]
+"""Calls the setup's function, which sees these names; what it calls may need them too."""
 
 
 class Made:
@@ -62,16 +62,20 @@ here = Made()
 """What setups have made in this process, for what runs in it for its own notebook."""
 
 
+def namespace_of(function: Any) -> dict[str, Any]:
+    """The globals of a function of a notebook; of anything else, nothing that matters."""
+    return function.__globals__ if isinstance(function, FunctionType) else {}
+
+
 def give(function: Any, names: Mapping[str, Any]) -> None:
     """Lets a function that was loaded for this, and those that came with it, see these names."""
-    if names and isinstance(function, FunctionType):
-        function.__globals__.update(names)
+    namespace_of(function).update(names)
 
 
 def _run(setup: Setup, names: Mapping[str, Any], call: Call) -> dict[str, Any]:
     """Runs a setup that sees these names; gives them with its own."""
     namespace = setup.function.__globals__
     namespace.update(names)
-    call(setup)
+    call(setup, names)
     kept = {name: value for name, value in names.items() if name not in setup.defines}
     return kept | {name: namespace[name] for name in setup.defines if name in namespace}

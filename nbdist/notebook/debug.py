@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bdb
 import os
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from nbdist.client.job import Job
@@ -11,8 +12,8 @@ from nbdist.errors import NbdistError
 from nbdist.execution import setups
 from nbdist.execution.lending import lent
 from nbdist.execution.random import Streams, enter
-from nbdist.execution.task import Task
-from nbdist.packing import copy_task, user_frames
+from nbdist.execution.task import Setup, Task
+from nbdist.packing import user_frames
 
 
 class Debugger(Protocol):
@@ -37,14 +38,14 @@ def debug_item(job: Job, index: int, debugger: Debugger) -> Any:
 
     An exception opens the debugger once more where it was raised. Gives the item's value, or None.
     """
-    task = _set_up(job.task)
+    task = job.task
     item = job.item(index)
     streams = Streams(job.seed, [index])
     if job.options.seeded:
         streams.seed_globals()
     previous = enter(streams)
     try:
-        with lent(os.environ, task.env):
+        with lent(os.environ, task.env), lent(setups.namespace_of(task.function), _set_up(task)):
             return debugger.runcall(task.function, *(item if task.star else (item,)))
     except bdb.BdbQuit:
         return None
@@ -57,11 +58,12 @@ def debug_item(job: Job, index: int, debugger: Debugger) -> Any:
         enter(previous)
 
 
-def _set_up(task: Task) -> Task:
-    """The task as it runs in a slot: its setups run here now, if they have not yet."""
-    if not task.setups:
-        return task
-    copied: Task = copy_task(task)
-    with lent(os.environ, task.env):
-        setups.give(copied.function, setups.here.run(copied.setups, lambda setup: setup.function()))
-    return copied
+def _set_up(task: Task) -> Mapping[str, Any]:
+    """The names that the task's setups define; those that have not run in this process yet run now."""
+    namespace = setups.namespace_of(task.function)
+
+    def call(setup: Setup, names: Mapping[str, Any]) -> None:
+        with lent(namespace, names):
+            setup.function()
+
+    return setups.here.run(task.setups, call)

@@ -9,14 +9,13 @@ from nbdist.packing.decoding import decode, open_file, unpack_chunk
 from nbdist.packing.encoding import encode, item_chunk, pack_chunk, pack_item
 from nbdist.packing.failures import Failure, setup_reason, traceback_text, user_frames
 from nbdist.packing.parts import PackedRun, UnpackedRun, pack_part, pack_run, pack_runs, unpack_part
-from nbdist.packing.tasks import copy_task, load_task, pack_task, snapshot, without_names
+from nbdist.packing.tasks import load_task, pack_task, snapshot, without_names
 
 __all__ = [
     "Buffer",
     "Failure",
     "PackedRun",
     "UnpackedRun",
-    "copy_task",
     "decode",
     "encode",
     "item_chunk",

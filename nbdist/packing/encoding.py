@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from types import FunctionType
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cloudpickle
 
 from nbdist.errors import PackingError
-from nbdist.packing import culprit
+from nbdist.packing import culprit, hiding
 from nbdist.packing.container import Buffer, assemble
 
 PROTOCOL = 5
@@ -98,37 +96,13 @@ def dumps(value: Any, buffers: list[pickle.PickleBuffer] | None = None, *, name:
         raise PackingError(culprit.find(value, name) or f"{name} cannot be packed: {error}") from error
 
 
-@dataclass(frozen=True, slots=True)
-class Hidden:
-    """Names that functions of this namespace find where they run: what the namespace has for them stays here."""
-
-    namespace: dict[str, Any]
-    names: Collection[str]
-
-
-def by_value(value: Any, on_buffer: OnBuffer | None = None, hidden: Hidden | None = None) -> bytes:
+def by_value(value: Any, on_buffer: OnBuffer | None = None, hidden: hiding.Hidden | None = None) -> bytes:
     """The pickle that cloudpickle makes; functions and classes of a notebook or script travel by value."""
+    if hidden is not None:
+        return hiding.by_value(value, PROTOCOL, on_buffer, hidden)
     file = io.BytesIO()
-    if hidden is None or not hidden.names:
-        pickler = cloudpickle.Pickler(file, PROTOCOL, on_buffer)
-    else:
-        pickler = _HidingPickler(file, PROTOCOL, on_buffer)
-        pickler.hidden = hidden
-    pickler.dump(value)
+    cloudpickle.Pickler(file, PROTOCOL, on_buffer).dump(value)
     return file.getvalue()
-
-
-class _HidingPickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """Leaves names out of the globals that functions take along."""
-
-    hidden: Hidden
-
-    def _dynamic_function_reduce(self, function: FunctionType) -> Any:
-        reduced = super()._dynamic_function_reduce(function)
-        if function.__globals__ is self.hidden.namespace:
-            state = reduced[2][1]
-            state["__globals__"] = {k: v for k, v in state["__globals__"].items() if k not in self.hidden.names}
-        return reduced
 
 
 def _dumps(value: Any, on_buffer: OnBuffer | None, again: Callable[[], None] = lambda: None) -> bytes:

@@ -14,7 +14,8 @@ from nbdist.errors import PackingError
 from nbdist.packing import culprit
 from nbdist.packing.container import Buffer, assemble
 from nbdist.packing.decoding import decode
-from nbdist.packing.encoding import Hidden, by_value
+from nbdist.packing.encoding import PROTOCOL, by_value
+from nbdist.packing.hiding import Hidden, copy_of
 
 BLOB_BYTES = 256 * 1024
 """Captured values with buffers of this size travel as blobs, once, however many cells use them."""
@@ -44,14 +45,6 @@ def pack_task(
     return assemble([data, *views], [None, *names]), list(blobs.items())
 
 
-def copy_task(task: Any) -> Any:
-    """The task as it would be where it is sent to: for what runs here. Raises PackingError."""
-    try:
-        return pickle.loads(by_value(task, None, _hidden(task)))
-    except Exception as error:
-        raise PackingError(_culprit(task) or f"the function cannot be packed: {error}") from error
-
-
 def snapshot(function: FunctionType, hidden: Collection[str], name: str) -> tuple[FunctionType, bytes]:
     """A copy of a function with what it takes along as that is now, and bytes that are the same for the same values.
 
@@ -59,12 +52,11 @@ def snapshot(function: FunctionType, hidden: Collection[str], name: str) -> tupl
     """
     left_out = Hidden(function.__globals__, hidden)
     try:
-        copied: FunctionType = pickle.loads(by_value(function, None, left_out))
+        copied = copy_of(function, PROTOCOL, left_out)
         taken = sorted(key for key in copied.__globals__ if not key.startswith("__"))
-        return copied, by_value({key: copied.__globals__[key] for key in taken})
+        return copied, by_value({key: copied.__globals__[key] for key in taken}, None, left_out)
     except Exception as error:
-        shown = without_names(function, hidden)
-        raise PackingError(culprit.find(shown, name) or f"{name} cannot be packed: {error}") from error
+        raise PackingError(culprit.find(function, name, left_out) or f"{name} cannot be packed: {error}") from error
 
 
 def _hidden(task: Any) -> Hidden | None:
@@ -87,9 +79,8 @@ def _culprit(task: Any) -> str | None:
     """What in the task cannot be packed: in the function, or in another of the functions that go with it."""
     hidden = _hidden(task)
     fields = {"function": "the function"} | {name: name for name in ("keep_if", "stop_when", "reduce")}
-    functions = ((getattr(task, field, None), name) for field, name in fields.items())
-    found = (culprit.find(without_names(each, hidden.names if hidden else ()), name) for each, name in functions)
-    return next(filter(None, found), None) or (culprit.find(task, "the task") if hidden is None else None)
+    found = (culprit.find(getattr(task, field, None), name, hidden) for field, name in fields.items())
+    return next(filter(None, found), None) or culprit.find(task, "the task", hidden)
 
 
 def load_task(data: Buffer, files: Mapping[str, str]) -> Any:

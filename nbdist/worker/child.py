@@ -13,8 +13,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -153,7 +154,7 @@ class Slot:
         if is_new:
             self._ticker.begin(TICK_SECONDS)
         try:
-            give(job.function, self._made.run(task.setups, self._call_setup))
+            give(job.function, self._made.run(task.setups, partial(self._call_setup, job)))
         except Interrupted:
             self._leave_setup(SliceEnded(message.attempt, "cancelled"))
             return False
@@ -167,9 +168,10 @@ class Slot:
             self._capture.begin_slice()
         return True
 
-    def _call_setup(self, setup: Setup) -> None:
+    def _call_setup(self, job: _Job, setup: Setup, names: Mapping[str, Any]) -> None:
         message = self._slice
         assert message is not None
+        give(job.function, names)  # the methods of classes look there
         self._setup = setup.name
         self._send(SetupBegun(message.attempt, setup.name))
         try:

@@ -238,6 +238,8 @@ class Supervisor:
         if held is not None:
             held.stop = event.stop
             self._say(HUB, m.SliceCut(event.attempt, event.stop))
+            if held.setup and held.stop <= held.start:
+                self._interrupt(self.slots[held.slot], held)  # nothing is left that its setup would be for
 
     def _cancel(self, message: m.CancelAttempt) -> None:
         held = self._held.get(message.attempt)
