@@ -17,7 +17,7 @@ from typing import Any
 
 from nbdist.engines.alarm import Alarm
 from nbdist.engines.base import Attached, Block, Deliver, Engine, JobSpec
-from nbdist.engines.saying import said
+from nbdist.engines.saying import marked
 from nbdist.errors import AddressError, JobRefusedError, NbdistError
 from nbdist.execution import setups
 from nbdist.execution.lending import lent
@@ -223,7 +223,7 @@ class InlineRun:
         def call(setup: Setup, names: Mapping[str, Any]) -> None:
             nonlocal running
             running = setup
-            with said(self._deliver, NAME, self._spec.job, setup.name), lent(namespace, names):
+            with marked(setups.mark(setup.name, NAME)), lent(namespace, names):
                 setup.function()
 
         try:

@@ -1,21 +1,18 @@
-"""What a setup writes in this very process, as events of its job."""
+"""What a setup writes in this very process: each line with a mark, as its view marks those of other machines."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import sys
 from collections.abc import Iterator
-
-from nbdist.engines.base import Deliver
-from nbdist.wire.messages import Output, Stream
-
-STREAMS: tuple[Stream, Stream] = ("stdout", "stderr")
+from typing import TextIO
 
 
 @contextlib.contextmanager
-def said(deliver: Deliver, worker: str, job: str, setup: str) -> Iterator[None]:
-    """What a setup writes goes to the job, which marks it."""
-    out, err = (_Said(deliver, Output(job, (0, 0), 0, stream, worker, setup=setup)) for stream in STREAMS)
+def marked(mark: str) -> Iterator[None]:
+    """What is printed inside has the mark before each line."""
+    out, err = _Marking(sys.stdout, mark), _Marking(sys.stderr, mark)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             yield
@@ -24,12 +21,12 @@ def said(deliver: Deliver, worker: str, job: str, setup: str) -> Iterator[None]:
         err.finish()
 
 
-class _Said(io.TextIOBase):
-    """Delivers whole lines."""
+class _Marking(io.TextIOBase):
+    """Passes on whole lines."""
 
-    def __init__(self, deliver: Deliver, message: Output) -> None:
-        self._deliver = deliver
-        self._message = message
+    def __init__(self, stream: TextIO, mark: str) -> None:
+        self._stream = stream
+        self._mark = mark
         self._line = ""
         """What is written of the next line."""
 
@@ -37,9 +34,9 @@ class _Said(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
-        whole, end, self._line = (self._line + text).rpartition("\n")
-        if end:
-            self._deliver(self._message, f"{whole}\n".encode("utf-8", "replace"))
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:
+            self._stream.write(f"{self._mark}{line}\n")
         return len(text)
 
     def finish(self) -> None:

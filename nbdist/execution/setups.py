@@ -62,6 +62,11 @@ here = Made()
 """What setups have made in this process, for what runs in it for its own notebook."""
 
 
+def mark(name: str, machine: str) -> str:
+    """What stands before each line that a setup writes."""
+    return f"[setup {name!r} on {machine}] "
+
+
 def namespace_of(function: Any) -> dict[str, Any]:
     """The globals of a function of a notebook; of anything else, nothing that matters."""
     return function.__globals__ if isinstance(function, FunctionType) else {}

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TextIO
 
 from nbdist.client.progress import Progress
 from nbdist.client.state import OutputText
+from nbdist.execution.setups import mark
 from nbdist.notebook import render
 from nbdist.notebook.plots import LivePlot
 
@@ -65,8 +66,8 @@ def write_texts(texts: Iterable[OutputText], out: TextIO | None = None, err: Tex
 
 def _marked(text: OutputText) -> str:
     """What a setup wrote, each line with its name and its machine's."""
-    mark = f"[setup {text.setup!r} on {text.machine}] "
-    return "".join(f"{mark}{line.rstrip(chr(10))}\n" for line in text.text.splitlines(keepends=True))
+    before = mark(text.setup, text.machine)
+    return "".join(f"{before}{line.rstrip(chr(10))}\n" for line in text.text.splitlines(keepends=True))
 
 
 class NotebookView:
