@@ -25,7 +25,7 @@ from nbdist.execution.limits import Watch
 from nbdist.execution.run import Run as FinishedRun
 from nbdist.execution.runs import Freely, execute
 from nbdist.execution.task import Setup, Task
-from nbdist.packing import PackedRun, pack_part, pack_runs, setup_reason
+from nbdist.packing import PackedRun, fresh_setups, pack_part, pack_runs, setup_reason
 from nbdist.wire import graphics, needs
 from nbdist.wire.local import this_machine
 from nbdist.wire.messages import JobFinished, JobProgress, Outcome, Result, WorkerRow
@@ -227,7 +227,8 @@ class InlineRun:
                 setup.function()
 
         try:
-            self._names = setups.here.run(self._task.setups, call)
+            is_new = setups.here.lacks(self._task.setups)
+            self._names = setups.here.run(fresh_setups(self._task.setups) if is_new else self._task.setups, call)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - user code: whatever it raises is why the job cannot run

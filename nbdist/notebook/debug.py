@@ -13,7 +13,7 @@ from nbdist.execution import setups
 from nbdist.execution.lending import lent
 from nbdist.execution.random import Streams, enter
 from nbdist.execution.task import Setup, Task
-from nbdist.packing import user_frames
+from nbdist.packing import fresh_setups, user_frames
 
 
 class Debugger(Protocol):
@@ -66,4 +66,4 @@ def _set_up(task: Task) -> Mapping[str, Any]:
         with lent(namespace, names):
             setup.function()
 
-    return setups.here.run(task.setups, call)
+    return setups.here.run(fresh_setups(task.setups), call)

@@ -6,7 +6,8 @@ import linecache
 import mmap
 import os
 import pickle
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from types import FunctionType
 from typing import Any
 
@@ -57,6 +58,14 @@ def snapshot(function: FunctionType, hidden: Collection[str], name: str) -> tupl
         return copied, by_value({key: copied.__globals__[key] for key in taken}, None, left_out)
     except Exception as error:
         raise PackingError(culprit.find(function, name, left_out) or f"{name} cannot be packed: {error}") from error
+
+
+def fresh_setups(setups: Iterable[Any]) -> list[Any]:
+    """The setups of a task as they would be elsewhere: what they bind when they run here stays in these copies."""
+    return [
+        replace(setup, function=copy_of(setup.function, PROTOCOL, Hidden(setup.function.__globals__, ())))
+        for setup in setups
+    ]
 
 
 def _hidden(task: Any) -> Hidden | None:

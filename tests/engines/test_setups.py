@@ -71,6 +71,15 @@ def test_names_of_the_notebook_give_way_and_come_back(pool: nbdist.Pool, session
     assert set(run(pool, function)) == {("here", "here")}
 
 
+def test_classes_of_the_notebook_see_the_names_while_setups_run(pool: nbdist.Pool, session: str) -> None:
+    function = made("class Loader:\n    def load(self): return path + '!'\ndef f(x): return loaded, Loader().load()")
+    second = setup("loaded = Loader().load()", "loaded", session=session)
+    second.function.__globals__["Loader"] = function.__globals__["Loader"]
+    values = run(pool, function, setup("path = 'data'", "path", session=session), second)
+    assert set(values) == {("data!", "data!")}
+    assert "path" not in function.__globals__
+
+
 def test_what_fails_everywhere_is_told_at_once(pool: nbdist.Pool, session: str) -> None:
     failing = setup("state = 1\nstate / 0", "state", session=session)
     with pytest.raises(JobRefusedError, match=r"setup 'model', line 4: ZeroDivisionError: division by zero"):

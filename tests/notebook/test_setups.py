@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import nbdist
 from nbdist.errors import CellError, JobRefusedError, PackingError
 
 COUNTER = "import builtins\nruns = builtins.__dict__.setdefault('nbdist_test_runs', [])\n"
@@ -64,6 +65,17 @@ def test_what_the_notebook_has_under_the_same_name_stays_there(notebook: Any) ->
     notebook.run("%%distribute --setup\nconnection = 'opened there'")
     assert notebook.run("%%distribute n in range(2)\nconnection, helper()") == [("opened there",) * 2] * 2
     assert notebook.run("connection.locked()") is False
+
+
+@pytest.mark.real
+def test_what_it_has_made_need_not_travel_from_here_either(notebook: Any) -> None:
+    notebook.run("xs = []\ndef note(): xs.append(1)\nimport nbdist")
+    notebook.run("%%distribute --setup\nimport threading\nnote()\nlock = threading.Lock()\ncount = len(xs)")
+    for _ in range(2):
+        assert notebook.run("%%distribute\nlock.locked(), count") == (False, 1)
+    with nbdist.connect(workers=1):
+        assert notebook.run("%%distribute\nlock.locked(), count") == (False, 1)
+    assert notebook["xs"] == []
 
 
 def test_names_of_setups_are_no_containers_of_the_notebook(notebook: Any) -> None:
