@@ -10,6 +10,7 @@ import os
 import random
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ LOOK_SECONDS = 0.01
 QUIET_SECONDS = 0.5
 """Code that has written nothing for so long does not run any more."""
 ONLY_NBDIST = ("ProcessPool", "joblib", "ipyparallel", "Dask", "Ray")
+
+MAY_NOT_LOSE = ("ProcessPool", "joblib", "ipyparallel")
+"""Where one process dies their job fails, or waits for ever."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,22 @@ def stop(peer: Any, scale: float) -> dict[str, float]:
             "interrupt s": max(_stop(pool, work.beat, pool.interrupt) for _ in times),
             "C code s": max(_stop(pool, work.hold, pool.cancel) for _ in times),
         }
+
+
+def killed(peer: Any, scale: float) -> dict[str, float]:
+    """Naps on two workers, of which one is killed in the middle: what comes on top of one doing the rest alone."""
+    nap, count = 0.01, max(40, int(600 * scale))
+    pool = peers.NbdistOfTwo() if peer is peers.Nbdist else peer()
+    try:
+        pool.map(time.sleep, [nap] * 100, 100)
+        undisturbed = _timed(lambda: pool.map(time.sleep, [nap] * count, count))
+        timer = threading.Timer(undisturbed / 2, pool.kill_one)
+        timer.start()
+        seconds = _timed(lambda: pool.map(time.sleep, [nap] * count, count))
+        timer.join()
+    finally:
+        pool.close()
+    return {"seconds": seconds, "undisturbed s": undisturbed, "added s": seconds - 1.5 * undisturbed}
 
 
 def _stop(pool: Any, function: Callable[[str], None], end: Callable[[Any], float]) -> float:
@@ -254,5 +274,6 @@ ALL = (
     Figure("slow-4", "one slot four times slower", slow_slot_4),
     Figure("slow-8", "one slot eight times slower, items of 1 ms to 1 s", slow_slot_8),
     Figure("stop", "from a cancel or an interrupt to no item's code running", stop, leaves_out=ONLY_NBDIST),
+    Figure("killed", "one of two workers killed with -9 in the middle of a job", killed, leaves_out=MAY_NOT_LOSE),
     Figure("array", "256 MB array used by a function", array),
 )

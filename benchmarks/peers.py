@@ -10,10 +10,14 @@ import importlib
 import logging
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
+
+import psutil
 
 WORKERS = 2
 INTERRUPT_SECONDS = 0.2
@@ -91,6 +95,28 @@ class Nbdist:
 
     def close(self) -> None:
         self._pool.close()
+
+
+class NbdistOfTwo(Nbdist):
+    """A hub and two workers of one slot each, as on two machines: one of them can die."""
+
+    def __init__(self) -> None:
+        import nbdist
+        from benchmarks.soak import Pool
+
+        self._folder = tempfile.TemporaryDirectory()
+        self._machines = Pool(Path(self._folder.name))
+        self._pool = nbdist.connect(self._machines.connect)
+        self._pool.wait(workers=2)
+
+    def kill_one(self) -> None:
+        """One of the two is gone for good."""
+        self._machines.kill_worker()
+
+    def close(self) -> None:
+        super().close()
+        self._machines.end()
+        self._folder.cleanup()
 
 
 class ProcessPool:
@@ -202,6 +228,10 @@ class Dask:
     def many(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
         return list(self._client.gather([self._client.submit(function, item, pure=False) for item in items]))
 
+    def kill_one(self) -> None:
+        """One of the two; the cluster starts another by itself."""
+        os.kill(min(self._client.run(os.getpid).values()), signal.SIGKILL)
+
     def with_array(self, function: Callable[[Any, int], Any], array: Any, items: Sequence[int]) -> list[Any]:
         shared = self._client.scatter(array, broadcast=True)
         calls = [self._client.submit(function, shared, item, pure=False) for item in items]
@@ -240,6 +270,11 @@ class Ray:
     def many(self, function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
         run = self._remote(function)
         return list(self._ray.get([run.remote(item) for item in items]))
+
+    def kill_one(self) -> None:
+        """One of the processes; Ray starts another by itself."""
+        found = {found.pid for found in psutil.Process().children(recursive=True) if "ray::" in found.name()}
+        os.kill(min(found), signal.SIGKILL)
 
     def with_array(self, function: Callable[[Any, int], Any], array: Any, items: Sequence[int]) -> list[Any]:
         shared = self._ray.put(array)

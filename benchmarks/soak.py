@@ -87,6 +87,11 @@ class Pool:
             os.kill(pid, signal.SIGCONT)
         return what
 
+    def kill_worker(self) -> None:
+        """The one that is not looked at; nobody takes its place."""
+        self._other.kill()
+        self._other.wait()
+
     def kill_hub(self) -> None:
         """The jobs go on with the next one, on the same directory."""
         self.hub.kill()

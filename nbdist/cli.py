@@ -83,11 +83,9 @@ def _add_command(
 
 
 def _seconds(text: str) -> float:
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    number, unit = text[:-1], text[-1:]
-    if unit not in units or not number.isdecimal() or not int(number):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: write 90s, 30m, 24h or 7d")
-    return float(int(number) * units[unit])
+    from nbdist.hub.limits import seconds
+
+    return seconds(text)
 
 
 # --- processes that stay ----------------------------------------------------------------------------------------------
@@ -143,11 +141,26 @@ def _status(options: argparse.Namespace) -> int:
     def show(engine: Engine) -> None:
         pool = engine.describe()
         print(f"pool at {engine.address}")
+        for line in _kept(pool.get("hub", {})):
+            print(line)
         _table(pool.get("workers", []), "no machines: `nbdist invite` prints the lines that add one")
         print()
         _table(pool.get("jobs", []), "no jobs")
 
     return _ask(options, show)
+
+
+def _kept(hub: dict[str, Any]) -> list[str]:
+    """How long and how much the hub keeps; nothing if it does not say."""
+    from nbdist.hub.limits import duration
+
+    if "keep_seconds" not in hub:
+        return []
+    here, bound, waiting = (hub[f"{name}_bytes"] / 1e9 for name in ("results", "kept_results_limit", "results_limit"))
+    return [
+        f"jobs are kept for {duration(hub['keep_seconds'])} after their end; results: {here:.1f} GB of {bound:.1f} GB; "
+        f"a job is paused when {waiting:.1f} GB of its own wait"
+    ]
 
 
 def _jobs(options: argparse.Namespace) -> int:

@@ -7,6 +7,7 @@ Jupyter's runtime directory) holds:
     lock             held by the hub for as long as it lives: a ready.json beside a free lock is stale
     starting.lock    held while somebody starts it: of two kernels that start at once, one does, both read what it wrote
     worker.lock      held by its worker for as long as that lives: there is one, however often the hub was started
+    worker.left      written by the worker when it ends in order: one that was killed is started again while jobs wait
     hub.log, worker.log
 
 Hub and worker are started at the same moment; the worker waits for `ready.json`. No secret stands in an argument or an
@@ -39,6 +40,8 @@ from nbdist.errors import AddressError, ConnectionFailedError, NbdistError
 from nbdist.folders import lock
 from nbdist.wire.address import Address
 
+ALLOW_SLEEP_VARIABLE = "NBDIST_ALLOW_SLEEP"
+"""Set to anything but 0: the pools that start here do not keep their machine awake."""
 READY_FILE = "ready.json"
 HUB_LOCK = "lock"
 OWNER_LOCK = "owner.lock"
@@ -47,6 +50,9 @@ PRIVATE_PREFIX = "nbdist-pool-"
 PRIVATE_MIN_AGE_SECONDS = 60.0
 """A younger folder may not be locked yet by the process that makes it."""
 WORKER_LOCK = "worker.lock"
+WORKER_LEFT = "worker.left"
+"""A file: the worker has ended because it was told to."""
+STARTING_LOCK = "starting.lock"
 START_LIMIT_SECONDS = 15.0
 STOP_LIMIT_SECONDS = 3.0
 POLL_SECONDS = 0.005
@@ -90,13 +96,27 @@ def ensure_hub() -> Address:
         return found
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
-    with _held(folder / "starting.lock"):
+    with _held(folder / STARTING_LOCK):
         found = running(folder)
         if found is None:
             return _start(folder)
         if not _is_locked(folder / WORKER_LOCK):  # it was killed, or stopped, or is just starting
             _start_worker(folder)
         return found
+
+
+def is_worker_gone() -> bool:
+    """Whether the embedded hub lives and its worker does not, though nobody has told it to leave."""
+    folder = state_folder()
+    is_alive = _is_locked(folder / WORKER_LOCK) or (folder / WORKER_LEFT).exists()
+    return not is_alive and _is_locked(folder / HUB_LOCK)
+
+
+def start_worker() -> None:
+    """Starts the embedded pool's worker if it does not run."""
+    with _held(state_folder() / STARTING_LOCK):
+        if is_worker_gone():
+            _start_worker(state_folder())
 
 
 def running(folder: Path | None = None) -> Address | None:
@@ -159,7 +179,8 @@ class PrivatePool:
         self._restarting = threading.Lock()
         try:
             self._hub = self._spawn("hub", *self._hub_options)
-            self._spawn("worker", "--quiet", "--slots", str(slots))
+            self._worker_options = ("--quiet", "--slots", str(slots))
+            self._worker = self._spawn("worker", *self._worker_options)
         except BaseException:
             self.close()
             raise
@@ -176,6 +197,17 @@ class PrivatePool:
             if self._hub.poll() is not None:
                 self._restart()
             return _wait_ready(self._folder, self._hub)
+
+    def is_worker_gone(self) -> bool:
+        """Whether the worker has ended though nobody has told it to leave."""
+        return bool(self._processes) and self._worker.poll() not in (None, 0)
+
+    def start_worker(self) -> None:
+        """Starts the worker again."""
+        with self._restarting:
+            if self.is_worker_gone():
+                self._processes.remove(self._worker)
+                self._worker = self._spawn("worker", *self._worker_options)
 
     def _restart(self) -> None:
         now = time.monotonic()
@@ -295,6 +327,7 @@ def _start(folder: Path) -> Address:
 
 
 def _start_worker(folder: Path) -> None:
+    (folder / WORKER_LEFT).unlink(missing_ok=True)
     ready = str(folder / READY_FILE)
     _detach(folder, "worker", "--only-one", str(folder / WORKER_LOCK), "--quiet", "--ready-file", ready)
 
@@ -331,7 +364,8 @@ def _wait_ready(folder: Path, hub: subprocess.Popen[bytes]) -> Address:
 
 def _command(role: str) -> list[str]:
     # -P: a random.py beside the notebook must not take the place of the standard library's in hub and worker
-    return [sys.executable, "-P", "-m", "nbdist", role]
+    sleeps = os.environ.get(ALLOW_SLEEP_VARIABLE, "") not in ("", "0")
+    return [sys.executable, "-P", "-m", "nbdist", role, *(["--allow-sleep"] if sleeps else [])]
 
 
 def _environment() -> dict[str, str]:

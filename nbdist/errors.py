@@ -20,11 +20,13 @@
         ├── WorkerCrashedError  it ended the process that ran it
         ├── WorkerLostError     the machines that ran it vanished
         ├── ItemTimeoutError    it took longer than its time limit
+        ├── ItemExitError       its code raised SystemExit, KeyboardInterrupt or the like
         └── ResultError         its value cannot be sent
 
 Each message says what happened, to which job, item and machine, and what to do.
 An exception of the user's own code is none of these: it is raised again as itself,
-with a `RemoteTraceback` as its cause.
+with a `RemoteTraceback` as its cause. What is no `Exception` (SystemExit, KeyboardInterrupt, GeneratorExit) comes as
+`ItemExitError`: it would end the notebook's process, or its caller, without a word.
 """
 
 from __future__ import annotations
@@ -111,6 +113,13 @@ class ItemTimeoutError(ItemError):
 
     TEXT = "took longer than its time limit"
     """How the message begins where the item is not named yet."""
+
+
+class ItemExitError(ItemError):
+    """An item's code raised what is no `Exception`: it ends the item, never the process that asks for its value."""
+
+    raised: BaseException | None = None
+    """What it raised, if that could travel."""
 
 
 class ResultError(ItemError):

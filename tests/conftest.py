@@ -37,8 +37,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ[MARK] = uuid.uuid4().hex
     for name in ("JUPYTER_RUNTIME_DIR", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "APPDATA", "LOCALAPPDATA"):
         os.environ[name] = os.path.join(home.name, name.lower())
-    os.environ.pop("NBDIST_POOL", None)
-    os.environ.pop("NBDIST_INVITE", None)
+    for name in ("POOL", "INVITE", "KEEP", "RESULTS_LIMIT", "KEPT_RESULTS", "CACHE"):
+        os.environ.pop(f"NBDIST_{name}", None)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -82,6 +82,7 @@ PURE_FILES = (
     "client/assembly.py",
     "client/progress.py",
     "notebook/cell.py",
+    "notebook/printed.py",
     "hub/items.py",
     "hub/results.py",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,18 +117,27 @@ def test_what_cannot_be_attached_says_why() -> None:
     with nbdist.connect() as pool, nbdist.connect() as other:
         with pytest.raises(NbdistError, match=r"no job 'nonsense' is known here.*%distribute jobs"):
             pool.attach("nonsense")
-        job = pool.map(abs, range(3))
-        job.wait(LIMIT_SECONDS)
-        with pytest.raises(NbdistError, match="own"):
+        job = pool.map(lambda x: time.sleep(0.5), range(3))
+        with pytest.raises(NbdistError, match="own, and not over"):
             pool.attach(job.id)
+        job.wait(LIMIT_SECONDS)
         with pytest.raises(NbdistError, match="notebook that is still open"):
             other.attach(job.id)
     with pytest.raises(NbdistError, match="inline"):
         nbdist.connect("inline").attach(job.id)
 
 
+def test_an_own_job_that_is_over_gives_new_values() -> None:
+    with nbdist.connect() as pool:
+        job = pool.map(lambda x: [x], range(3))
+        job.result(LIMIT_SECONDS).append("changed")
+        again = pool.attach(job.id)
+        assert again.result(LIMIT_SECONDS) == [[0], [1], [2]]
+        assert again.result()[0] is not job.values[0]
+
+
 def test_a_second_attachment_takes_the_job_from_one_that_has_gone() -> None:
-    job_id = kernel(f"job = pool.map({SLOW}, range(50))\nprint(job.id)")
+    job_id = kernel(f"job = pool.map({SLOW}, range(50))\nwhile job.progress.done < 1: job.wait(0.02)\nprint(job.id)")
     again = kernel(f"job = pool.attach({job_id!r})\nwhile job.progress.done < 10: job.wait(0.02)\nprint(job.id)")
     assert again == job_id
     with nbdist.connect() as pool:

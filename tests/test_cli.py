@@ -89,6 +89,7 @@ def test_status_jobs_and_stop(hub_url: str, capsys: pytest.CaptureFixture[str]) 
     told = capsys.readouterr().out
     assert hub_url.split("#")[0] in told
     assert "no jobs" in told
+    assert "jobs are kept for 24h after their end; results: 0.0 GB of 10.0 GB" in told
     assert cli.main(["jobs", hub_url]) == 0
     assert capsys.readouterr().out == "no jobs\n"
     assert cli.main(["stop", hub_url]) == 0

@@ -397,3 +397,64 @@ def test_a_worker_that_was_killed_is_started_again_by_whoever_connects_next() ->
         assert pool.map(abs, range(100)).result(LIMIT_SECONDS) == list(range(100))
     assert embedded.running() == address
     assert len(hubs()) == 1
+
+
+def test_a_worker_that_was_killed_is_started_again_while_a_job_waits() -> None:
+    with nbdist.connect() as pool:
+        pool.wait(workers=1, timeout=LIMIT_SECONDS)
+        job = pool.map(lambda x: time.sleep(0.02) or x, range(200))
+        while job.progress.done < 20:
+            job.wait(0.02)
+        (agent,) = workers()
+        agent.kill()
+        with pytest.warns(RuntimeWarning, match="was gone, and was started again"):
+            assert job.result(LIMIT_SECONDS) == list(range(200))
+
+
+def test_a_worker_that_was_told_to_leave_stays_away_until_somebody_connects() -> None:
+    with nbdist.connect() as pool:
+        pool.wait(workers=1, timeout=LIMIT_SECONDS)
+        agents = workers()
+        pool.stop_workers()
+        assert not psutil.wait_procs(agents, timeout=LIMIT_SECONDS)[1]
+        assert not embedded.is_worker_gone()
+    with nbdist.connect() as pool:
+        assert pool.map(abs, range(100)).result(LIMIT_SECONDS) == list(range(100))
+        (agent,) = workers()
+        agent.kill()
+        psutil.wait_procs([agent], timeout=LIMIT_SECONDS)
+        assert embedded.is_worker_gone()
+
+
+def test_the_worker_of_a_private_pool_is_started_again_while_a_job_waits() -> None:
+    with nbdist.connect(workers=1) as pool:
+        job = pool.map(lambda x: time.sleep(0.02) or x, range(100))
+        while job.progress.done < 5:
+            job.wait(0.02)
+        hub = own_hub().pid
+        (agent,) = [child for child in psutil.Process().children() if child.pid != hub and "worker" in command(child)]
+        agent.kill()
+        with pytest.warns(RuntimeWarning, match="was gone, and was started again"):
+            assert job.result(LIMIT_SECONDS) == list(range(100))
+
+
+@pytest.mark.parametrize(("value", "sleeps"), [("1", True), ("0", False), ("", False)])
+def test_a_pool_that_starts_by_itself_may_let_its_machine_sleep(
+    value: str, sleeps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NBDIST_ALLOW_SLEEP", value)
+    with nbdist.connect(workers=1) as pool:
+        assert pool.map(abs, [-1]).result(LIMIT_SECONDS) == [1]
+        roles = [command(child) for child in psutil.Process().children()]
+        assert ["--allow-sleep" in words for words in roles if "nbdist" in words] == [sleeps] * 2
+
+
+def test_the_environment_says_how_long_and_how_much_it_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NBDIST_KEEP", "7d")
+    monkeypatch.setenv("NBDIST_RESULTS_LIMIT", "1GB")
+    with nbdist.connect(workers=1) as pool:
+        hub = pool.describe()["hub"]
+    assert (hub["keep_seconds"], hub["results_limit_bytes"]) == (7 * 86_400, 10**9)
+    monkeypatch.setenv("NBDIST_KEEP", "soon")
+    with pytest.raises(ConnectionFailedError, match=r"environment variable NBDIST_KEEP: 'soon' is no time: write 90s"):
+        embedded.ensure_hub()

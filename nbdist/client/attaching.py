@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nbdist.client.items import Items, RangeItems, UnknownItems
@@ -11,7 +12,41 @@ from nbdist.client.job import Job
 from nbdist.client.options import Reduction
 from nbdist.engines.base import Attached, Engine
 from nbdist.errors import NbdistError, PackingError
+from nbdist.execution.task import Task
 from nbdist.packing import load_task
+
+
+@dataclass(frozen=True)
+class SameCell:
+    """What a cell has that is run again: it need not be fetched from the job."""
+
+    task: Task
+    items: Items
+    loop_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """A job that computes, or has computed, what another one would."""
+
+    job: Job
+    ended_seconds: float | None
+    """So long ago it ended; None: it goes on."""
+
+
+def find(engine: Engine, key: str, cell: SameCell) -> Found | None:
+    """The job with this key, attached to; None if there is none. Raises NbdistError if the pool does not answer."""
+    job_id = engine.find(key)
+    if not job_id:
+        return None
+    try:
+        attached = engine.attach(job_id)
+    except NbdistError:
+        return None  # it went, or somebody else has it, since it was found
+    spec = replace(attached.spec, task=cell.task)
+    job = Job(spec, cell.items, Reduction.of(cell.task.reduce), loop_names=cell.loop_names)
+    job.inbox.run = attached.take_over(job.inbox.deliver)
+    return Found(job, attached.ended_seconds)
 
 
 def attach(engine: Engine, job_id: str) -> Job:

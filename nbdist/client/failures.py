@@ -5,7 +5,15 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 
-from nbdist.errors import ItemError, ItemTimeoutError, RemoteTraceback, ResultError, WorkerCrashedError, WorkerLostError
+from nbdist.errors import (
+    ItemError,
+    ItemExitError,
+    ItemTimeoutError,
+    RemoteTraceback,
+    ResultError,
+    WorkerCrashedError,
+    WorkerLostError,
+)
 from nbdist.packing import Failure
 from nbdist.wire.messages import FaultKind, ItemFault
 
@@ -31,7 +39,8 @@ class ItemFailure:
     item: object
     """The item itself; None where it is no longer known (items of a long generator)."""
     error: BaseException
-    """The exception that the item's code raised, with `RemoteTraceback` as its cause."""
+    """The exception that the item's code raised, with `RemoteTraceback` as its cause; what is no `Exception` is the
+    `raised` of an `ItemExitError`."""
     machine: str
     traceback: str
     """The traceback on that machine, as text."""
@@ -47,9 +56,20 @@ def from_failure(failure: Failure, item: object, machine: str, what: str | None 
         error = ResultError(str(error).replace(f"the value of item {failure.index} ", f"the value of {what} "))
     if isinstance(error, ItemTimeoutError) and str(error).startswith(ItemTimeoutError.TEXT):
         error = ItemTimeoutError(f"{what or f'item {failure.index}{shown(item)}'} {error} on {machine}: {LONGER}")
+    if not isinstance(error, Exception):
+        error = _exit_error(error, failure, f"{what or f'item {failure.index}{shown(item)}'} on {machine}")
     error.__cause__ = RemoteTraceback(failure.traceback)
     add_note(error, f"raised by {what or f'item {failure.index}{shown(item)}'} on {machine}")
     return ItemFailure(failure.index, item, error, machine, failure.traceback)
+
+
+def _exit_error(raised: BaseException, failure: Failure, what: str) -> ItemExitError:
+    said = f": {failure.message}" if failure.message else ""
+    error = ItemExitError(
+        f"{what} raised {failure.type_name}{said}. That ends the item alone: return, or raise an Exception"
+    )
+    error.raised = raised
+    return error
 
 
 def from_fault(fault: ItemFault, item: object, what: str | None = None) -> ItemFailure:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
+from dataclasses import replace
 
 from nbdist.client import leftovers
 from nbdist.engines.base import Buffer, Run
 from nbdist.wire.messages import JobFinished, JobProgress, Message, Output, Result
 
 MAX_WAITING_OUTPUT_BYTES = 4 * 1024 * 1024
-"""So much of what items wrote waits until the job is asked for something; the oldest goes."""
+"""So much of what items wrote waits until the job is asked for something; the oldest goes, and is counted."""
+OUTPUT_BYTES = 500
+"""What a text counts in addition, with its message: many short ones take more memory than their characters."""
 
 
 class Inbox:
@@ -26,8 +29,10 @@ class Inbox:
         self._progress: JobProgress | None = None
         self._outputs: deque[tuple[Output, Buffer]] = deque()
         self._output_bytes = 0
+        self._lost: dict[str, Output] = {}
+        """By stream, of what had no room: its last message, which counts all its bytes."""
         self._reports = threading.Lock()
-        """Guards the three above; held for moments."""
+        """Guards the four above; held for moments."""
         self._draining = threading.Lock()
         self.run: Run | None = None
         self.keeper: object = None
@@ -56,9 +61,11 @@ class Inbox:
         """What has come beside `events`: the newest progress, and the newest texts that items wrote."""
         with self._reports:
             found: list[tuple[Message, Buffer]] = [] if self._progress is None else [(self._progress, b"")]
+            found += [(message, b"") for message in self._lost.values()]
             found += self._outputs
             self._progress, self._output_bytes = None, 0
             self._outputs.clear()
+            self._lost.clear()
         return found
 
     def fail_input(self, error: BaseException) -> None:
@@ -96,9 +103,13 @@ class Inbox:
     def _keep_output(self, message: Output, payload: Buffer) -> None:
         with self._reports:
             self._outputs.append((message, payload))
-            self._output_bytes += len(payload)
+            self._output_bytes += len(payload) + OUTPUT_BYTES
             while self._output_bytes > MAX_WAITING_OUTPUT_BYTES and len(self._outputs) > 1:
-                self._output_bytes -= len(self._outputs.popleft()[1])
+                oldest, text = self._outputs.popleft()
+                self._output_bytes -= len(text) + OUTPUT_BYTES
+                before = self._lost.get(oldest.stream)
+                cut_bytes = oldest.cut_bytes + len(text) + (before.cut_bytes if before is not None else 0)
+                self._lost[oldest.stream] = replace(oldest, cut_bytes=cut_bytes)
 
     def _settle(self) -> None:
         if self._is_over and self._is_released and not self._is_forgotten and self.run is not None:

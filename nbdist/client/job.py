@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import threading
 import time
@@ -136,10 +137,10 @@ class Job:
     def take_output(self) -> list[OutputText]:
         """What its items wrote since the last call."""
         state = self._pump()
-        texts = list(state.output)
-        new = texts[max(0, self._output_taken - state.output_dropped) :]
-        self._output_taken = state.output_dropped + len(texts)
-        return new
+        come = state.output_dropped + len(state.output)
+        new = list(itertools.islice(reversed(state.output), come - self._output_taken))  # a deque is slow in its middle
+        self._output_taken = come
+        return new[::-1]
 
     def item(self, index: int) -> Any:
         """Item `index`. Raises NbdistError if it is no longer known: items of a generator are not kept."""
@@ -165,7 +166,7 @@ class Job:
         """
         try:
             if not self._wait_until(self._aloud(lambda state: state.is_complete), timeout):
-                raise TimeoutError(f"job {self.name!r} is not done after {timeout} s: {self.progress}")
+                raise TimeoutError(f"job {self.name!r} is not done after {timeout} s: {self._standing()}")
         except KeyboardInterrupt:
             self._interrupted()
             raise
@@ -244,7 +245,7 @@ class Job:
             while inbox.events:
                 state.apply(*inbox.events[0])
                 inbox.events.popleft()
-            if state.seq > before and inbox.run is not None:
+            if (state.seq > before or state.is_complete) and inbox.run is not None:
                 inbox.run.consumed(state.seq)
             if state.progress.now.total is not None:
                 self.total = state.progress.now.total
@@ -287,6 +288,12 @@ class Job:
         except KeyboardInterrupt:
             self._interrupted()
             raise
+
+    def _standing(self) -> str:
+        """How far it is; if nothing of it runs, also what the pool has said about that last."""
+        now = self.progress
+        warned = [notice.text for notice in now.notices if notice.level == "warning"]
+        return f"{now}; {warned[-1]}" if warned and not now.running_slots else str(now)
 
     def _interrupted(self) -> None:
         """Stops everything, and waits a little for the pool to confirm that; a second interrupt ends the wait."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from nbdist.client import leftovers, tables
 from nbdist.client.analysis.modules import required
-from nbdist.client.attaching import attach
+from nbdist.client.attaching import Found, SameCell, attach, find
 from nbdist.client.feed import feed
 from nbdist.client.inbox import Inbox, sweep
 from nbdist.client.items import Items, NoItems, RangeItems, items_of
@@ -26,6 +26,7 @@ from nbdist.client.parts import Parts, job_name, new_id
 from nbdist.client.tasks import check_callable, functions_of, name_of_function, packer
 from nbdist.engines.base import Block, Engine, JobSpec
 from nbdist.errors import NbdistError
+from nbdist.execution.shipped import WithKeywords
 from nbdist.execution.task import Task
 from nbdist.wire.messages import Each
 
@@ -131,8 +132,11 @@ class Pool:
         otherwise the first failure ends the job. `seed` makes `nbdist.rng()`, `random` and `numpy.random` repeatable.
         `speculate`: the last long items may be copied to idle machines. `needs` chooses machines: `"gpu"`,
         `"memory>=8GB, linux"`, `"worker=laptop-2"`. `env`: names of environment variables whose values here the items
-        see too. Raises TypeError and ValueError for wrong arguments, and
-        PackingError for what cannot travel.
+        see too.
+
+        What the function has captured travels as it is now. Items travel while the job runs, each as it is when its
+        turn comes: change one (an array in a list) after the call, and the job may see it changed. Raises TypeError and
+        ValueError for wrong arguments, and PackingError for what cannot travel.
         """
         check_callable(function, "the first argument of map")
         if not iterables:
@@ -185,12 +189,14 @@ class Pool:
         needs: str = "",
         env: str | Iterable[str] = (),
         name: str | None = None,
+        key: str = "",
+        items_key: str = "",
     ) -> Job:
         """Runs a task on its items: `ranges` (their product, the last fastest), or `iterable`, or `items`; or once on
         `each` machine or slot, without an item.
 
-        `filters` and `stop_when` say that the task's function may return SKIP or StopHere by itself. Other options as
-        of `map`.
+        `filters` and `stop_when` say that the task's function may return SKIP or StopHere by itself. `key` and
+        `items_key` are what `find` finds it by (`analysis/identity.py`). Other options as of `map`.
         """
         task = replace(task, reduce=task.reduce if reduce is None else reduce, env={**task.env, **checked_env(env)})
         for function, what in ((task.keep_if, "keep_if"), (task.stop_when, "stop_when")):
@@ -223,6 +229,8 @@ class Pool:
             each=each,
             modules=required(*functions_of(task)),
             needs=checked_needs(needs),
+            key=key,
+            items_key=items_key,
         )
         return self._submit(spec, items, reduction, loop_names)
 
@@ -231,9 +239,11 @@ class Pool:
         values by name."""
         check_callable(function, "the first argument of run")
         name = name_of_function(function)
+        if each is None:  # the arguments are its item: large ones go to the one machine that runs it
+            task = Task(WithKeywords(function) if keywords else function, star=True)
+            item = (arguments, keywords) if keywords else arguments
+            return self.run_task(task, iterable=[item], name=name).result()[0]
         call = partial(function, *arguments, **keywords) if arguments or keywords else function
-        if each is None:
-            return self.run_task(Task(call, star=True), iterable=[()], name=name).result()[0]
         if each not in ("machine", "slot"):
             raise ValueError(f"each is 'machine' or 'slot', or None: run it once; not {each!r}")
         return self.run_task(Task(call), each="machine" if each == "machine" else "slot", name=name).result()
@@ -265,13 +275,26 @@ class Pool:
 
         Raises NbdistError with the reason if there is none, or its notebook is still open.
         """
-        global last_job
         self._check_open()
-        job = attach(self._engine, job_id)
-        job.inbox.keeper = self
-        self._recent.append(job.inbox)
-        last_job = job
-        return job
+        return self._hold(attach(self._engine, job_id))
+
+    def find(
+        self,
+        key: str,
+        task: Task,
+        *,
+        ranges: Sequence[range] | None = None,
+        iterable: Iterable[Any] | None = None,
+        total: int | None = None,
+        loop_names: tuple[str, ...] = (),
+    ) -> Found | None:
+        """A job of this key that has ended well, or that goes on without its notebook, attached to; None if there is
+        none. The task and its items as of `run_task`."""
+        self._check_open()
+        found = find(self._engine, key, SameCell(task, _items(task, ranges, iterable, total, ""), loop_names))
+        if found is not None:
+            self._hold(found.job)
+        return found
 
     def explain(self, job: Job | str, index: int) -> str:
         """Why item `index` is not done."""
@@ -338,13 +361,17 @@ class Pool:
             raise NbdistError("this pool is closed: nbdist.connect() opens one")
 
     def _submit(self, spec: JobSpec, items: Items, reduction: Reduction | None, loop_names: tuple[str, ...]) -> Job:
-        global last_job
         self._check_open()
         sweep()
         job = Job(spec, items, reduction, loop_names=loop_names)
         if not spec.each:
             spec = _with_items(spec, items, job.inbox)
         job.inbox.run = self._engine.submit(spec, job.inbox.deliver)
+        return self._hold(job)
+
+    def _hold(self, job: Job) -> Job:
+        """Keeps what was sent along with the last few jobs, and the pool until this one has ended."""
+        global last_job
         job.inbox.keeper = self
         self._recent.append(job.inbox)
         while len(self._recent) > RECENT_JOBS:

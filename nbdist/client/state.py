@@ -19,6 +19,8 @@ from nbdist.wire.messages import JobFinished, JobOptions, JobProgress, Message, 
 
 MAX_OUTPUT_CHARS = 4 * 1024 * 1024
 """Text that items wrote is kept up to this; the oldest goes."""
+OUTPUT_CHARS = 100
+"""What a text counts in addition: many short ones take more memory than their characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +207,7 @@ class JobState:
         self.output.append(
             OutputText(message.item, message.stream, message.worker, text, message.cut_bytes, message.setup)
         )
-        self._output_chars += len(text)
+        self._output_chars += len(text) + OUTPUT_CHARS
         while self._output_chars > MAX_OUTPUT_CHARS and len(self.output) > 1:
-            self._output_chars -= len(self.output.popleft().text)
+            self._output_chars -= len(self.output.popleft().text) + OUTPUT_CHARS
             self.output_dropped += 1

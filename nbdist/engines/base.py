@@ -84,6 +84,9 @@ class JobSpec:
     modules: tuple[str, ...] = ()
     needs: str = ""
     """What a machine must have (`wire.needs`)."""
+    key: str = ""
+    """Jobs with the same key give the same values; empty: it has none (`client/analysis/identity.py`)."""
+    items_key: str = ""
     context: dict[str, Any] = field(default_factory=dict)
     """For engines with means of their own; unknown keys are ignored."""
 
@@ -125,6 +128,8 @@ class Attached:
     """Gets the packed task, and puts its blobs into a folder: name -> path. Raises NbdistError and OSError."""
     take_over: Callable[[Deliver], Run]
     """Takes the job over: its results come from the first one on."""
+    ended_seconds: float | None = None
+    """So long ago it ended; None: it goes on."""
 
 
 class Engine(Protocol):
@@ -138,7 +143,12 @@ class Engine(Protocol):
         """Takes a job. Raises PackingError and NbdistError; later trouble comes as an event."""
 
     def attach(self, job: str) -> Attached:
-        """A job of an earlier client of the same person. Raises NbdistError if it cannot be taken over."""
+        """A job of an earlier client of the same person, or one of this client's that is over. Raises NbdistError if it
+        cannot be taken over."""
+
+    def find(self, key: str) -> str:
+        """The id of the newest job with this key that has ended well, all of whose results are still there, or that
+        goes on without a client; empty if there is none."""
 
     def stage(self, view: memoryview) -> Callable[[str], None]:
         """Tells of a large value that is about to be sent, before it has a name: an engine may begin to copy it.

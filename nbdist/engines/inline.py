@@ -74,6 +74,10 @@ class InlineEngine:
         """Its jobs end with their process."""
         raise NbdistError("an inline pool keeps no jobs: what runs in a notebook's own process ends with it")
 
+    def find(self, key: str) -> str:
+        """It keeps no jobs."""
+        return ""
+
     def describe(self) -> dict[str, Any]:
         """The pool now."""
         jobs = [run.describe() for run in reversed(self._runs.values())]

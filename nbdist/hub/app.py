@@ -47,7 +47,7 @@ MAX_BUFFER_BYTES = 4 * 1024 * 1024
 """Of one connection, for what has come and is not read yet. Must exceed a frame."""
 MAX_HEADER_BYTES = 16 * 1024
 EXPIRE_PAUSE_SECONDS = 600.0
-"""How often jobs that were over a long time ago are looked for."""
+"""How often jobs that were over a long time ago are looked for, at most ten times while one is kept."""
 IDLE_CONNECTION_SECONDS = 60.0
 """A connection that has not asked for anything by then is closed (a websocket has)."""
 
@@ -105,7 +105,7 @@ class Hub:
         config: HubConfig,
         state: StateDir,
         lifetime: Lifetime,
-        machine: Callable[[int], SchedulingMachine] = Scheduler,
+        machine: Callable[[int], SchedulingMachine] | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self._config = config
@@ -115,19 +115,22 @@ class Hub:
         self.keys: Keys = open_access(state, access, embedded=config.embedded)
         self._saver.flush()  # what will be printed must be good after a crash
         self._shared = _shared_folder(config, state)
-        self.blobs = BlobStore(self._shared.path if self._shared else config.blobs or state.path / "blob-store")
+        folder = self._shared.path if self._shared else config.blobs or state.path / "blob-store"
+        limits = config.limits
+        self.blobs = BlobStore(folder, limits.cache_bytes, in_memory=self._shared is not None)
         identity = Identity(self.keys.hub, state.next_epoch(), __version__)
+        scheduler = machine(identity.epoch) if machine is not None else Scheduler(identity.epoch, limits.policy)
         self.board = Switchboard(
             identity,
-            machine(identity.epoch),
-            Stores(self.blobs, Archive(state.path)),
+            scheduler,
+            Stores(self.blobs, Archive(state.path, limits.keep_seconds), limits),
             clock=loop.time,
             call_at=lambda when, callback: loop.call_at(when, callback).cancel,
             call_soon=loop.call_soon,
         )
         self.ports = Ports(state, self._make_server)
         self.rooms = Rooms(self.board, access, self.blobs, self.ports.hosts, __version__)
-        self.board.requests = Requests(self.board, access, self.ports)
+        self.board.requests = Requests(self.board, access, self.ports, scheduler.total)
         self.board.changed = self._changed
         self._keeper = Keeper(
             lambda: bool(self.board.stores.unfinished()),
@@ -136,7 +139,8 @@ class Hub:
             lock=None if config.may_sleep else system_lock("nbdist hub"),
         )
         self._application = make_application(self.rooms)
-        self._expiry = loop.call_later(EXPIRE_PAUSE_SECONDS, self._expire)
+        self._expiry_seconds = min(EXPIRE_PAUSE_SECONDS, limits.keep_seconds / 10)
+        self._expiry = loop.call_later(self._expiry_seconds, self._expire)
 
     async def start(self) -> None:
         """Takes up what an earlier hub has left here, opens the port and says so."""
@@ -172,7 +176,7 @@ class Hub:
 
     def _expire(self) -> None:
         self.board.expire()
-        self._expiry = asyncio.get_running_loop().call_later(EXPIRE_PAUSE_SECONDS, self._expire)
+        self._expiry = asyncio.get_running_loop().call_later(self._expiry_seconds, self._expire)
 
     def _make_server(self, context: ssl.SSLContext | None) -> HTTPServer:
         return HTTPServer(

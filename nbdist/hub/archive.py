@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nbdist.hub.jobs import JobRecord
-from nbdist.hub.journal import Journal
+from nbdist.hub.journal import Journal, JournalError
+from nbdist.hub.limits import KEEP_SECONDS
 from nbdist.hub.resultlog import ResultLog
-from nbdist.hub.statedir import make_private
+from nbdist.hub.statedir import free_bytes, make_private
 from nbdist.scheduler import orders
 from nbdist.scheduler.kept import Kept
-from nbdist.scheduler.orders import DropItems, ItemsTaken, JobEnded, JobTaken, KeptJob, ResultsDropped
+from nbdist.scheduler.orders import (
+    DropItems,
+    ItemsTaken,
+    JobEnded,
+    JobTaken,
+    KeptJob,
+    ResultsDropped,
+    ResultsSealed,
+    ResultsTaken,
+)
 from nbdist.wire.frames import Payload
-from nbdist.wire.messages import Message, Result
+from nbdist.wire.messages import BlobRef, Message
 
 RESULTS_FOLDER = "results"
-KEEP_SECONDS = 24 * 3600.0
-"""A job that has ended is kept for so long."""
 
-_REPLACED = (orders.ItemTried, orders.OwnerChanged, ResultsDropped)
+_REPLACED = (orders.ItemTried, orders.OwnerChanged)
 _PLAIN = (orders.TargetsSet, orders.ItemsClosed, orders.JobStopping)
 
 
@@ -35,22 +44,33 @@ class FoundJob:
     log: ResultLog
     blocks: list[tuple[ItemsTaken, bytes]] = field(default_factory=list)
     """Those that came, in order; a finished one without its bytes."""
-    results: list[Result] = field(default_factory=list)
-    """Those among the results in the log whose payload is a blob."""
+    result_blobs: dict[int, BlobRef] = field(default_factory=dict)
+    """Number of a result in the log -> the blob that is its payload."""
+    sealed: dict[int, ResultsSealed] = field(default_factory=dict)
+    """By the number of the file: what is known of it."""
     dropped: ResultsDropped | None = None
+    taken: int = 0
+    """The notebook has dealt with the results up to this number."""
+    submitted_at: float = 0.0
     ended_at: float = 0.0
+    taken_at: float = 0.0
 
 
 class Archive:
     """The files. Raises JournalError if they are of a newer version of nbdist."""
 
     def __init__(
-        self, folder: Path, keep_seconds: float = KEEP_SECONDS, clock: Callable[[], float] = time.time
+        self,
+        folder: Path,
+        keep_seconds: float = KEEP_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        """How long a job is kept is measured by a clock that nobody sets; only across a restart by the other one."""
         self._results = folder / RESULTS_FOLDER
         self._results.mkdir(mode=0o700, parents=True, exist_ok=True)
         make_private(self._results)
-        self._journal = Journal(folder, clock)
+        self._journal = Journal(folder, wall_clock)
         self._clock = clock
         self._keep_seconds = keep_seconds
         self._afterwards: list[Callable[[], None]] = []
@@ -62,41 +82,70 @@ class Archive:
         self._journal.keep(message)
 
     def is_expired(self, record: JobRecord) -> bool:
-        """Whether the job has been over for so long that it is not kept any more."""
-        return record.finished is not None and self._clock() - record.ended_at > self._keep_seconds
+        """Whether the job has been over, and its results not been read, for so long that it is not kept any more."""
+        last = max(record.ended_at, record.taken_at)
+        return record.finished is not None and self._clock() - last > self._keep_seconds
+
+    def free_bytes(self) -> int:
+        """What is free on the disk."""
+        return free_bytes(self._results)
+
+    def age_seconds(self, record: JobRecord) -> float:
+        """How long ago the job has ended."""
+        return max(0.0, self._clock() - record.ended_at)
 
     def log(self, job: str) -> ResultLog:
         """The log of a new job's results."""
-        return ResultLog(self._results, job)
+        return ResultLog(self._results, job, sealed=self._journal.replace)
+
+    def taken(self, record: JobRecord) -> None:
+        """The notebook has dealt with results."""
+        record.taken_at = self._clock()
+        self._journal.replace(ResultsTaken(record.job, record.results.consumed))
+
+    def sealed(self, job: str, number: int) -> ResultsSealed | None:
+        """What is in a file of results, as far as that was flushed. Raises JournalError."""
+        found = self._journal.find(ResultsSealed, job, number)
+        return found if isinstance(found, ResultsSealed) else None
+
+    def drop_results(self, dropped: ResultsDropped, number: int, afterwards: Callable[[], None]) -> None:
+        """A file of results is not needed any more; once that is kept, `afterwards` removes it."""
+        self._journal.replace(dropped)
+        self._journal.remove(ResultsSealed, dropped.job, number)
+        self._afterwards.append(afterwards)
+
+    def shrink(self) -> bool:
+        """Gives room in the journal back, a little of it; whether it did."""
+        return self._journal.shrink()
 
     def load(self) -> tuple[list[FoundJob], list[str]]:
         """The jobs that were here, oldest first, and the workers; called once, before anything else."""
         kept, found = Kept(), dict[str, FoundJob]()
+        now = self._clock()
         for message, payload, age_seconds in self._journal.entries():
-            kept.add(message)
             if isinstance(message, JobTaken):
                 job = message.spec.job
                 found[job] = FoundJob(KeptJob("", message.spec), message.grant, payload, self.log(job))
-            elif isinstance(message, ItemsTaken) and message.job in found:
-                found[message.job].blocks.append((message, payload))
-            elif isinstance(message, ResultsDropped) and message.job in found:
-                found[message.job].dropped = message
-            elif isinstance(message, JobEnded) and message.finished.job in found:
-                found[message.finished.job].ended_at = self._clock() - age_seconds
+                found[job].submitted_at = now - age_seconds
+            elif (one := found.get(_job_of(message))) is not None:
+                _note(one, message, payload, now - age_seconds)
+            if not isinstance(message, ResultsSealed):
+                kept.add(message)
         for one in found.values():
             _load_results(kept, one)
         for record in kept.jobs():
-            if record.spec.job in found:
-                found[record.spec.job].kept = record
+            if (one := found.get(record.spec.job)) is not None:
+                ages = now - one.submitted_at, max(0.0, now - one.ended_at)
+                one.kept = replace(record, age_seconds=ages[0], ended_seconds=ages[1])
         self._remove_strangers(found)
         for worker in kept.workers:
-            self._journal.forget(f"worker {worker}")
+            self._journal.forget_worker(worker)
         return list(found.values()), list(kept.workers)
 
     def keep(self, message: Message, record: JobRecord | None, payload: Payload) -> None:
         """Takes something that the scheduler has told the stores; results are kept by their logs."""
         if isinstance(message, orders.WorkerGone):
-            self._journal.forget(f"worker {message.worker}")
+            self._journal.forget_worker(message.worker)
         elif isinstance(message, orders.WorkerHere):
             self._journal.replace(message)
         elif record is None:
@@ -125,7 +174,9 @@ class Archive:
             self._afterwards.pop(0)()
 
     def close(self) -> None:
-        """Closes the files."""
+        """Closes the files, after a last `flush`."""
+        with contextlib.suppress(JournalError, OSError):
+            self.flush()
         self._journal.close()
 
     def _remove_strangers(self, found: dict[str, FoundJob]) -> None:
@@ -138,11 +189,34 @@ class Archive:
                 path.unlink(missing_ok=True)
 
 
+def _job_of(message: Message) -> str:
+    job: str = message.finished.job if isinstance(message, JobEnded) else getattr(message, "job", "")
+    return job
+
+
+def _note(one: FoundJob, message: Message, payload: bytes, at: float) -> None:
+    """What the journal says of a job, beside what the scheduler wants to know."""
+    if isinstance(message, ItemsTaken):
+        one.blocks.append((message, payload))
+    elif isinstance(message, ResultsDropped):
+        one.dropped = message
+    elif isinstance(message, ResultsSealed):
+        one.sealed[message.number] = message
+    elif isinstance(message, ResultsTaken):
+        one.taken, one.taken_at = message.seq, at
+    elif isinstance(message, JobEnded):
+        one.ended_at = at
+
+
 def _load_results(kept: Kept, one: FoundJob) -> None:
     dropped = 0 if one.dropped is None else one.dropped.seq
-    for result in one.log.recover():
-        if result.seq <= dropped:
-            continue
-        kept.add(result)
-        if result.blob is not None:
-            one.results.append(result)
+    for found in one.log.recover(one.sealed):
+        if (found.last if isinstance(found, ResultsSealed) else found.seq) <= dropped:
+            continue  # the hub was killed before it had removed them
+        kept.add(found)
+        if isinstance(found, ResultsSealed):
+            one.result_blobs.update(found.blobs)
+        elif found.blob is not None:
+            one.result_blobs[found.seq] = found.blob
+    while one.log.oldest(dropped) is not None:
+        one.log.detach_oldest()()

@@ -15,7 +15,6 @@ import hmac
 import os
 import re
 import secrets
-import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -23,7 +22,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nbdist.errors import BlobError, NoRoomError
-from nbdist.hub.statedir import make_private, remove_drafts, write_private
+from nbdist.hub.limits import CACHE_BYTES
+from nbdist.hub.statedir import free_bytes, make_private, remove_drafts, write_private
 from nbdist.wire.blobs import BlobHasher, is_name
 from nbdist.wire.local import NONCE_FILE
 from nbdist.wire.messages import BlobRef
@@ -34,8 +34,10 @@ _PUT = "put-"
 INCOMING_SECONDS = 3600.0
 """A file that is older when a hub starts is nobody's any more."""
 MAX_BLOB_BYTES = 64 * 1024**3
-CACHE_BYTES = 4 * 1024**3
-"""Blobs that no job needs may take so much, and at most a quarter of what is free; the oldest go first."""
+FREE_SHARE = 4
+"""Blobs that no job needs take at most one such part of what is free …"""
+MEMORY_SHARE = 8
+"""… or such a one of what is free in shared memory; the oldest go first."""
 RESERVE_BYTES = 64 * 1024**2
 """So much of the disk stays free: the hub's own files need it."""
 
@@ -51,11 +53,16 @@ class _Blob:
 class BlobStore:
     """The blobs in one folder."""
 
-    def __init__(self, folder: Path, cache_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, folder: Path, cache_bytes: int = CACHE_BYTES, *, in_memory: bool = False) -> None:
         self.folder = folder
+        self.in_memory = in_memory
+        """The folder lies in shared memory."""
         self.nonce = secrets.token_hex(32)
         self._cache_bytes = cache_bytes
         self._blobs: dict[str, _Blob] = {}
+        self._idle: dict[str, int] = {}
+        """Those that nobody needs, the oldest first, with their sizes."""
+        self._idle_bytes = 0
         self._late: set[str] = set()
         """Removed here, but the operating system would not let go of the file yet."""
         for part in (folder, folder / "blobs", folder / "incoming"):
@@ -135,7 +142,7 @@ class BlobStore:
             raise BlobError(f"{name[:80]!r} is no name of a blob: it has 64 hex digits")
         if size is not None and size > MAX_BLOB_BYTES:
             raise BlobError(f"a blob may have {MAX_BLOB_BYTES} bytes, this one has {size}")
-        free = shutil.disk_usage(self.folder).free - RESERVE_BYTES
+        free = self.free_bytes() - RESERVE_BYTES
         if size is not None and size > free:
             raise NoRoomError(f"the hub has room for {max(free, 0)} bytes more, this blob has {size}: make room there")
         return Incoming(self, name, self.folder / "incoming" / f"{_PUT}{secrets.token_hex(16)}")
@@ -143,6 +150,7 @@ class BlobStore:
     def pin(self, name: str, holder: str, *, keep: bool) -> None:
         """`holder` needs the blob, which is here."""
         blob = self._blobs[name]
+        self._not_idle(name)
         blob.pins.add(holder)
         blob.keep = blob.keep and keep
 
@@ -152,11 +160,13 @@ class BlobStore:
         if blob is None:
             return
         blob.pins.discard(holder)
-        if not blob.pins:
-            self._blobs[name] = self._blobs.pop(name)  # the youngest of those that nobody needs
-            if not blob.keep:
-                self._remove(name)
+        if blob.pins:
+            return
+        if blob.keep:
+            self._is_idle(name)
             self.shrink()
+        else:
+            self._remove(name)
 
     def drop_idle(self, name: str) -> None:
         """Removes a blob unless somebody needs it."""
@@ -168,16 +178,15 @@ class BlobStore:
         blob = self._blobs.get(name)
         return () if blob is None else tuple(blob.pins)
 
+    def free_bytes(self) -> int:
+        """What is free where the folder is."""
+        return free_bytes(self.folder)
+
     def shrink(self) -> None:
         """Removes the oldest of the blobs that nobody needs until they fit the cache."""
-        free = shutil.disk_usage(self.folder).free
-        idle = [(name, blob.size) for name, blob in self._blobs.items() if not blob.pins]
-        over = sum(size for _, size in idle) - min(self._cache_bytes, free // 4)
-        for name, size in idle:
-            if over <= 0:
-                break
-            self._remove(name)
-            over -= size
+        part = self.free_bytes() // (MEMORY_SHARE if self.in_memory else FREE_SHARE)
+        while self._idle and self._idle_bytes > min(self._cache_bytes, part):
+            self._remove(next(iter(self._idle)))
 
     def complete(self, name: str, temporary: Path, size: int) -> None:
         """Takes a file whose bytes were found to match the name."""
@@ -190,19 +199,31 @@ class BlobStore:
     @property
     def is_pinned(self) -> bool:
         """Whether anybody needs any of the blobs."""
-        return any(blob.pins for blob in self._blobs.values())
+        return len(self._blobs) > len(self._idle)
 
     def close(self) -> None:
         """Removes the blobs that nobody needs."""
-        for name in [name for name, blob in self._blobs.items() if not blob.pins]:
+        for name in list(self._idle):
             self._remove(name)
 
     def _add(self, name: str, size: int) -> None:
-        self._blobs.setdefault(name, _Blob(size))
+        if name not in self._blobs:
+            self._blobs[name] = _Blob(size)
+            self._is_idle(name)
         self._late.discard(name)
         self._retry_late()
 
+    def _is_idle(self, name: str) -> None:
+        """Nobody needs it any more, or yet."""
+        self._not_idle(name)  # it becomes the youngest
+        self._idle[name] = self._blobs[name].size
+        self._idle_bytes += self._blobs[name].size
+
+    def _not_idle(self, name: str) -> None:
+        self._idle_bytes -= self._idle.pop(name, 0)
+
     def _remove(self, name: str) -> None:
+        self._not_idle(name)
         del self._blobs[name]
         try:
             self._file(name).unlink(missing_ok=True)
@@ -224,6 +245,7 @@ class BlobStore:
         for file in sorted((self.folder / "blobs").iterdir(), key=lambda file: file.stat().st_mtime):
             if is_name(file.name):
                 self._blobs[file.name] = _Blob(file.stat().st_size)
+                self._is_idle(file.name)
 
     def _file(self, name: str) -> Path:
         return self.folder / "blobs" / name

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from nbdist.errors import ProtocolError
 from nbdist.wire.frames import MAX_HEADER_BYTES, Payload
-from nbdist.wire.messages import JobProgress, WorkerRow
+from nbdist.wire.messages import JobProgress, NeedBlobs, WorkerRow
 
 MAX_PAYLOAD_BYTES = 768 * 1024
 """Of a part or a packed task: passed on, it must fit a frame with another header. What is larger is a blob."""
 MAX_OUTPUT_BYTES = 64 * 1024
 """One message of a cell's output to the notebook has at most so much text."""
+NAMES_PER_MESSAGE = 500
+"""Blobs that one message asks for, of 67 bytes each in a header of 64 KiB."""
 PROGRESS_BYTES = 4096
 """What the header of a progress message takes beside its rows."""
 
@@ -20,6 +23,13 @@ def check_size(payload: Payload) -> None:
     """Raises ProtocolError for a payload that should have been a blob."""
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise ProtocolError(f"a payload of {len(payload)} bytes in a frame: what is over {MAX_PAYLOAD_BYTES} is a blob")
+
+
+def need_blobs(job: str, names: Collection[str]) -> Iterator[NeedBlobs]:
+    """Says which blobs are missing, in as many messages as fit frames; one if there are none."""
+    ordered = sorted(names)
+    for at in range(0, max(1, len(ordered)), NAMES_PER_MESSAGE):
+        yield NeedBlobs(job, tuple(ordered[at : at + NAMES_PER_MESSAGE]), more=at + NAMES_PER_MESSAGE < len(ordered))
 
 
 def fit_frame(progress: JobProgress) -> JobProgress:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from nbdist.hub import limits
+from nbdist.hub.limits import Limits
 from nbdist.hub.statedir import default_path
 
 
@@ -29,6 +31,8 @@ class HubConfig:
     """The machine is not kept awake while there are unfinished jobs."""
     die_with_parent: bool = False
     """Ends when its standard input does."""
+    limits: Limits = field(default_factory=Limits)
+    """How long and how much is kept."""
 
 
 def parse(argv: Sequence[str]) -> HubConfig:
@@ -42,6 +46,7 @@ def parse(argv: Sequence[str]) -> HubConfig:
     parser.add_argument("--port", type=_port, default=0, metavar="N", help="0: the one of last time, or any free one")
     parser.add_argument("--state", type=Path, default=None, metavar="DIR", help="keys, certificate, spilled results")
     parser.add_argument("--blobs", type=Path, default=None, metavar="DIR", help="large values; default: in memory")
+    limits.add_options(parser)
     parser.add_argument("--embedded", action="store_true", help="end after ten minutes without notebooks and jobs")
     parser.add_argument("--ready-file", type=Path, default=None, metavar="FILE", help="write both addresses there too")
     parser.add_argument("--allow-sleep", action="store_true", help="let this machine go to sleep while jobs run")
@@ -56,6 +61,7 @@ def parse(argv: Sequence[str]) -> HubConfig:
         blobs=found.blobs,
         may_sleep=found.allow_sleep,
         die_with_parent=found.die_with_parent,
+        limits=limits.from_options(parser, found),
     )
 
 

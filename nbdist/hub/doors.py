@@ -26,6 +26,8 @@ HELLO_SECONDS = 10.0
 """A connection that has not said who it is by then is closed."""
 GOODBYE_SECONDS = 1.0
 """A connection that is refused may take so long to close its side."""
+BREATH_SECONDS = 1.0
+"""Pieces of a message that takes longer to come show that its sender lives; they are told this often."""
 BATCH_BYTES = 256 * 1024
 """Frames that wait for the end of a turn are written at the latest when they are so much."""
 
@@ -46,6 +48,7 @@ class SocketDoor(WebSocketHandler):
         """Frames of this turn of the loop that wait for its end; None: nothing was written in it yet."""
         self._batch_bytes = 0
         self._hello_timer: asyncio.TimerHandle | None = None
+        self._heard_at = 0.0
         self.is_remote = not is_loopback(self.request.remote_ip or "")
 
     def prepare(self) -> None:
@@ -71,12 +74,14 @@ class SocketDoor(WebSocketHandler):
         The credential is checked then: a client that is refused has sent its first message and reads why.
         """
         self.set_nodelay(True)
+        self._watch_bytes()
         self._hello_timer = asyncio.get_running_loop().call_later(HELLO_SECONDS, self._no_hello)
 
     def on_message(self, data: str | bytes) -> None:
         """One frame."""
         if self._is_over:
             return
+        self._heard_at = asyncio.get_running_loop().time()
         try:
             if isinstance(data, str):
                 raise ProtocolError("a text frame: messages are binary")
@@ -129,6 +134,22 @@ class SocketDoor(WebSocketHandler):
         self._peer = self._rooms.board.greet(message, grant, self)
         if self._hello_timer is not None:
             self._hello_timer.cancel()
+
+    def _watch_bytes(self) -> None:
+        """On a slow network a message is longer on its way than anybody may be silent."""
+        stream = self._stream()
+        if stream is None:
+            return
+        loop, read = asyncio.get_running_loop(), stream.read_from_fd
+
+        def read_and_tell(buf: bytearray | memoryview) -> int | None:
+            size = read(buf)
+            if size and self._peer is not None and loop.time() > self._heard_at + BREATH_SECONDS:
+                self._heard_at = loop.time()
+                loop.call_soon(self._rooms.board.bytes_came, self._peer)
+            return size
+
+        stream.read_from_fd = read_and_tell  # type: ignore[method-assign]
 
     def _no_hello(self) -> None:
         self.refuse(as_refused(RefusalError("protocol", f"no Hello within {HELLO_SECONDS:.0f} s", "upgrade nbdist")))

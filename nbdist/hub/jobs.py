@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 
 from nbdist.hub.items import JobItems
 from nbdist.hub.resultlog import ResultLog
 from nbdist.hub.results import JobResults
 from nbdist.scheduler.intervals import Intervals
-from nbdist.scheduler.kept import failed_items
-from nbdist.scheduler.orders import ResultsDropped
+from nbdist.scheduler.orders import ResultsDropped, ResultsSealed
 from nbdist.wire.frames import Payload
-from nbdist.wire.messages import BlobRef, JobFinished, JobProgress, Result, SubmitJob
+from nbdist.wire.messages import BlobRef, JobFinished, JobProgress, SubmitJob
 
 
 @dataclass(slots=True)
@@ -24,14 +22,14 @@ class Dropped:
     failed_items: int = 0
     first_failed: int | None = None
 
-    def add(self, result: Result) -> None:
-        """One more of them."""
-        self.seq = result.seq
-        self.done.add(result.start, result.stop)
-        failed = failed_items(result)
-        self.failed_items += len(failed)
-        if failed and self.first_failed is None:
-            self.first_failed = failed[0]
+    def add(self, sealed: ResultsSealed) -> None:
+        """Those of one more file."""
+        self.seq = sealed.last
+        for start, stop in sealed.done:
+            self.done.add(start, stop)
+        self.failed_items += sealed.failed_items
+        if self.first_failed is None:
+            self.first_failed = sealed.first_failed
 
     def record(self, job: str) -> ResultsDropped:
         """As the journal keeps it."""
@@ -66,11 +64,21 @@ class JobRecord:
     progress: JobProgress | None = None
     finished: JobFinished | None = None
     ended_at: float = 0.0
-    """By the clock on the wall."""
-    result_blobs: deque[Result] = field(default_factory=deque)
-    """Results in the log whose payload is a blob."""
+    taken_at: float = 0.0
+    """When it ended, and when its notebook last took results: by the clock on the wall."""
+    result_blobs: dict[int, BlobRef] = field(default_factory=dict)
+    """Number of a result in the log -> the blob that is its payload."""
+    told_waiting_bytes: int = 0
+    """So much of its results waited for its notebook when the scheduler was told last."""
     dropped: Dropped = field(default_factory=lambda: Dropped())
     """What the results come to that are not in the log any more."""
+    failed_items: int = 0
+    is_torn: bool = False
+    """After a restart some of its results were not found."""
+    is_left: bool = False
+    """Its notebook has told to forget it; it is kept for whoever runs the same cell again."""
+    former: set[str] = field(default_factory=set)
+    """Notebooks that it was taken from while they were away."""
     is_released: bool = False
     """The scheduler has forgotten it; it is kept for what its notebook has not fetched yet."""
 

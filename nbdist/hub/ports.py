@@ -17,6 +17,7 @@ from nbdist.hub.statedir import StateDir
 from nbdist.hub.tls import Certificate, ensure_certificate
 from nbdist.hub.visitors import LOOPBACK_HOSTS
 from nbdist.wire.address import Address
+from nbdist.wire.sockets import harden
 
 LOOPBACK = "127.0.0.1"
 EVERYWHERE = "0.0.0.0"
@@ -120,6 +121,8 @@ class Ports:
             except (OSError, OverflowError) as error:
                 problem = error
                 continue
+            for one in sockets:
+                harden(one)
             self._state.write(PORTS_FILE, {**remembered, name: sockets[0].getsockname()[1]})
             return sockets
         raise NbdistError(f"port {port} is not free ({problem}): choose another with --port N, or --port 0 for any")

@@ -12,10 +12,18 @@ Code: TypeAlias = Literal["version", "access", "protocol", "full", "replaced", "
 _REPORT = "upgrade both ends to the same nbdist; if they are the same, this is a bug of nbdist: report it"
 _SECRET_FOR = {"notebook": "the hub's connect URL", "worker": "an invite of the hub", "viewer": "a viewer's invite"}
 
+DISK_FULL = "the hub's disk is full, it takes no jobs until there is room again: make room there, then run it again"
 RESULTS_LOST = (
-    "a file with its results was damaged while the hub was down, and the hub would compute again what this notebook "
-    "has already (the hub's log names the file): run the job again"
+    "a file with its results is damaged, and the hub would compute again what this notebook has already (the hub's log "
+    "names the file): run the job again"
 )
+RESULTS_GONE = (
+    "its first results, which its notebook has had, are not kept any more, because there were too many (nbdist hub "
+    "--kept-results): run it again"
+)
+RESULTS_EXPIRED = "its results were not taken for so long that the hub does not keep them any more (nbdist hub --keep)"
+
+TAKEN_OVER = "another notebook has taken the job over while this one was away: look there"
 
 
 class RefusalError(NbdistError):

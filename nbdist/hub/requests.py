@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from collections.abc import Callable
 
 from nbdist.errors import NbdistError
 from nbdist.hub.access import Access
 from nbdist.hub.joinlines import join_lines
 from nbdist.hub.peers import Peer
 from nbdist.hub.ports import Ports
+from nbdist.hub.refusal import RESULTS_GONE
 from nbdist.hub.switchboard import Switchboard
 from nbdist.wire import frames
 from nbdist.wire.frames import MAX_FRAME_BYTES
@@ -20,6 +21,7 @@ from nbdist.wire.messages import (
     DescribeJob,
     DescribePool,
     ExplainItem,
+    FindJob,
     JobKnown,
     MakeInvite,
     Message,
@@ -30,10 +32,11 @@ MAX_VALID_SECONDS = 10 * 366 * 86400.0
 
 
 class Requests:
-    """Answers requests; called by the switchboard."""
+    """Answers requests; called by the switchboard. `total` knows how many items a job has."""
 
-    def __init__(self, board: Switchboard, access: Access, ports: Ports) -> None:
+    def __init__(self, board: Switchboard, access: Access, ports: Ports, total: Callable[[str], int | None]) -> None:
         self._board = board
+        self._total = total
         self._access = access
         self._ports = ports
         self._tasks: set[asyncio.Task[None]] = set()
@@ -47,6 +50,8 @@ class Requests:
             peer.link.send(Answer(message.request), text[:MAX_DESCRIPTION_BYTES])
         elif isinstance(message, DescribeJob):
             peer.link.send(*self._describe_job(peer, message))
+        elif isinstance(message, FindJob):
+            peer.link.send(Answer(message.request, text=self._find(peer, message.key)))
         elif isinstance(message, CloseInvites):
             self._access.revoke_invites()
             self._ports.close_lan()
@@ -69,12 +74,25 @@ class Requests:
             raise NbdistError(f"no job {job[:64]!r} is known here: `%distribute jobs` lists those that are")
         if record.peer != peer.id and self._board.peers.get(record.peer) is not None:
             raise NbdistError(f"job {job} belongs to a notebook that is still open: look there, or close that first")
+        if record.dropped.seq:
+            raise NbdistError(f"job {job} cannot be shown from its beginning: {RESULTS_GONE}")
         if record.missing:
             raise NbdistError(f"job {job} has never begun: its notebook went before its data was here; run it again")
-        row: dict[str, Any] = next((row for row in self._board.describe()["jobs"] if row["id"] == job), {})
-        total = row.get("total") if record.finished is None else record.finished.total
+        total = self._total(job) if record.finished is None else record.finished.total
         available = record.items.stop if record.items is not None else total or 0
-        return JobKnown(record.submit, available, total), record.task
+        return JobKnown(record.submit, available, total, self._board.stores.ended_seconds(record)), record.task
+
+    def _find(self, peer: Peer, key: str) -> str:
+        """The job of a `FindJob`."""
+        is_here = lambda other: self._board.peers.get(other) is not None  # noqa: E731
+        record = self._board.stores.offers.find(key, peer.grant.id, peer.id, is_here)
+        if record is None or (record.finished is None and self._is_stopping(record.job)):
+            return ""
+        return record.job
+
+    def _is_stopping(self, job: str) -> bool:
+        """Whether the job is on its way to an early end."""
+        return any(row["id"] == job and row["state"] == "stopping" for row in self._board.describe()["jobs"])
 
     async def _invite(self, peer: Peer, message: MakeInvite) -> None:
         try:

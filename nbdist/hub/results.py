@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from nbdist.hub.resultlog import Spot
+from nbdist.hub.resultlog import ENTRY_BYTES, Spot, weight
 from nbdist.wire.frames import Payload
 from nbdist.wire.messages import Result
 
@@ -19,16 +19,10 @@ RESULTS_WINDOW_BYTES = 16 * 1024 * 1024
 """May be in flight before the notebook has said what it can take."""
 MEMORY_BYTES = 32 * 1024 * 1024
 """So much of one job's unconsumed results stays in memory."""
-ENTRY_BYTES = 512
-"""What a result costs beside its payload: its header, here and there."""
 
 
 class Log(Protocol):
     """Where results outlive the process (`resultlog.ResultLog`)."""
-
-    @property
-    def beginning(self) -> Spot:
-        """Where the oldest record begins."""
 
     @property
     def end(self) -> Spot:
@@ -39,6 +33,9 @@ class Log(Protocol):
 
     def read(self, spot: Spot) -> tuple[Result, Payload, Spot]:
         """The record that begins there, and where the next one does."""
+
+    def seek(self, seq: int) -> tuple[Spot, int]:
+        """Where the first result behind number `seq` begins, and what the results from there on come to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ class _Entry:
     @property
     def cost(self) -> int:
         """What it takes of the notebook's window."""
-        return ENTRY_BYTES + (self.message.blob.size if self.message.blob else len(self.payload))
+        return weight(self.message, len(self.payload))
 
 
 class JobResults:
@@ -67,7 +64,9 @@ class JobResults:
         self.last = 0
         """The number of the newest result."""
         self.consumed = 0
-        """The notebook has dealt with everything up to this number."""
+        """The notebook has dealt with everything up to this number …"""
+        self.waiting_bytes = 0
+        """… and what is behind comes to this, blobs included."""
         self._log = log
         self._dropped = 0
         """The log has everything behind this number."""
@@ -88,15 +87,16 @@ class JobResults:
         """Whether the notebook has dealt with everything that was added."""
         return self.consumed >= self.last
 
-    def restore(self, last: int, dropped: int) -> None:
-        """After a restart: the log has the results from number `dropped` + 1 to `last`; nobody has consumed them."""
+    def restore(self, last: int, dropped: int, consumed: int) -> None:
+        """After a restart: the log has the results from number `dropped` + 1 to `last`."""
         self.last, self._dropped = last, dropped
-        self._read_again()
+        self._go_to(consumed)
 
     def add(self, message: Result, payload: Payload) -> None:
         """Keeps the next result. Raises OSError if the log does not take it; it waits for `write_unlogged` then."""
         self.last = message.seq
         entry = _Entry(message, payload)
+        self.waiting_bytes += entry.cost
         if self._unlogged:
             self._unlogged.append(entry)
             return
@@ -130,13 +130,15 @@ class JobResults:
     def take(self, seq: int, window_bytes: int) -> None:
         """The notebook has dealt with everything up to `seq`."""
         self._window_bytes = max(0, window_bytes)
-        while self.consumed < seq and (self._entries or self._fetch()):
+        while self.consumed < seq and self._entries:
             self._drop_first()
+        if self.consumed < min(seq, self._logged):
+            self._go_to(seq)
 
     def attach(self, seq: int, window_bytes: int) -> None:
         """A notebook that has everything up to `seq`, and nothing behind, wants the rest."""
         if seq < self.consumed:
-            self._read_again()
+            self._go_to(seq)
         self._sent = self._in_flight_bytes = 0
         self.take(seq, window_bytes)
 
@@ -148,14 +150,21 @@ class JobResults:
         """Gives memory back."""
         self._entries.clear()
         self._unlogged.clear()
-        self.consumed = self.last
+        self.consumed, self.waiting_bytes = self.last, 0
 
-    def _read_again(self) -> None:
+    @property
+    def _logged(self) -> int:
+        """The number of the newest result in the log."""
+        return self.last - len(self._unlogged)
+
+    def _go_to(self, seq: int) -> None:
+        """Everything up to `seq` is consumed, as far as it is or was here; what is behind is to be sent (again)."""
         self._entries.clear()
         self._sent = self._in_flight_bytes = 0
         self._memory_left_bytes = self._memory_bytes
-        self.consumed = self._dropped
-        self._next = self._log.beginning
+        self.consumed = max(self._dropped, min(seq, self._logged))
+        self._next, self.waiting_bytes = self._log.seek(self.consumed)
+        self.waiting_bytes += sum(entry.cost for entry in self._unlogged)
 
     def _write(self, entry: _Entry) -> None:
         spot = self._log.end
@@ -173,7 +182,7 @@ class JobResults:
 
     def _fetch(self) -> bool:
         """Brings the first result behind the entries back from the log; whether there was one."""
-        if self.consumed + len(self._entries) >= self.last - len(self._unlogged):
+        if self.consumed + len(self._entries) >= self._logged:
             return False
         message, payload, self._next = self._log.read(self._next)
         self._hold(_Entry(message, payload))
@@ -183,6 +192,7 @@ class JobResults:
         entry = self._entries.popleft()
         self._memory_left_bytes += entry.memory_bytes
         self.consumed = entry.message.seq
+        self.waiting_bytes -= entry.cost
         if self._sent:
             self._sent -= 1
             self._in_flight_bytes -= entry.cost

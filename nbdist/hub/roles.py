@@ -12,6 +12,7 @@ ALLOWED: dict[m.Role, frozenset[type[Message]]] = {
             m.BlobPlaced,
             m.DescribePool,
             m.DescribeJob,
+            m.FindJob,
             m.ExplainItem,
             m.StopWorkers,
             m.MakeInvite,

@@ -106,6 +106,14 @@ def remove_drafts(folder: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
+def free_bytes(path: Path) -> int:
+    """What is free on the disk of a folder; nothing, if that is gone."""
+    try:
+        return shutil.disk_usage(path).free
+    except OSError:
+        return 0
+
+
 def make_private(path: Path) -> None:
     """Keeps other users out of a directory. On Windows a user's own folders already do."""
     if sys.platform != "win32":

@@ -7,6 +7,7 @@ the archive; nothing that a peer lets go of its own copy for may be sent before 
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 from collections.abc import Collection, Iterator
 from itertools import zip_longest
@@ -16,8 +17,14 @@ from nbdist.hub.access import Grant
 from nbdist.hub.archive import Archive, FoundJob
 from nbdist.hub.blobs import BlobStore
 from nbdist.hub.jobs import Dropped, JobRecord, new_record
+from nbdist.hub.journal import JournalError
+from nbdist.hub.keeping import Keeping
+from nbdist.hub.limits import Limits
+from nbdist.hub.offers import Offers, check_keys, is_whole
 from nbdist.hub.refusal import not_yours
+from nbdist.hub.resultlog import weight
 from nbdist.scheduler.intervals import Intervals
+from nbdist.scheduler.kept import failed_items
 from nbdist.scheduler.orders import DropItems, JobEnded, JobTaken, KeptJob
 from nbdist.scheduler.policy import Policy
 from nbdist.wire.blobs import holder_of_items, is_name
@@ -35,14 +42,12 @@ from nbdist.wire.messages import (
     TakeResults,
 )
 
-KEPT_RESULTS_BYTES = 64 * 1024**2
-"""Of the results of one job that its notebook has, the newest are kept, and it can have them again."""
-KEPT_BLOB_BYTES = 256 * 1024**2
-"""… and of all their large results together, which often lie in memory."""
 MAX_WINDOW_BYTES = Policy().max_window_bytes
 """The notebook of a job that is taken up may have been granted so much."""
 MAX_JOBS = 10_000
 """Jobs whose results a notebook may still want."""
+log = logging.getLogger("nbdist.hub")
+
 _JOB_ID = re.compile(r"[A-Za-z0-9_.:-]{1,100}", re.ASCII)
 _HOLDER = re.compile(r"(.*?)(?:([@#])(\d+))?", re.ASCII | re.DOTALL)
 """Who holds a blob: a job, a block of its items (@) or a result (#)."""
@@ -51,13 +56,12 @@ _HOLDER = re.compile(r"(.*?)(?:([@#])(\d+))?", re.ASCII | re.DOTALL)
 class Stores:
     """The jobs of one hub."""
 
-    def __init__(self, blobs: BlobStore, archive: Archive) -> None:
+    def __init__(self, blobs: BlobStore, archive: Archive, limits: Limits | None = None) -> None:
         self.blobs = blobs
-        self.is_full = False
-        """The disk takes nothing more at present."""
         self._archive = archive
         self._jobs: dict[str, JobRecord] = {}
-        self._result_blob_bytes = 0
+        self.keeping = Keeping(self._jobs, blobs, archive, limits or Limits())
+        self.offers = Offers(self._jobs)
         self._unlogged: set[str] = set()
         """Jobs with results that the disk did not take."""
 
@@ -70,11 +74,13 @@ class Stores:
         return sum(record.finished is None for record in self._jobs.values())
 
     def owned(self, job: str, peer: str, grant: Grant) -> JobRecord | None:
-        """The job, if it is known. Raises ProtocolError if it is another notebook's."""
+        """The job, if it is known and was not taken from this notebook. Raises ProtocolError if it is another's."""
         record = self.attachable(job, grant)
-        if record is not None and record.peer != peer:
-            raise not_yours(job)
-        return record
+        if record is None or record.peer == peer:
+            return record
+        if peer in record.former:
+            return None
+        raise not_yours(job)
 
     def attachable(self, job: str, grant: Grant) -> JobRecord | None:
         """The job, if it is known. Raises ProtocolError if it was submitted with another credential."""
@@ -90,10 +96,11 @@ class Stores:
         record = self.owned(message.job, peer, grant)
         if record is not None:
             return record
+        if message.job in self._jobs:
+            raise not_yours(message.job)
         if not _JOB_ID.fullmatch(message.job):
             raise ProtocolError("a job's id has 1 to 100 letters, digits and _.:-")
-        if self.is_full:
-            raise ProtocolError("the hub's disk is full, it takes no jobs until there is room again")
+        check_keys(message)
         if len(self._jobs) >= MAX_JOBS:
             raise ProtocolError(f"the hub keeps {MAX_JOBS} jobs, its bound: forget some (pool.clear())")
         record = new_record(message, payload, peer, grant.id, self._archive.log(message.job))
@@ -184,11 +191,24 @@ class Stores:
             self._unlogged.discard(job)
         self._archive.flush()
 
+    def tidy(self) -> bool:
+        """Does some of what there is to tidy up, once everything is flushed; whether it did."""
+        try:
+            return self.keeping.step() or self._archive.shrink()
+        except JournalError as error:
+            log.warning("%s", error)
+            return False
+
+    def make_room(self) -> None:
+        """The disk is full: what is kept only because it may be useful goes."""
+        self.blobs.shrink()
+
     def restore(self) -> tuple[list[JobRecord], list[KeptJob], list[str]]:
         """Takes up the jobs of an earlier hub; gives them, as they stood, and the workers that it had."""
         found, workers = self._archive.load()
         records = [self._restore(one) for one in found]
         self.blobs.shrink()
+        self.keeping.changed()
         return records, [one.kept for one in found], workers
 
     def _restore(self, one: FoundJob) -> JobRecord:
@@ -196,14 +216,18 @@ class Stores:
         record = new_record(kept.spec, one.task, kept.owner, one.grant, one.log)
         self._jobs[record.job] = record
         record.attached, record.finished, record.ended_at = False, kept.finished, one.ended_at
+        record.taken_at = one.taken_at
         if one.dropped is not None:
             gone = one.dropped
             record.dropped = Dropped(gone.seq, Intervals(gone.done), gone.failed_items, gone.first_failed)
-        record.results.restore(kept.seq, record.dropped.seq)
+        record.results.restore(kept.seq, record.dropped.seq, one.taken)
         record.restored_seq = kept.seq
-        for result in one.results:
-            if result.blob is not None and self.blobs.has(result.blob.name):
-                self._hold_result(record, result, result.blob)
+        record.failed_items = kept.failed_items
+        for seq, blob in one.result_blobs.items():
+            if self.blobs.has(blob.name):
+                self._hold_result(record, seq, blob)
+            else:
+                record.is_torn = True
         if record.finished is None:
             record.missing = set(self.blobs.missing(record.blobs))
             for name in {ref.name for ref in record.blobs} - record.missing:
@@ -240,8 +264,10 @@ class Stores:
         record = self._jobs.get(message.job)
         if record is None:
             return None
+        record.failed_items += len(failed_items(message))
         if message.blob is not None:
-            self._hold_result(record, message, message.blob)
+            self._hold_result(record, message.seq, message.blob)
+        self.keeping.added(weight(message, len(payload)))
         try:
             record.results.add(message, payload)
         except OSError:
@@ -251,12 +277,8 @@ class Stores:
     def take(self, record: JobRecord, message: TakeResults) -> None:
         """The notebook has dealt with results, and gives credit for more."""
         record.results.take(message.seq, message.window_bytes)
-        if record.log.size > KEPT_RESULTS_BYTES:
-            self._drop_consumed(record)
-        if self._result_blob_bytes > KEPT_BLOB_BYTES:
-            for one in [one for one in self._jobs.values() if one.result_blobs]:
-                one.log.seal()
-                self._drop_consumed(one)
+        self._archive.taken(record)
+        self.keeping.changed()
         if record.is_released and record.results.is_consumed:
             self.forget(record.job)
 
@@ -265,23 +287,10 @@ class Stores:
         if record.restored_seq is not None and message.received > record.restored_seq:
             return False
         record.restored_seq = None
-        record.peer, record.attached = peer, True
+        record.peer, record.attached, record.is_left = peer, True, False
         record.results.attach(message.seq, message.window_bytes)
+        self._archive.taken(record)
         return True
-
-    def _drop_consumed(self, record: JobRecord) -> None:
-        """Removes the oldest results from the disk, as far as the notebook has them."""
-        while gone := record.log.oldest(record.results.consumed):
-            for result in gone:
-                record.dropped.add(result)
-            record.results.dropped(record.dropped.seq)
-            self._archive.keep(record.dropped.record(record.job), record, b"")
-            self._archive.flush()
-            record.log.drop_oldest()
-            while record.result_blobs and record.result_blobs[0].seq <= record.dropped.seq:
-                self._let_go(record.result_blobs.popleft())
-            if self._result_blob_bytes <= KEPT_BLOB_BYTES and record.log.size <= KEPT_RESULTS_BYTES:
-                return
 
     def drop_items(self, message: DropItems) -> None:
         """Forgets a block of items."""
@@ -294,8 +303,9 @@ class Stores:
     def keep_end(self, record: JobRecord, message: JobEnded) -> None:
         """The job has ended: what went into it is not needed any more."""
         record.finished = message.finished
+        record.log.seal()
         self._archive.end(record, message)
-        record.log.close()
+        self.keeping.changed()
         self._clear_items(record)
         for ref in record.blobs:
             self.blobs.unpin(ref.name, record.job)
@@ -315,14 +325,30 @@ class Stores:
         if record.results.is_consumed:
             self.forget(job)
 
+    def leave(self, record: JobRecord) -> bool:
+        """The notebook needs the job no more; whether it is kept for whoever runs the same cell again."""
+        is_useful = record.submit.key and is_whole(record) and not record.is_released
+        if not is_useful or record.job in self._unlogged:
+            return False
+        record.results.close()
+        record.attached, record.is_left = False, True
+        for job in self.offers.outdated():
+            self.forget(job)
+        return True
+
+    def ended_seconds(self, record: JobRecord) -> float | None:
+        """How long ago the job has ended."""
+        return None if record.finished is None else self._archive.age_seconds(record)
+
     def forget(self, job: str) -> None:
         """Forgets a job with all that is kept for it."""
         record = self._jobs.pop(job, None)
         if record is None:
             return
         record.results.close()
-        for result in record.result_blobs:
-            self._let_go(result)
+        for seq, blob in record.result_blobs.items():
+            self.blobs.unpin(blob.name, f"{job}#{seq}")
+        record.result_blobs.clear()
         for ref in record.blobs:
             self.blobs.unpin(ref.name, job)
         self._clear_items(record)
@@ -371,15 +397,9 @@ class Stores:
         for name in record.item_blobs.pop(start, ()):
             self.blobs.unpin(name, holder_of_items(record.job, start))
 
-    def _hold_result(self, record: JobRecord, result: Result, blob: BlobRef) -> None:
-        self.blobs.pin(blob.name, _holder(result), keep=False)
-        record.result_blobs.append(result)
-        self._result_blob_bytes += blob.size
-
-    def _let_go(self, result: Result) -> None:
-        if result.blob is not None:
-            self.blobs.unpin(result.blob.name, _holder(result))
-            self._result_blob_bytes -= result.blob.size
+    def _hold_result(self, record: JobRecord, seq: int, blob: BlobRef) -> None:
+        self.blobs.pin(blob.name, f"{record.job}#{seq}", keep=False)
+        record.result_blobs[seq] = blob
 
 
 def _readers(record: JobRecord, kind: str, number: str) -> Collection[str]:
@@ -387,7 +407,3 @@ def _readers(record: JobRecord, kind: str, number: str) -> Collection[str]:
     if not kind:
         return record.workers
     return record.items.readers.get(int(number), ()) if kind == "@" and record.items is not None else ()
-
-
-def _holder(result: Result) -> str:
-    return f"{result.job}#{result.seq}"

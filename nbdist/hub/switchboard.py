@@ -16,16 +16,17 @@ from nbdist.driver import Driver, PureMachine
 from nbdist.errors import BlobError, NbdistError, ProtocolError
 from nbdist.hub import refusal
 from nbdist.hub.access import Grant
-from nbdist.hub.bounds import MAX_OUTPUT_BYTES, check_size, fit_frame
+from nbdist.hub.bounds import MAX_OUTPUT_BYTES, check_size, fit_frame, need_blobs
 from nbdist.hub.items import size_of
 from nbdist.hub.jobs import JobRecord
+from nbdist.hub.outgoing import Outgoing
 from nbdist.hub.peers import Link, Peer, Peers
 from nbdist.hub.roles import ALLOWED
 from nbdist.hub.stores import Stores
 from nbdist.hub.turns import Turn
 from nbdist.scheduler import orders
 from nbdist.scheduler.jobs import broken
-from nbdist.scheduler.orders import BlobsReady, Disconnect, DropItems, PeerClosed
+from nbdist.scheduler.orders import BlobsReady, BytesCame, Disconnect, DropItems, PeerClosed
 from nbdist.wire import messages as m
 from nbdist.wire.frames import Payload
 from nbdist.wire.messages import Message
@@ -41,6 +42,9 @@ class SchedulingMachine(PureMachine, Protocol):
 
     def explain(self, job: str, item: int, now: float) -> str:
         """Why an item is not done."""
+
+    def total(self, job: str) -> int | None:
+        """How many items a job has, as far as that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +82,17 @@ class Switchboard:
         self._machine = machine
         self._clock = clock
         self._call_soon = call_soon
+        self._driver = Driver(machine, clock=clock, send=self._send, call_at=call_at)
+        self._outgoing = Outgoing(stores, self.peers, self._driver.receive)
         self._turn = Turn(
             stores.flush,
             self._send_held,
-            self._send_results,
-            self._keeping,
+            self._outgoing.send_results,
+            self._outgoing.keeping,
+            stores.tidy,
             call_soon=call_soon,
             call_later=lambda seconds, callback: call_at(clock() + seconds, callback),
         )
-        self._driver = Driver(machine, clock=clock, send=self._send, call_at=call_at)
         self._inputs: dict[type[Message], Callable[[Peer, Any, Payload], None]] = {
             m.ProveLocal: self._prove_local,
             m.BlobPlaced: self._blob_placed,
@@ -101,6 +107,7 @@ class Switchboard:
             m.DescribePool: self._ask,
             m.ExplainItem: self._ask,
             m.DescribeJob: self._ask,
+            m.FindJob: self._ask,
             m.MakeInvite: self._ask,
             m.CloseInvites: self._ask,
         }
@@ -122,36 +129,13 @@ class Switchboard:
         for record in records:
             if record.finished is None and not record.missing:
                 self._driver.receive(orders.STORES, BlobsReady(record.job))
+            self._outgoing.send_results(record)  # nobody is here; the scheduler hears what waits
         self._driver.receive(orders.STORES, orders.Restarted(tuple(workers)))
-
-    def _keeping(self, is_full: bool, reason: str) -> None:
-        """The disk takes nothing more, or something again."""
-        self.stores.is_full = is_full
-        log.error("%s", f"{reason}; jobs wait until there is room" if is_full else "there is room again: jobs go on")
-        self._driver.receive(orders.STORES, orders.StoresFull(is_full))
-        full = f"the hub cannot keep results: {reason}; make room there, your job waits and loses nothing"
-        self._notify_all(full if is_full else "the hub has room again: your job goes on")
 
     def _send_held(self, to: str, message: Message) -> None:
         peer = self.peers.get(to)
         if peer is not None:
             self._outputs.get(type(message), _pass_on)(peer, message)
-
-    def _send_results(self, record: JobRecord) -> None:
-        peer = self._notebook(record)
-        if peer is None:
-            return
-        try:
-            for result, payload in record.results.sendable():
-                peer.link.send(result, payload)
-        except (NbdistError, OSError) as error:
-            self._cannot_send(peer.id, m.CancelJob(record.job, ""), error)
-
-    def _notify_all(self, text: str) -> None:
-        for peer in list(self.peers):
-            for record in self.stores.of_peer(peer.id):
-                if record.attached and record.finished is None:
-                    peer.link.send(m.Notice(record.job, "warning", text))
 
     # --- peers ------------------------------------------------------------------------------------------------------
 
@@ -188,6 +172,10 @@ class Switchboard:
             return
         self._driver.receive(peer.id, message, payload)
 
+    def bytes_came(self, peer: Peer) -> None:
+        """A piece of a message has come, whose end is not here yet."""
+        self._driver.receive(peer.id, BytesCame())
+
     def blob_came(self, name: str) -> None:
         """A blob is complete: jobs that waited for it go on."""
         for record in self.stores.blob_came(name):
@@ -195,13 +183,13 @@ class Switchboard:
 
     def expire(self) -> None:
         """Forgets jobs that were over a long time ago."""
-        for job in self.stores.expired():
-            self.stores.forget(job)
+        if self._outgoing.expire():
             self._turn.ends()
 
     def describe(self) -> dict[str, Any]:
         """The pool now: `workers`, `jobs` and `hub`."""
-        return self._machine.describe(self._clock())
+        pool = self._machine.describe(self._clock())
+        return {**pool, "hub": {**pool.get("hub", {}), **self.stores.keeping.describe()}}
 
     def explain(self, job: str, item: int) -> str:
         """Why an item is not done, as text."""
@@ -239,9 +227,13 @@ class Switchboard:
 
     def _submit(self, peer: Peer, message: m.SubmitJob, payload: Payload) -> None:
         check_size(payload)
+        if self._turn.is_full and self.stores.get(message.job) is None:
+            peer.link.send(m.JobFinished(message.job, "refused", 0, None, refusal.DISK_FULL))
+            return
         record = self.stores.submit(peer.id, peer.grant, message, payload)
         record.attached = True
-        self._turn.hold(peer.id, m.NeedBlobs(record.job, tuple(sorted(record.missing))))
+        for need in need_blobs(record.job, record.missing):
+            self._turn.hold(peer.id, need)
         self._driver.receive(peer.id, message, payload)
         if not record.missing:
             self._driver.receive(peer.id, BlobsReady(record.job))
@@ -273,11 +265,14 @@ class Switchboard:
             self._driver.receive(peer.id, message)
 
     def _forget(self, peer: Peer, message: m.ForgetJob, payload: Payload) -> None:
-        if self.stores.owned(message.job, peer.id, peer.grant) is not None:
+        record = self.stores.owned(message.job, peer.id, peer.grant)
+        if record is None:
+            return
+        if not self.stores.leave(record):
             self._driver.receive(peer.id, message)
             self.stores.forget(message.job)  # the scheduler may have forgotten it before
-            self._turn.ends()
-            self.changed()
+        self._turn.ends()
+        self.changed()
 
     def _take_results(self, peer: Peer, message: m.TakeResults, payload: Payload) -> None:
         record = self.stores.owned(message.job, peer.id, peer.grant)
@@ -288,8 +283,12 @@ class Switchboard:
     def _attach(self, peer: Peer, message: m.AttachJob, payload: Payload) -> None:
         record = self._take_over(peer, message.job)
         if record is None:
-            reason = "the hub does not know this job (any more)"
+            is_elsewhere = self.stores.get(message.job) is not None
+            reason = refusal.TAKEN_OVER if is_elsewhere else "the hub does not know this job (any more)"
             peer.link.send(m.JobFinished(message.job, "cancelled", message.seq, None, reason))
+            return
+        if message.seq < record.dropped.seq:
+            peer.link.send(m.JobFinished(message.job, "cancelled", message.seq, None, refusal.RESULTS_GONE))
             return
         if not self.stores.attach(record, message, peer.id):
             peer.link.send(m.JobFinished(message.job, "cancelled", message.seq, None, refusal.RESULTS_LOST))
@@ -306,12 +305,14 @@ class Switchboard:
         self._turn.deliver(record)
 
     def _take_over(self, peer: Peer, job: str) -> JobRecord | None:
-        """The job, which is this notebook's or is so from now on: its own has gone. Else raises ProtocolError."""
+        """The job, which is this notebook's or is so from now on: its own has gone. None if it is unknown, or was taken
+        from this one. Else raises ProtocolError."""
         record = self.stores.attachable(job, peer.grant)
         if record is None or record.peer == peer.id:
             return record
         if self.peers.get(record.peer) is not None:
-            raise refusal.not_yours(job)
+            return self.stores.owned(job, peer.id, peer.grant)
+        record.former = {*record.former, record.peer} - {peer.id}
         record.peer = peer.id
         self._driver.receive(orders.STORES, orders.OwnerChanged(job, peer.id))
         return record
@@ -321,7 +322,8 @@ class Switchboard:
         if peer.is_local:
             for name in self.stores.adopt_blobs(record):
                 self.blob_came(name)
-        peer.link.send(m.NeedBlobs(record.job, tuple(sorted(record.missing))))
+        for need in need_blobs(record.job, record.missing):
+            peer.link.send(need)
 
     def _part(self, peer: Peer, message: m.Part, payload: Payload) -> None:
         check_size(payload)
@@ -337,7 +339,7 @@ class Switchboard:
 
     def _output(self, peer: Peer, message: m.Output, payload: Payload) -> None:
         record = self.stores.get(message.job)
-        notebook = None if record is None else self._notebook(record)
+        notebook = None if record is None else self._outgoing.notebook(record)
         if notebook is not None:
             cut = max(0, len(payload) - MAX_OUTPUT_BYTES)
             named = replace(message, worker=peer.name, cut_bytes=max(0, message.cut_bytes) + cut)
@@ -394,7 +396,7 @@ class Switchboard:
         record = self.stores.get(message.job)
         if record is None:
             return
-        peer = self._notebook(record)
+        peer = self._outgoing.notebook(record)
         if isinstance(message, m.JobProgress):
             record.progress = message = fit_frame(message)
             if peer is not None:
@@ -408,9 +410,6 @@ class Switchboard:
         if record is not None and record.items is not None:
             record.items.grant(message.more_bytes + message.wider_bytes)
         peer.link.send(message)
-
-    def _notebook(self, record: JobRecord) -> Peer | None:
-        return self.peers.get(record.peer) if record.attached else None
 
     def _cannot_send(self, to: str, message: Message, error: NbdistError | OSError) -> None:
         """A message cannot be put together: its job ends with the reason, everything else goes on."""

@@ -46,6 +46,8 @@ class CellJob:
     options: dict[str, Any]
     """Keyword arguments of `Pool.run_task`: those of `Pool.map` that the person gave, `filters` and `stop_when`."""
     warnings: tuple[str, ...] = ()
+    source: Any = None
+    """What the items come from, for their key."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,11 @@ class Cell:
         return "background" in self.parts.options
 
     @property
+    def is_fresh(self) -> bool:
+        """It is computed, although the results of the same cell may be known."""
+        return "fresh" in self.parts.options
+
+    @property
     def runs_once(self) -> bool:
         """It has neither items nor `--each`: its body runs one time, on one slot."""
         return not self.loops and not self.each
@@ -123,6 +130,7 @@ class Cell:
             loop_names=tuple(dict.fromkeys(name for loop in self.loops for name in loop.names)),
             options=options | {"filters": _filters(rules, definition), "stop_when": rules.stop_when is not None},
             warnings=tuple(warnings),
+            source=items.source,
         )
 
     def _item_target(self) -> ast.expr | None:

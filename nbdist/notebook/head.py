@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, MappingView, Sequence, 
 from dataclasses import dataclass
 from typing import Any
 
+from nbdist.client.analysis.identity import Made
 from nbdist.errors import CellError
 from nbdist.notebook.options import Span
 from nbdist.notebook.text import Source, not_too_deep
@@ -48,6 +49,8 @@ class Items:
     ranges: tuple[range, ...] = ()
     iterable: Iterable[Any] | None = None
     total: int | None = None
+    source: Any = None
+    """What they come from, as `analysis.identity.items_key` takes it."""
 
 
 def parse_head(source: Source, span: Span) -> tuple[Loop, ...]:
@@ -116,13 +119,14 @@ def evaluate(source: Source, loops: Sequence[Loop], namespace: dict[str, Any], f
     if len(ranges) == len(loops):
         total = _count(source, loops[0].iterable, ranges)
         if all(map(_travels_as_numbers, ranges)):
-            return Items(ranges=ranges, total=total)
+            return Items(ranges=ranges, total=total, source=ranges)
     if len(loops) == 1:
         length = _length(first)
-        return Items(iterable=iter(first) if length is None else first, total=length)
+        return Items(iterable=iter(first) if length is None else first, total=length, source=first)
     sizes = [size for size in map(_length, factors) if size is not None]
     known = math.prod(sizes) if len(sizes) == len(loops) else None
-    return Items(iterable=_tuples(loops, namespace, filename)(first), total=known)
+    tuples = _tuples(loops, namespace, filename)
+    return Items(iterable=tuples(first), total=known, source=Made(tuples, first))
 
 
 def _travels_as_numbers(each: range) -> bool:

@@ -47,6 +47,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("needs", "word", '"NEEDS"', 'only on machines that have it: gpu, "memory>=8GB", linux, worker=NAME'),
     Option("env", "word", "NAME[,NAME]", "items see the environment variable NAME with the value that it has here"),
     Option("setup", "nothing", "", "each slot runs the cell once, before its next items: later cells know its names"),
+    Option("fresh", "nothing", "", "compute again, although the results of the same cell are known"),
     Option("background", "nothing", "", "return at once; -> NAME becomes the job"),
     Option("name", "word", "TEXT", "the job's name, or the setup's (in quotes if it has blanks)"),
     Option("help", "nothing", "", "show this"),

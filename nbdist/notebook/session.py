@@ -12,7 +12,8 @@ from nbdist.client.options import checked_env
 from nbdist.client.pool import current
 from nbdist.engines.hub.names import save as save_address
 from nbdist.errors import CellError, NbdistError
-from nbdist.notebook import rehearsal, trouble
+from nbdist.notebook import again, rehearsal, trouble
+from nbdist.notebook.again import NO_KEYS, Keys, is_nothing
 from nbdist.notebook.cell import Cell, CellJob, parse, parse_expression
 from nbdist.notebook.debug import debug_item, item_to_debug
 from nbdist.notebook.follow import Follower
@@ -63,12 +64,12 @@ class Session:
             return None
         if cell.is_background:
             return self._in_background(cell, job)
-        result = self._result(self._run(job, self._name(cell), cell.plot))
+        result = self._result(self._run(cell, job))
         if cell.runs_once:
             result = result[0] if result else None
         if cell.target is not None:
             self._shell.user_ns[cell.target] = result
-        return result if cell.shows_result and not _is_nothing(result) else None
+        return result if cell.shows_result and not is_nothing(result) else None
 
     def run_expression(self, line: str) -> Any:
         """Runs a comprehension; gives its value, of the type that Python would give."""
@@ -78,10 +79,10 @@ class Session:
             self._rehearse(job, cell.rehearsed_items)
             return None
         if cell.is_background:
-            return self._submit(job, self._name(cell))
+            return self._start(cell, job)
         if cell.container == "generator" and "reduce" not in cell.parts.options:
-            return iter(self._submit(job, self._name(cell)))
-        result = self._result(self._run(job, self._name(cell), cell.plot))
+            return iter(self._start(cell, job))
+        result = self._result(self._run(cell, job))
         if "reduce" in cell.parts.options:
             return result
         return {"set": set, "dict": dict}.get(cell.container, lambda values: values)(result)
@@ -117,14 +118,16 @@ class Session:
                 f"the head and the options are read in the notebook, where {error.name!r} is not defined: the setup "
                 "that defines it runs in slots only. Use it in the cell's body, or run the setup's code here too"
             ) from error
+        options = dict(job.options)
         try:
-            checked_env(job.options.get("env", ()))
+            env = checked_env(options.pop("env", ()))
         except ValueError as error:
             raise CellError(f"--env: {error}") from None
         for warning in job.warnings:
             print(f"Warning: {warning}")
         sources = sources_of(job.task.function, job.task.reduce) | self.setups.sources | dict(job.task.sources)
-        return replace(job, task=replace(job.task, sources=sources, setups=self.setups.all))
+        task = replace(job.task, sources=sources, setups=self.setups.all, env=env)
+        return replace(job, task=task, options=options)
 
     def _file_of(self, cell: Cell | SetupCell) -> str:
         """The file name under which the cell's text is known."""
@@ -147,8 +150,17 @@ class Session:
     def _name(self, cell: Cell) -> str:
         return cell.target or f"cell {self._number}"
 
-    def _submit(self, job: CellJob, name: str) -> Job:
-        options = {"name": name, **job.options}
+    def _start(self, cell: Cell, job: CellJob) -> Job:
+        """Submits the job of a cell, or attaches to one that computes, or has computed, the same."""
+        keys = again.keys_of(cell, job)
+        found = again.find(self.pool, job, keys.key) if keys.key and not cell.is_fresh else None
+        if found is None:
+            return self._submit(job, self._name(cell), keys)
+        print(again.story(found))
+        return found.job
+
+    def _submit(self, job: CellJob, name: str, keys: Keys = NO_KEYS) -> Job:
+        options = {"name": name, **keys._asdict(), **job.options}
         submitted: Job = self.pool.run_task(
             job.task,
             ranges=job.ranges or None,
@@ -160,16 +172,16 @@ class Session:
         return submitted
 
     def _in_background(self, cell: Cell, job: CellJob) -> Job | None:
-        submitted = self._submit(job, self._name(cell))
+        submitted = self._start(cell, job)
         if cell.target is None:
             return submitted
         self._shell.user_ns[cell.target] = submitted
         return None
 
-    def _run(self, job: CellJob, name: str, plot: str | None = None) -> Job:
-        """Submits a job and follows it to its end."""
-        figure = None if plot is None else _live_plot(job, plot)
-        return self._follow(self._submit(job, name), job.options.get("name", name), figure)
+    def _run(self, cell: Cell, job: CellJob) -> Job:
+        """Starts the job of a cell and follows it to its end."""
+        figure = None if cell.plot is None else _live_plot(job, cell.plot)
+        return self._follow(self._start(cell, job), job.options.get("name", self._name(cell)), figure)
 
     def _follow(self, submitted: Job, name: str, figure: LivePlot | None = None) -> Job:
         view = view_for(name, self._shell)
@@ -189,7 +201,8 @@ class Session:
             raise
 
     def _rehearse(self, job: CellJob, count: int) -> None:
-        rehearsed = self._run(rehearsal.rehearsal_of(job, count), "rehearsal")
+        tried = rehearsal.rehearsal_of(job, count)
+        rehearsed = self._follow(self._submit(tried, "rehearsal"), tried.options.get("name", "rehearsal"))
         self._result(rehearsed)
         print(rehearsal.report(rehearsal.tried(rehearsed), job.total, self._slots()))
 
@@ -202,11 +215,6 @@ class Session:
 
     def _lonely_note(self) -> str:
         return "no machine is here: `%distribute invite` shows the line that adds one"
-
-
-def _is_nothing(result: Any) -> bool:
-    """Whether a body ended in a call for its effect, `time.sleep(1)`, say: Python would display none of its values."""
-    return isinstance(result, list) and bool(result) and all(value is None for value in result)
 
 
 def _live_plot(job: CellJob, kind: str) -> LivePlot | None:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import base64
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, TextIO
 
 from nbdist.client.progress import Progress
 from nbdist.client.state import OutputText
-from nbdist.execution.setups import mark
 from nbdist.notebook import render
 from nbdist.notebook.plots import LivePlot
+from nbdist.notebook.printed import Printout, joined
+from nbdist.wire.messages import Stream
 
 QUIET_SECONDS = 0.5
 """A job that is over before that leaves one line and shows nothing else."""
@@ -35,7 +36,7 @@ class View(Protocol):
         """Draws how far it is, if the last drawing is old enough."""
 
     def write(self, texts: Iterable[OutputText]) -> None:
-        """Passes on what the items wrote."""
+        """Passes on what the items wrote, at once or in one of the next calls."""
 
     def plot(self, plot: LivePlot, *, final: bool = False) -> None:
         """Draws the plot again, if the last drawing is old enough or it is the final one."""
@@ -55,19 +56,15 @@ def view_for(name: str, shell: Any, clock: Clock = time.monotonic) -> View:
 
 def write_texts(texts: Iterable[OutputText], out: TextIO | None = None, err: TextIO | None = None) -> None:
     """Writes what items wrote to this process's streams, from the calling thread."""
-    for each in texts:
-        stream = (out or sys.stdout) if each.stream == "stdout" else (err or sys.stderr)
-        stream.write(_marked(each) if each.setup else each.text)
-        if each.cut_bytes:
-            who = f"setup {each.setup!r}" if each.setup else f"item {each.item}"
-            stream.write(f"\n[{who} wrote {each.cut_bytes:,} bytes more, left out]\n")
+    _pass_on(joined(texts), out, err)
+
+
+def _pass_on(texts: Mapping[Stream, str], out: TextIO | None = None, err: TextIO | None = None) -> None:
+    """In a kernel each flush is a message to the page: one for each stream, not one for each text."""
+    for name, text in texts.items():
+        stream = (out or sys.stdout) if name == "stdout" else (err or sys.stderr)
+        stream.write(text)
         stream.flush()
-
-
-def _marked(text: OutputText) -> str:
-    """What a setup wrote, each line with its name and its machine's."""
-    before = mark(text.setup, text.machine)
-    return "".join(f"{before}{line.rstrip(chr(10))}\n" for line in text.text.splitlines(keepends=True))
 
 
 class NotebookView:
@@ -81,6 +78,7 @@ class NotebookView:
         self._widget: Any = None
         self._output: Any = None
         self._plot_output: Any = None
+        self._printout = Printout()
 
     def show(self, progress: Progress, note: str = "") -> None:
         now = self._clock()
@@ -96,7 +94,8 @@ class NotebookView:
             self._output = _publish(self._output, _bundle(html, render.text(progress, self._name, note)))
 
     def write(self, texts: Iterable[OutputText]) -> None:
-        write_texts(texts)
+        self._printout.add(texts)
+        _pass_on(self._printout.due(self._clock()))
 
     def plot(self, plot: LivePlot, *, final: bool = False) -> None:
         now = self._clock()
@@ -113,6 +112,7 @@ class NotebookView:
         self._plotted = self._clock()  # the drawing itself does not count against the interval
 
     def finish(self, progress: Progress) -> None:
+        _pass_on(self._printout.rest())
         bundle = _bundle(render.html(progress, self._name), _final_text(progress, self._name))
         self._output = _publish(self._output, bundle)
         if self._widget is not None:

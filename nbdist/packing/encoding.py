@@ -105,6 +105,13 @@ def by_value(value: Any, on_buffer: OnBuffer | None = None, hidden: hiding.Hidde
     return file.getvalue()
 
 
+def is_by_value(module: str) -> bool:
+    """Whether functions and classes of a module travel by value, although it can be imported: somebody said so."""
+    parts = module.split(".")
+    registered = cloudpickle.list_registry_pickle_by_value()
+    return any(".".join(parts[: count + 1]) in registered for count in range(len(parts)))
+
+
 def _dumps(value: Any, on_buffer: OnBuffer | None, again: Callable[[], None] = lambda: None) -> bytes:
     """Plain pickle, unless it fails or refers to `__main__`, which is another module at the other end.
 

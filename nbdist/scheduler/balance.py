@@ -14,7 +14,7 @@ def balance(state: State, now: float) -> None:
     if not state.idle:
         return
     for job in sorted(state.active.values(), key=lambda job: job.usage):
-        if job.phase is not Phase.RUNNING or job.targets:
+        if job.phase is not Phase.RUNNING or job.targets or job.paused:
             continue
         if job.pending:
             _look_again(state, job, now)

@@ -8,8 +8,10 @@ from typing import Any
 from nbdist.scheduler.records import AttemptRecord, JobRecord, Phase, Share, ShareState, State, WorkerRecord
 from nbdist.wire.messages import JobProgress, WorkerRow
 
+MAX_REASON = 300
+"""Characters that one of several machines has to say why it is left out."""
 MAX_REASONS = 8
-"""Why machines cannot run a job: so many reasons are told …"""
+"""So many reasons are told …"""
 MAX_NAMES = 8
 """… with so many names each."""
 
@@ -52,30 +54,46 @@ def _row(state: State, job: JobRecord, share: Share) -> WorkerRow:
     )
 
 
+def waits_for_notebook(job: JobRecord) -> str:
+    """What a paused job waits for, for people."""
+    size = job.waiting_bytes
+    amount = f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+    return f"{amount} of results wait for its notebook; {job.pause_todo}"
+
+
 def waits_for(state: State, job: JobRecord) -> str:
-    """Why nothing of a job runs yet, for people."""
+    """Why nothing (more) of a job is begun, for people."""
+    if job.paused:
+        return waits_for_notebook(job)
     if job.phase is Phase.WAITING:
         return "waiting for its data to arrive at the hub"
     if not state.workers:
         return "no machine has joined this pool yet: %distribute invite, or nbdist invite, shows the line that adds one"
-    refused = sum(share.state is ShareState.REFUSED for share in job.shares.values())
-    if refused == len(state.workers):
-        return f"no machine can run it. {left_out(job)}"
+    if nobody_can(state, job):
+        return f"no machine can run it. {left_out(job, MAX_REASON)}"
     preparing = [share.worker.name for share in job.shares.values() if share.state is ShareState.PREPARING]
     if preparing:
         return f"{', '.join(preparing[:8])} still getting its data"
     return "all slots are busy with other jobs"
 
 
-def left_out(job: JobRecord) -> str:
-    """Why machines cannot run a job, once for each reason."""
+def left_out(job: JobRecord, most_chars: int | None = None) -> str:
+    """Why machines cannot run a job, once for each reason, of which each has so many characters."""
     names: dict[str, list[str]] = {}
     for share in job.shares.values():
         if share.state is ShareState.REFUSED:
-            reason = f"{share.reason} ({share.todo})" if share.todo else share.reason
-            names.setdefault(reason, []).append(share.worker.name)
+            todo = f" ({share.todo[:most_chars]})" if share.todo else ""
+            names.setdefault(share.reason[:most_chars] + todo, []).append(share.worker.name)
     reasons = list(names.items())[:MAX_REASONS]
     return "; ".join(f"{', '.join(machines[:MAX_NAMES])}: {reason}" for reason, machines in reasons)
+
+
+def nobody_can(state: State, job: JobRecord) -> bool:
+    """Whether machines are here and all of them are left out of the job."""
+    here = [worker.id for worker in state.workers.values() if worker.stated and not worker.leaving]
+    return bool(here) and all(
+        worker in job.shares and job.shares[worker].state is ShareState.REFUSED for worker in here
+    )
 
 
 def describe(state: State, now: float) -> dict[str, Any]:
@@ -84,7 +102,8 @@ def describe(state: State, now: float) -> dict[str, Any]:
     `workers`: id, name, slots, busy, state (idle, busy, leaving), relative_speed (1.0 is the mean of the pool in its
     last job; None: unknown), done (items), joined_seconds, heard_seconds (ago), load, memory_used_bytes, and machine
     (the fields of `messages.Machine`). `jobs`, newest first: id, name, state, done, total, failed, running, queued,
-    items_per_second, elapsed_seconds, owner, reason. `hub`: epoch, notebooks, slots, busy, items_per_second.
+    items_per_second, elapsed_seconds, submitted_seconds (ago), owner, reason. `hub`: epoch, notebooks, slots, busy,
+    items_per_second.
     """
     workers = [_describe_worker(worker, now) for worker in state.workers.values()]
     jobs = [_describe_job(state, job, now) for job in reversed(state.jobs.values())]
@@ -124,7 +143,7 @@ def _describe_job(state: State, job: JobRecord, now: float) -> dict[str, Any]:
     return {
         "id": job.id,
         "name": job.spec.name,
-        "state": job.outcome or job.phase.value,
+        "state": job.outcome or ("paused" if job.paused and job.alive else job.phase.value),
         "done": job.done.count,
         "total": job.total,
         "failed": job.failed_items,
@@ -132,8 +151,9 @@ def _describe_job(state: State, job: JobRecord, now: float) -> dict[str, Any]:
         "queued": job.pending.count,
         "items_per_second": _rate(job, running),
         "elapsed_seconds": (now if job.ended_at is None else job.ended_at) - job.submitted_at,
+        "submitted_seconds": now - job.submitted_at,
         "owner": job.owner,
-        "reason": job.stop_reason or (waits_for(state, job) if job.alive and not job.begun else ""),
+        "reason": job.stop_reason or (waits_for(state, job) if job.alive and (job.paused or not job.begun) else ""),
     }
 
 
@@ -164,7 +184,7 @@ def _item_state(state: State, job: JobRecord, item: int, now: float) -> str:
     if item in job.pending:
         tried = job.crashes.get(item, 0) + job.losses.get(item, 0) + job.failures.get(item, 0)
         again = f"; it was tried {tried} times" if tried else ""
-        return f"queued; {waits_for(state, job) if not job.begun else 'its turn has not come'}{again}"
+        return f"queued; {waits_for(state, job) if job.paused or not job.begun else 'its turn has not come'}{again}"
     for attempt in job.attempts.values():
         if attempt.reported <= item < attempt.stop and not attempt.cancelled:
             where = f"{attempt.worker.name}, slot {attempt.slot}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from nbdist.errors import ProtocolError
-from nbdist.scheduler import attempts, shares
+from nbdist.scheduler import attempts, pausing, shares
 from nbdist.scheduler.history import progress
 from nbdist.scheduler.orders import (
     STORES,
@@ -91,7 +91,7 @@ def change_owner(state: State, message: OwnerChanged) -> None:
     job = state.jobs.get(message.job)
     if job is not None:
         job.owner, job.orphaned_at = message.owner, None
-        job.told_at = -1.0  # it knows nothing yet
+        job.told_at, job.told_left_out = -1.0, False  # it knows nothing yet
         state.send(STORES, message)
 
 
@@ -100,6 +100,8 @@ def restate(state: State, job: JobRecord) -> None:
     job.orphaned_at = None
     if job.phase is Phase.ENDED:
         state.send(job.owner, _finished(job))
+    elif job.paused:
+        state.send(job.owner, pausing.notice(job))
 
 
 def blobs_ready(state: State, message: BlobsReady, now: float) -> None:
@@ -111,7 +113,7 @@ def blobs_ready(state: State, message: BlobsReady, now: float) -> None:
     if job.spec.each and not job.targets:
         shares.add_targets(state, job, state.workers.values())
     for worker in state.workers.values():
-        shares.prepare(state, job, worker)
+        shares.prepare(state, job, worker, now)
     if job.complete and job.alive:
         end(state, job, "done", now)
 

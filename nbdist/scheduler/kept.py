@@ -19,6 +19,8 @@ from nbdist.scheduler.orders import (
     OwnerChanged,
     ReleaseJob,
     ResultsDropped,
+    ResultsSealed,
+    ResultsTaken,
     TargetsSet,
     WorkerGone,
     WorkerHere,
@@ -59,6 +61,8 @@ class Kept:
             ItemTried: self._tried,
             Result: self._result,
             ResultsDropped: self._results_dropped,
+            ResultsSealed: self._results_sealed,
+            ResultsTaken: lambda message: None,
             DropItems: self._dropped,
             JobStopping: self._stopping,
             JobEnded: self._ended,
@@ -126,14 +130,26 @@ class Kept:
             del job.tried[item]
 
     def _results_dropped(self, message: ResultsDropped) -> None:
+        self._results(message, message.seq)
+
+    def _results_sealed(self, message: ResultsSealed) -> None:
+        job = self._results(message, message.last)
+        if job is not None and message.stopped_at is not None:
+            job.stopped_at = message.stopped_at
+
+    def _results(self, message: ResultsDropped | ResultsSealed, last: int) -> _Job | None:
+        """Many results at once."""
         job = self._jobs.get(message.job)
         if job is None:
-            return
+            return None
         for start, stop in message.done:
             job.done.add(start, stop)
-        job.seq = max(job.seq, message.seq)
+            for item in [item for item in job.tried if start <= item < stop]:
+                del job.tried[item]
+        job.seq = max(job.seq, last)
         job.failed_items += message.failed_items
         job.first_failed = message.first_failed if job.first_failed is None else job.first_failed
+        return job
 
     def _dropped(self, message: DropItems) -> None:
         job = self._jobs.get(message.job)

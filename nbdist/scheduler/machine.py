@@ -7,15 +7,29 @@ from typing import Any, TypeAlias
 
 from nbdist.driver import Send
 from nbdist.errors import ProtocolError
-from nbdist.scheduler import attempts, balance, delivery, faults, history, jobs, members, restart, setups, shares
+from nbdist.scheduler import (
+    attempts,
+    balance,
+    delivery,
+    faults,
+    history,
+    jobs,
+    members,
+    pausing,
+    restart,
+    setups,
+    shares,
+)
 from nbdist.scheduler.orders import (
     STORES,
     BlobsReady,
+    BytesCame,
     Disconnect,
     KeptJob,
     OwnerChanged,
     PeerClosed,
     Restarted,
+    ResultsWait,
     StoresFull,
 )
 from nbdist.scheduler.placement import fill
@@ -113,6 +127,11 @@ class Scheduler:
     def explain(self, job: str, item: int, now: float) -> str:
         """Why an item is not done; see `history.explain`."""
         return history.explain(self.state, job, item, now)
+
+    def total(self, job: str) -> int | None:
+        """How many items a job has; None: that is not known, or the job is not."""
+        found = self.state.jobs.get(job)
+        return None if found is None else found.total
 
     def _thaw(self, now: float) -> None:
         """If the scheduler was not asked when it was due, the hub has stood still, and nobody is to blame for that."""
@@ -213,10 +232,12 @@ _FROM_NOTEBOOKS: dict[type[Message], FromNotebook] = {
 _FROM_HUB: dict[type[Message], FromHub] = {
     Hello: members.join,
     PeerClosed: lambda state, peer, message, now: members.leave(state, peer, message.reason or "disconnected", now),
+    BytesCame: lambda state, peer, message, now: members.breathes(state, peer, now),
     BlobsReady: lambda state, peer, message, now: jobs.blobs_ready(state, message, now),
     OwnerChanged: lambda state, peer, message, now: jobs.change_owner(state, message),
     KeptJob: lambda state, peer, message, now: restart.restore(state, message, now),
     Restarted: lambda state, peer, message, now: restart.restarted(state, message, now),
+    ResultsWait: lambda state, peer, message, now: pausing.results_wait(state, message, now),
     StoresFull: lambda state, peer, message, now: restart.stores_full(state, message),
 }
 
@@ -240,11 +261,14 @@ def _progress(state: State, now: float) -> None:
 
 
 def _notice(state: State, now: float) -> None:
-    """Says of each job that has not begun after `notice_seconds` what it waits for, and again after as long."""
+    """Says of each job that has not begun after `notice_seconds` what it waits for, and again after as long; and at
+    once if no machine that is here can run it."""
     waiting = [job for job in state.active.values() if not job.begun and (job.total is None or job.total)]
     for job in waiting:
         due = job.submitted_at + state.policy.notice_seconds
-        if due <= now and job.owner in state.notebooks:
+        is_news = not job.told_left_out and history.nobody_can(state, job)
+        if (due <= now or is_news) and job.owner in state.notebooks:
+            job.told_left_out |= is_news
             state.send(job.owner, Notice(job.id, "warning", f"job {job.id} waits: {history.waits_for(state, job)}"))
         state.wake("notice", due if due > now else now + state.policy.notice_seconds)
 
@@ -262,5 +286,6 @@ _TIMERS: dict[str, Callable[[State, float], None]] = {
     "orphans": members.cancel_orphans,
     "stopping": jobs.end_stopped,
     "balance": _look_again,
+    "try again": shares.try_again,
     "settle": restart.settle,
 }

@@ -33,6 +33,8 @@ from nbdist.wire.messages import (
 
 MAX_SLOTS = 4096
 """Of one worker."""
+MAX_REASON_CHARACTERS = 2_500
+"""Of why a worker cannot run a job, and of what to do: both fit a header, at up to twelve bytes a character."""
 MAX_READY_JOBS = 10_000
 """Of one worker: those that it has, and that it has not heard to be over."""
 
@@ -97,7 +99,7 @@ def _take_facts(
     for job in list(state.active.values()):
         if job.spec.each and not job.targets and job.phase is Phase.RUNNING:
             shares.add_targets(state, job, [worker])  # it has waited for the first machine
-        shares.prepare(state, job, worker)
+        shares.prepare(state, job, worker, now)
 
 
 def _adopt(state: State, worker: WorkerRecord, held: HeldAttempt, now: float) -> None:
@@ -146,13 +148,23 @@ def refused(state: State, worker: WorkerRecord, message: JobRefused, now: float)
     if job is None or worker.id not in job.shares:
         return
     shares.drop(job, worker)
-    job.shares[worker.id] = Share(worker, ShareState.REFUSED, message.reason, message.todo)
-    job.history.append(Event(now, f"refused: {message.reason}", 0, 0, worker.name))
+    reason, todo = _cut(message.reason), _cut(message.todo)
+    share = Share(worker, ShareState.REFUSED, reason, todo)
+    if message.again_seconds > 0 and not job.targets:
+        share.again_at = now + max(message.again_seconds, state.policy.try_again_seconds)
+        state.wake("try again", share.again_at)
+    shares.leave_out(state, job, share, now)
+    job.history.append(Event(now, f"refused: {reason}", 0, 0, worker.name))
     job.changed_at = now
     state.wake("progress", now)
-    delivery.fail_targets(state, job, worker.id, worker.name, f"left out: {message.reason}", now)
+    delivery.fail_targets(state, job, worker.id, worker.name, f"left out: {reason}", now)
     if message.setup and job.alive:
         setups.failed(state, job, worker)
+
+
+def _cut(text: str) -> str:
+    """What a worker says, so that it can be passed on."""
+    return text if len(text) <= MAX_REASON_CHARACTERS else f"{text[:MAX_REASON_CHARACTERS]} … (cut)"
 
 
 def leaving(state: State, worker: WorkerRecord, message: Leaving, now: float) -> None:
@@ -224,6 +236,13 @@ def heard(state: State, worker: WorkerRecord, now: float) -> None:
     """Any message shows that the worker lives."""
     worker.heard_at = now
     state.workers.move_to_end(worker.id)
+
+
+def breathes(state: State, peer: str, now: float) -> None:
+    """Something comes from a peer, if only a piece of a message."""
+    worker = state.workers.get(peer)
+    if worker is not None:
+        heard(state, worker, now)
 
 
 def forgive_silence(state: State, now: float) -> None:

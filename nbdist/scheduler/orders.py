@@ -35,6 +35,11 @@ class PeerClosed(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class BytesCame(Message):
+    """Input: of a worker's message that is long on its way, some bytes have come: it lives, and is not silent."""
+
+
+@dataclass(frozen=True, slots=True)
 class BlobsReady(Message):
     """Input: all blobs of the job are here."""
 
@@ -100,6 +105,35 @@ class ResultsDropped(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class ResultsTaken(Message):
+    """… : the notebook has dealt with the results up to number `seq`."""
+
+    job: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsSealed(Message):
+    """… : a file of results is full, and this is what it has. Who starts anew need not read it."""
+
+    job: str
+    number: int
+    """Of the file."""
+    size: int
+    """Of the file, in bytes."""
+    weight_bytes: int
+    """What its results come to, blobs included."""
+    last: int
+    """The number of its newest result."""
+    done: tuple[tuple[int, int], ...]
+    failed_items: int = 0
+    first_failed: int | None = None
+    stopped_at: int | None = None
+    blobs: tuple[tuple[int, BlobRef], ...] = ()
+    """By the number of the result whose payload each is."""
+
+
+@dataclass(frozen=True, slots=True)
 class ItemTried(Message):
     """Output: how often an item that is not done has crashed a slot, vanished with a worker and raised."""
 
@@ -159,6 +193,10 @@ class KeptJob(Message):
     tried: tuple[ItemTried, ...] = ()
     stopping: JobStopping | None = None
     finished: JobFinished | None = None
+    age_seconds: float = 0.0
+    """Since it was submitted …"""
+    ended_seconds: float = 0.0
+    """… and since it ended, by the clock on the wall."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +211,16 @@ class StoresFull(Message):
     """Input: nothing can be kept at present, or it can again. Nothing new is begun meanwhile."""
 
     is_full: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsWait(Message):
+    """Input: so many bytes of a job's results wait for its notebook, where there are `free_bytes` more. Said again when
+    it has changed by much."""
+
+    job: str
+    waiting_bytes: int
+    free_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

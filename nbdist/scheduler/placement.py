@@ -30,7 +30,7 @@ def fill(state: State, now: float) -> None:
 def _fill_all(state: State, places: OrderedDict[Place, None], now: float) -> None:
     """Goes through the slots until nothing is pending; those that could not be given anything come last next time."""
     unable: list[Place] = []
-    while places and any(job.pending for job in state.active.values()):
+    while places and any(job.pending and not job.paused for job in state.active.values()):
         place = next(iter(places))
         if not _give(state, place, now):
             del places[place]
@@ -53,7 +53,7 @@ def _give(state: State, place: Place, now: float) -> bool:
 
 
 def _candidates(state: State, worker: str) -> list[JobRecord]:
-    jobs = [job for job in state.active.values() if job.pending and _is_ready(job, worker)]
+    jobs = [job for job in state.active.values() if job.pending and not job.paused and _is_ready(job, worker)]
     if len(jobs) > 1:
         jobs.sort(key=lambda job: job.usage)
     return jobs

@@ -78,6 +78,8 @@ class Policy:
     """A cancelled job is reported as ended after so long even if a worker has not confirmed that it stopped."""
     notice_seconds: float = 10.0
     """A job that no machine has begun after so long says why."""
+    try_again_seconds: float = 5.0
+    """A worker that could not run a job, and may later, is not asked again earlier."""
     max_rows: int = 64
     """Machines in one progress message."""
     history_events: int = 2_000
@@ -88,5 +90,12 @@ class Policy:
     """Unfinished jobs of one hub; one more is refused."""
     kept_jobs: int = 200
     """Ended jobs that are remembered for `describe` and `explain`."""
+    results_bytes: int = 4 * 10**9
+    """A job with more bytes of results that wait for its notebook is paused …"""
+    least_results_bytes: int = 64 * 1024 * 1024
+    """… or with as many as are free beside them; but so many may always wait: a notebook has a window of them, and says
+    only now and then what it has taken."""
+    resume_share: float = 0.75
+    """… and goes on once they are down to this share of what may wait."""
     orphan_seconds: float = 86_400.0
     """A job whose notebook has been away for so long is cancelled."""

@@ -15,7 +15,7 @@ def restore(state: State, kept: KeptJob, now: float) -> None:
     job = JobRecord(
         spec=kept.spec,
         owner=kept.owner,
-        submitted_at=now,
+        submitted_at=now - kept.age_seconds,
         total=kept.total,
         available=kept.available,
         history=deque(maxlen=state.policy.history_events),
@@ -28,7 +28,7 @@ def restore(state: State, kept: KeptJob, now: float) -> None:
     state.jobs[job.id] = job
     job.history.append(Event(now, "taken up by a hub that was started anew", 0, job.available))
     if kept.finished is not None:
-        job.phase, job.ended_at = Phase.ENDED, now
+        job.phase, job.ended_at = Phase.ENDED, now - kept.ended_seconds
         job.outcome, job.stop_reason = kept.finished.outcome, kept.finished.reason
         job.stopped_at = kept.finished.stopped_at
         return

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from math import inf
 
 from nbdist.scheduler.fit import unfit
+from nbdist.scheduler.history import nobody_can
 from nbdist.scheduler.orders import STORES, TargetsSet
 from nbdist.scheduler.policy import Policy
 from nbdist.scheduler.records import Event, JobRecord, Pace, Phase, Share, ShareState, State, WorkerRecord
@@ -35,7 +36,7 @@ def add_targets(state: State, job: JobRecord, workers: Iterable[WorkerRecord]) -
         job.pending.add(0, job.available)
 
 
-def prepare(state: State, job: JobRecord, worker: WorkerRecord) -> None:
+def prepare(state: State, job: JobRecord, worker: WorkerRecord, now: float) -> None:
     """Lets a worker get the job's task and data, or notes why it is left out."""
     if job.phase is not Phase.RUNNING or worker.id in job.shares or worker.leaving or not worker.stated:
         return
@@ -43,7 +44,7 @@ def prepare(state: State, job: JobRecord, worker: WorkerRecord) -> None:
         return  # it came after the job had begun
     problem = unfit(job.spec, _candidate(worker))
     if problem is not None:
-        job.shares[worker.id] = Share(worker, ShareState.REFUSED, problem.reason, problem.todo)
+        leave_out(state, job, Share(worker, ShareState.REFUSED, problem.reason, problem.todo), now)
         return
     job.shares[worker.id] = Share(worker)
     spec = job.spec
@@ -59,6 +60,24 @@ def prepare(state: State, job: JobRecord, worker: WorkerRecord) -> None:
     state.send(worker.id, message)
 
 
+def leave_out(state: State, job: JobRecord, share: Share, now: float) -> None:
+    """The worker cannot run the job; if none can that is here, the notebook hears of it at once."""
+    job.shares[share.worker.id] = share
+    if not job.told_left_out and not job.begun and nobody_can(state, job):
+        state.wake("notice", now)
+
+
+def try_again(state: State, now: float) -> None:
+    """Asks workers again that could not run a job for a reason that may be over."""
+    for job in state.active.values():
+        for share in list(job.shares.values()):
+            if share.again_at > now:
+                state.wake("try again", share.again_at)
+            else:
+                del job.shares[share.worker.id]
+                prepare(state, job, share.worker, now)
+
+
 def ready(state: State, worker: WorkerRecord, message: JobReady, now: float) -> None:
     """The worker has all that the job needs."""
     job = state.active.get(message.job)
@@ -72,6 +91,7 @@ def ready(state: State, worker: WorkerRecord, message: JobReady, now: float) -> 
 def make_ready(state: State, job: JobRecord, worker: WorkerRecord, share: Share) -> None:
     """From now on the worker is given slices of the job."""
     share.state = ShareState.READY
+    job.told_left_out = False
     job.ready_slots += len(worker.slots)
     job.ready_workers += 1
     widen_window(state, job)

@@ -5,7 +5,7 @@
 
 The secret stands in the fragment, which no HTTP client sends and no server logs; it travels as `Authorization: Bearer`.
 `cert` is the SHA-256 of the hub's certificate, which is checked inside the TLS handshake (`tls.py`). `also` names
-further addresses of the same hub, to be tried in order.
+further addresses of the same hub: the one that answers first is dialled (`racing.py`).
 """
 
 from __future__ import annotations

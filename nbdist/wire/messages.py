@@ -227,6 +227,10 @@ class SubmitJob(Message):
     """Top-level modules that a worker must be able to import."""
     needs: str = ""
     """What a machine must have (`needs.py`)."""
+    key: str = ""
+    """Jobs with the same key give the same values: 64 hex digits, or empty (`FindJob`)."""
+    items_key: str = ""
+    """Jobs with the same one have the same items: 64 hex digits, or empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,8 +293,19 @@ class DescribeJob(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class FindJob(Message):
+    """Is there a job with this key whose results this notebook can have? `Answer.text`: the id of the newest, or empty.
+
+    It has ended well and all its results are here, or it goes on and its notebook has gone."""
+
+    request: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class ForgetJob(Message):
-    """Notebook to hub: results and blobs of the job may go. Hub to worker and slot: its task may go."""
+    """Notebook to hub: results and blobs of the job may go (those of a job with a key are kept for a while, for
+    `FindJob`). Hub to worker and slot: its task may go."""
 
     job: str
 
@@ -361,6 +376,8 @@ class NeedBlobs(Message):
 
     job: str
     names: tuple[str, ...]
+    more: bool = False
+    """Others of them follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -453,6 +470,8 @@ class JobKnown(Message):
     """So many items have come …"""
     total: int | None
     """… of so many; None: more were to come."""
+    ended_seconds: float | None = None
+    """So long ago it ended; None: it goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -564,6 +583,8 @@ class JobRefused(Message):
     reason: str
     todo: str = ""
     """The line to type on that machine, if one helps."""
+    again_seconds: float = 0.0
+    """The reason may be over by then: the hub asks again. 0: it does not."""
     setup: bool = False
     """One of the job's setups has failed, as it may everywhere."""
 

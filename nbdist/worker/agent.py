@@ -46,6 +46,7 @@ from nbdist.worker.dialing import Dialer, Refusal, refusal_error
 from nbdist.worker.itemfiles import ItemFiles
 from nbdist.worker.jobs import JobFiles
 from nbdist.worker.orders import HUB, LOCAL, SLOT
+from nbdist.worker.prepared import AGAIN_SECONDS
 from nbdist.worker.records import WorkerPolicy
 from nbdist.worker.slots import SlotHost
 from nbdist.worker.supervisor import Supervisor
@@ -337,7 +338,7 @@ class Agent:
                 if self._dialer.hub is not hub:
                     return  # it has been lost, and will ask again
                 if not left or isinstance(error, AccessError):
-                    self._event(orders.JobNotInPlace(job, f"its data did not come: {error}"))
+                    self._event(orders.JobNotInPlace(job, f"its data did not come: {error}", "", AGAIN_SECONDS))
                     return
             await asyncio.sleep(FETCH_PAUSE_SECONDS)
 

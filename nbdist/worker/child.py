@@ -27,6 +27,7 @@ from nbdist.execution.runs import ItemsBetween, execute
 from nbdist.execution.setups import Made, give
 from nbdist.execution.task import Setup, Task
 from nbdist.packing import load_task, setup_reason
+from nbdist.packing.failures import cut
 from nbdist.wire.messages import (
     ForgetJob,
     LoadTask,
@@ -49,6 +50,8 @@ from nbdist.worker.setup import SlotSetup
 
 TICK_SECONDS = 0.05
 """How often output is sent while items run."""
+REFUSAL_CHARACTERS = 2_000
+"""Of why a task cannot be loaded, and of what to do: both must fit a header, at up to twelve bytes a character."""
 MIN_TICK_SECONDS = 0.001
 """An item whose time is up is interrupted so much too late at most, if its job's time limit is short."""
 
@@ -112,7 +115,7 @@ class Slot:
             self._send(TaskRefused(message.job, message.attempt, reason, "" if job is None else job.todo))
             return
         self._slice = message
-        self._capture.begin_slice()
+        self._capture.begin_slice(message.job)
         with lent(os.environ, job.task.env):
             if job.is_set_up or self._set_up(job, job.task, message):
                 self._run_items(job, job.task, message, payload)
@@ -165,7 +168,7 @@ class Slot:
         job.is_set_up = True
         if is_new:
             self._send(SliceBegun(message.attempt))
-            self._capture.begin_slice()
+            self._capture.begin_slice(message.job)
         return True
 
     def _call_setup(self, job: _Job, setup: Setup, names: Mapping[str, Any]) -> None:
@@ -183,13 +186,13 @@ class Slot:
             self._is_interruptible = False
         if self._claim.is_cancelled:
             raise Interrupted  # it may have kept an interrupt to itself, and be half done
-        self._send_output(message)
+        self._send_output(message, is_last=True)
         self._setup = ""
 
     def _leave_setup(self, last: Message) -> None:
         assert self._slice is not None
         self._ticker.end()
-        self._send_output(self._slice)
+        self._send_output(self._slice, is_last=True)
         self._slice, self._setup = None, ""
         self._send(last)
 
@@ -216,7 +219,7 @@ class Slot:
 
     def _finish(self, message: RunSlice, outbox: Outbox, *, is_whole: bool) -> None:
         self._ticker.end()
-        self._send_output(message)
+        self._send_output(message, is_last=True)
         self._outbox = self._slice = self._watch = None
         if not is_whole:
             outbox.abandon()
@@ -248,9 +251,9 @@ class Slot:
             self._send_output(message)
         return _pause(watch, left)
 
-    def _send_output(self, message: RunSlice) -> None:
+    def _send_output(self, message: RunSlice, *, is_last: bool = False) -> None:
         with self._send_lock:
-            for text in self._capture.take():
+            for text in self._capture.take(is_last=is_last):
                 head = Output(
                     message.job, message.attempt, text.item, text.stream, cut_bytes=text.cut_bytes, setup=self._setup
                 )
@@ -322,9 +325,14 @@ def _load(message: LoadTask, payload: memoryview) -> _Job:
     except ImportError as error:
         name = (error.name or "").partition(".")[0]
         todo = f"{sys.executable} -m pip install {name}" if isinstance(error, ModuleNotFoundError) and name else ""
-        return _Job(message, None, None, f"the function cannot be loaded: {error}", todo)
+        return _refused(message, str(error), todo)
     except BaseException as error:  # noqa: BLE001 - unpickling runs user code, which may raise anything
-        return _Job(message, None, None, f"the function cannot be loaded: {type(error).__name__}: {error}")
+        return _refused(message, f"{type(error).__name__}: {error}")
+
+
+def _refused(message: LoadTask, why: str, todo: str = "") -> _Job:
+    reason = f"the function cannot be loaded: {cut(why, REFUSAL_CHARACTERS)}"
+    return _Job(message, None, None, reason, todo if len(todo) <= REFUSAL_CHARACTERS else "")
 
 
 def _file_of(task: Task, setup: str) -> str:

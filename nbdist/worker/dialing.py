@@ -20,6 +20,8 @@ from nbdist.wire import frames, graphics
 from nbdist.wire.address import Address, is_loopback
 from nbdist.wire.local import read_nonce, this_machine
 from nbdist.wire.messages import PROTOCOL_MAX, PROTOCOL_MIN, Hello, ProveLocal, Refused, Welcome
+from nbdist.wire.racing import by_answer
+from nbdist.wire.sockets import harden
 from nbdist.wire.tls import FingerprintError, pinned_context
 from nbdist.worker import system, transfer
 
@@ -61,7 +63,7 @@ class Dialer:
         if address is None:
             raise ConnectionFailedError("the hub is not there yet")
         problems: list[tuple[int, Exception]] = []
-        for one in address.hosts():
+        for one in await by_answer(address.hosts()):
             try:
                 return await self._dial(one)
             except Refusal as refusal:
@@ -142,7 +144,7 @@ class Dialer:
 async def open_socket(address: Address) -> ClientConnection:
     """A websocket to the hub, on which nothing was said yet. Raises AccessError, OSError and WebSocketException."""
     try:
-        return await connect(
+        connection = await connect(
             address.socket_url,
             ssl=pinned_context(address.fingerprint) if address.tls else None,
             additional_headers={"Authorization": f"Bearer {address.key}"},
@@ -153,6 +155,8 @@ async def open_socket(address: Address) -> ClientConnection:
             open_timeout=OPEN_SECONDS,
             close_timeout=1,
         )
+        harden(connection.transport.get_extra_info("socket"))
+        return connection
     except InvalidStatus as error:
         if error.response.status_code in NO_LONGER_WELCOME:
             raise AccessError(_text(error.response.body)) from None

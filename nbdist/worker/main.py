@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
         if config.lock is not None:
             config = replace(config, start_hub=embedded.ensure_hub)
         with embedded.only_one(config.lock) if config.lock is not None else contextlib.nullcontext(True) as is_only:
-            return asyncio.run(_run(config)) if is_only else 0
+            return _run_alone(config) if is_only else 0
     except AddressError as error:
         return _fail(error, EXIT_USAGE)
     except AccessError as error:
@@ -43,6 +43,15 @@ def main(argv: Sequence[str]) -> int:
         return _fail(error, EXIT_NO_HUB)
     except KeyboardInterrupt:
         return 130
+
+
+def _run_alone(config: WorkerConfig) -> int:
+    """Runs a worker; where it is the only one, a note is left if it has not been killed."""
+    code = asyncio.run(_run(config))
+    if config.lock is not None:
+        with contextlib.suppress(OSError):  # the folder may be gone with its pool
+            config.lock.with_name(embedded.WORKER_LEFT).touch()
+    return code
 
 
 async def _run(config: WorkerConfig) -> int:

@@ -214,6 +214,8 @@ class JobNotInPlace(Message):
     job: str
     reason: str
     todo: str = ""
+    again_seconds: float = 0.0
+    """After so long it may be worth trying again; 0: never."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,10 @@ import codecs
 import io
 import os
 import sys
+import threading
+import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -26,6 +28,13 @@ FILE_BYTES = 1024 * 1024
 """The files of file descriptors 1 and 2 are emptied when they are larger."""
 
 
+MAX_HELD_BYTES = 4 * 1024
+"""A line without an end is held back up to this."""
+
+Piece = tuple[int, bytes, int]
+"""(The item that wrote, what it wrote, how many bytes behind that were not kept)."""
+
+
 @dataclass(slots=True)
 class Text:
     """Text of one item."""
@@ -34,6 +43,7 @@ class Text:
     stream: Stream
     data: bytes
     cut_bytes: int = 0
+    """So many bytes were left out behind it, of this item and those before it."""
 
 
 class Capture:
@@ -42,50 +52,109 @@ class Capture:
     def __init__(self, position: Sequence[int]) -> None:
         self._files: dict[Stream, _File] = {"stdout": _File(1, position), "stderr": _File(2, position)}
         self._stdout = _Memory(self._files["stdout"], position)
-        self._room: dict[Stream, int] = {}
-        self._decoders: dict[Stream, codecs.IncrementalDecoder] = {}
-        """They hold back a character of which only the first bytes are there."""
-        self.begin_slice()
+        self._stderr = _Through(self._files["stderr"])
+        self._lines: dict[Stream, _Lines] = {}
+        self._bounds: dict[Stream, _Bound] = {}
+        self._job = ""
+        self._strangers: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+        """Threads that another job has left behind: what they write must not come under this one's cell."""
+        self._stdout.strangers = self._stderr.strangers = self._strangers
+        self._own_thread = threading.current_thread()
+        self.begin_slice("")
 
     def install(self) -> None:
         """Puts itself in the place of Python's streams."""
-        sys.stdout = self._stdout
-        sys.stderr = _Through(self._files["stderr"])
+        sys.stdout, sys.stderr = self._stdout, self._stderr
         sys.stdin = _NoInput()
 
-    def begin_slice(self) -> None:
-        """A new slice has its bound to itself."""
-        self._room = {"stdout": SLICE_BYTES, "stderr": SLICE_BYTES}
-        self._decoders = {stream: codecs.getincrementaldecoder("utf-8")("replace") for stream in self._room}
+    def begin_slice(self, job: str) -> None:
+        """A new slice has its bound to itself; one of another job has nothing to do with what was written before."""
+        if job != self._job:
+            self.take(is_last=True)
+            self._job = job
+            self._strangers.update(thread for thread in threading.enumerate() if thread is not self._own_thread)
+        self._lines = {stream: _Lines() for stream in self._files}
+        self._bounds = {stream: _Bound(stream) for stream in self._files}
 
-    def take(self) -> list[Text]:
-        """What is new, in order within each stream and item by item."""
+    def take(self, *, is_last: bool = False) -> list[Text]:
+        """What is new, in order within each stream and item by item. The last of a slice holds nothing back."""
+        new = {"stdout": list(self._take_stdout()), "stderr": list(self._files["stderr"].take())}
         texts: list[Text] = []
-        for item, data in self._take_stdout():
-            self._add(texts, item, "stdout", data)
-        for item, data in self._files["stderr"].take():
-            self._add(texts, item, "stderr", data)
+        for stream, bound in self._bounds.items():
+            for item, data, left_out in self._lines[stream].whole(new[stream], is_last=is_last):
+                texts += bound.add(item, data, left_out)
+            if is_last:
+                texts += bound.end()
         return texts
 
-    def _take_stdout(self) -> Iterator[tuple[int, bytes]]:
+    def _take_stdout(self) -> Iterator[Piece]:
         """What came through Python between what came beside it, which is of the item that wrote next."""
         file = self._files["stdout"]
         size, running = file.moment()  # what comes later may be the next item's: it is for the next time
-        for end, item, data in self._stdout.take():
+        for end, item, data, left_out in self._stdout.take():
             yield from file.take(end, item)
-            yield item, data
+            yield item, data, left_out
         yield from file.take(size, running)
         file.empty()
 
-    def _add(self, texts: list[Text], item: int, stream: Stream, data: bytes) -> None:
-        data = self._decoders[stream].decode(data).encode()
-        room = self._room[stream]
-        if not data or room < 0:
-            return
-        kept = data[:room].decode("utf-8", "ignore").encode() if len(data) > room else data
-        # a mark once is enough: below zero says that it has been made
-        self._room[stream] = room - len(data) if len(data) <= room else -1
-        texts.append(Text(item, stream, kept, len(data) - len(kept)))
+
+class _Lines:
+    """A line that is written in pieces is held back until it is whole, for one `take`: `print(a, b)` writes four, and
+    another slot's text would come between them."""
+
+    def __init__(self) -> None:
+        self._item = 0
+        self._held = b""
+
+    def whole(self, pieces: list[Piece], *, is_last: bool) -> list[Piece]:
+        """What is to be sent of these and of what was held back."""
+        held, self._held = self._held, b""
+        if held:
+            if pieces and pieces[0][0] == self._item:
+                pieces = [(self._item, held + pieces[0][1], pieces[0][2]), *pieces[1:]]
+            else:
+                pieces = [(self._item, held, 0), *pieces]
+        if is_last or not pieces:
+            return pieces
+        item, data, left_out = pieces[-1]
+        end = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+        was_held = bool(held) and len(pieces) == 1 and end <= len(held)
+        if was_held or left_out or len(data) - end > MAX_HELD_BYTES:
+            return pieces
+        self._item, self._held = item, data[end:]
+        return [*pieces[:-1], (item, data[:end], 0)]
+
+
+class _Bound:
+    """Of one stream, in one slice: text up to the bound, and then two marks, one at once and one at the end."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._room = SLICE_BYTES
+        self._is_over = False
+        self._item = self._left_out = 0
+        """What was left out since the last mark, and up to which item."""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        """It holds back a character of which only the first bytes are there."""
+
+    def add(self, item: int, data: bytes, left_out: int) -> Iterator[Text]:
+        data = self._decoder.decode(data).encode()
+        kept = data[: self._room].decode("utf-8", "ignore").encode() if len(data) > self._room else data
+        self._room -= len(kept)
+        cut = len(data) - len(kept) + left_out
+        self._left_out += cut
+        self._item = item if cut else self._item
+        if cut and not self._is_over:
+            self._is_over, self._room, self._left_out = True, 0, 0
+            yield Text(item, self._stream, kept, cut)
+        elif kept:
+            yield Text(item, self._stream, kept)
+
+    def end(self) -> Iterator[Text]:
+        """The slice is over."""
+        if self._left_out:
+            yield Text(self._item, self._stream, b"", self._left_out)
+            self._left_out = 0
 
 
 class _Writer(io.TextIOBase):
@@ -104,6 +173,13 @@ class _Writer(io.TextIOBase):
     def __init__(self, name: str) -> None:
         self.name = name
         self.buffer = _Bytes(self)
+        self.strangers: Collection[threading.Thread] = ()
+        """Threads whose output goes nowhere."""
+
+    def take_in(self, data: bytes) -> None:
+        """Keeps bytes, if the thread that writes them may write."""
+        if not (self.strangers and threading.current_thread() in self.strangers):
+            self.keep(data)
 
     def keep(self, data: bytes) -> None:
         """Takes bytes that are to come with the running item's output."""
@@ -112,7 +188,7 @@ class _Writer(io.TextIOBase):
     def write(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        self.keep(text.encode("utf-8", self.errors))
+        self.take_in(text.encode("utf-8", self.errors))
         return len(text)
 
     def reconfigure(self, **settings: Any) -> None:
@@ -136,7 +212,7 @@ class _Bytes(io.BufferedIOBase):
 
     def write(self, data: Any, /) -> int:
         given = bytes(memoryview(data))
-        self._writer.keep(given)
+        self._writer.take_in(given)
         return len(given)
 
     def writable(self) -> bool:
@@ -159,20 +235,26 @@ class _Memory(_Writer):
         self._pieces: deque[tuple[int, int, bytes]] = deque()
         """Added to by the thread that runs an item while another takes: never another deque, or one would be lost."""
         self._bytes = 0
+        self._left_out = 0
 
     def keep(self, data: bytes) -> None:
-        if self._bytes <= 2 * SLICE_BYTES:  # the rest would be left out anyway
+        if self._bytes <= 2 * SLICE_BYTES:
             self._bytes += len(data)
             self._pieces.append((_end(self._file.descriptor), self._position[0], data))
+        else:  # it is over the bound of the slice
+            self._left_out += len(data)
 
     def fileno(self) -> int:
         return self._file.descriptor
 
-    def take(self) -> list[tuple[int, int, bytes]]:
-        """(How far the file was, the item, what it wrote), joined where only the last differs."""
+    def take(self) -> list[tuple[int, int, bytes, int]]:
+        """(How far the file was, the item, what it wrote, what was left out), joined where it is one item's."""
         pieces = [self._pieces.popleft() for _ in range(len(self._pieces))]
-        self._bytes = 0
-        return [(end, item, b"".join(datas)) for (end, item), datas in _grouped(pieces)]
+        left_out, self._left_out, self._bytes = self._left_out, 0, 0
+        taken = [(end, item, b"".join(datas), 0) for (end, item), datas in _grouped(pieces)]
+        if left_out:
+            taken.append((_end(self._file.descriptor), self._position[0], b"", left_out))
+        return taken
 
 
 def _grouped(pieces: Sequence[tuple[int, int, bytes]]) -> list[tuple[tuple[int, int], list[bytes]]]:
@@ -214,20 +296,24 @@ class _File:
             os.ftruncate(self.descriptor, 0)
             self._read_to = 0
 
-    def take(self, end: int | None = None, item: int | None = None) -> list[tuple[int, bytes]]:
-        """What is new, up to `end`. What nobody has marked is that item's, or the running one's."""
+    def take(self, end: int | None = None, item: int | None = None) -> list[Piece]:
+        """What is new, up to `end`. What nobody has marked is that item's, or of the one that wrote next, or runs."""
         if end is not None and end <= self._read_to:
             return []
-        size = _size(self.descriptor) if end is None else min(end, _size(self.descriptor))
+        size, running = self.moment()
+        size = size if end is None else min(end, size)
         if size <= self._read_to:
             return []
         marks = [mark for mark in self._marks if mark[0] < size]
         self._marks = [mark for mark in self._marks if mark[0] >= size]
         if not marks or marks[0][0] > self._read_to:
-            marks.insert(0, (self._read_to, self._position[0] if item is None else item))
+            following = marks[0][1] if marks else running
+            marks.insert(0, (self._read_to, following if item is None else item))
         texts = []
         for (begin, marked), stop in zip(marks, [*[mark[0] for mark in marks[1:]], size], strict=True):
-            texts.append((marked, self._read(max(begin, self._read_to), stop)))
+            first = max(begin, self._read_to)
+            data = self._read(first, stop)
+            texts.append((marked, data, max(0, stop - first - len(data))))
         self._read_to = size
         if end is None:
             self.empty()

@@ -6,6 +6,9 @@ from nbdist.driver import Send
 from nbdist.wire.messages import ForgetJob, JobOptions, JobReady, JobRefused, LoadTask, PrepareJob
 from nbdist.worker.orders import HUB, LOCAL, DropJob, GetReady, JobInPlace, JobNotInPlace
 
+AGAIN_SECONDS = 10.0
+"""The hub asks after so long whether a job can run here by now, if what was in its way may be over."""
+
 
 class PreparedJobs:
     """Jobs by their ids."""
@@ -29,13 +32,14 @@ class PreparedJobs:
             return []
         told = []
         if isinstance(message, JobNotInPlace):
-            told = [Send(HUB, JobRefused(message.job, message.reason, message.todo))]
+            told = [Send(HUB, JobRefused(message.job, message.reason, message.todo, message.again_seconds))]
         return [*told, Send(LOCAL, DropJob(message.job))]
 
     def refuse_all(self, reason: str, todo: str) -> list[Send]:
         """Nothing can run here: every job is told so and dropped, and so is each that comes until `refusal` is None."""
         self.refusal = (reason, todo)
-        return [send for job in self.names() for send in self.receive(JobNotInPlace(job, reason, todo))]
+        refusals = [JobNotInPlace(job, reason, todo, AGAIN_SECONDS) for job in self.names()]
+        return [send for refusal in refusals for send in self.receive(refusal)]
 
     def ready(self) -> tuple[str, ...]:
         """The jobs of which everything is here."""
@@ -66,7 +70,7 @@ class PreparedJobs:
 
     def _prepare(self, message: PrepareJob) -> list[Send]:
         if self.refusal is not None:
-            return [Send(HUB, JobRefused(message.job, *self.refusal))]
+            return [Send(HUB, JobRefused(message.job, *self.refusal, again_seconds=AGAIN_SECONDS))]
         if message.job in self._ready:
             return [Send(HUB, JobReady(message.job))]
         if message.job in self._coming:

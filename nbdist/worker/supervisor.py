@@ -270,11 +270,11 @@ class Supervisor:
         if held.has_blobs:
             self._say(LOCAL, orders.DropItems(held.attempt))
 
-    def _end(self, attempt: Attempt, reason: str) -> None:
+    def _end(self, attempt: Attempt, reason: str, slot: int | None = None) -> None:
         """Tells the hub that an attempt is over, behind the parts that it may still have to tell of."""
         self._say(LOCAL, orders.DropItems(attempt))
         if self._is_connected:
-            self._tell(self._outgoing.add(m.SliceEnded(attempt, reason)))
+            self._tell(self._outgoing.add(m.SliceEnded(attempt, reason), slot=slot))
 
     def _acknowledge(self, message: m.Acknowledge) -> None:
         for attempt, stop in message.parts:
@@ -301,7 +301,7 @@ class Supervisor:
         if not held.is_foreign:
             if not path:
                 self._say(LOCAL, orders.KeepPart(part.attempt, part.start, part.stop))
-            self._tell(self._outgoing.add(part, path))
+            self._tell(self._outgoing.add(part, path, held.home))
         if part.final:
             self._slice_over(slot, held)
 
@@ -309,7 +309,7 @@ class Supervisor:
         held = self._running(slot, message.attempt)
         if held is not None:
             if not held.is_foreign:
-                self._end(held.attempt, message.reason)
+                self._end(held.attempt, message.reason, held.home)
             self._slice_over(slot, held)
 
     def _task_refused(self, slot: Slot, message: m.TaskRefused) -> None:
@@ -317,8 +317,9 @@ class Supervisor:
         held = self._running(slot, message.attempt)
         if held is not None:
             if not held.is_foreign:
-                self._say(HUB, m.JobRefused(message.job, message.reason, message.todo, message.setup))
-                self._end(held.attempt, message.reason)
+                refused = m.JobRefused(message.job, message.reason, message.todo, setup=message.setup)
+                self._say(HUB, refused)
+                self._end(held.attempt, message.reason, held.home)
             self._slice_over(slot, held)
 
     def _set_up(self, slot: Slot, message: m.SetupBegun | m.SliceBegun) -> None:
@@ -370,11 +371,11 @@ class Supervisor:
             return
         for verdict in self._setting_up.died(held, self._limits.verdict(slot, held, event)):
             if isinstance(verdict, m.SliceEnded):
-                self._end(verdict.attempt, verdict.reason)
+                self._end(verdict.attempt, verdict.reason, held.home)
             elif isinstance(verdict, m.JobRefused):
                 self._say(HUB, verdict)
             elif self._is_connected:
-                self._tell(self._outgoing.add(verdict))
+                self._tell(self._outgoing.add(verdict, slot=held.home))
 
     def _renew_slots(self, message: m.RenewSlots) -> None:
         for slot in self.slots:

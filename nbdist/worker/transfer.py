@@ -20,7 +20,7 @@ from nbdist.errors import AccessError, BlobError, NoRoomError
 from nbdist.wire.address import Address
 from nbdist.wire.blobs import BlobHasher, is_name
 from nbdist.wire.messages import BlobRef
-from nbdist.wire.tls import pinned_context
+from nbdist.wire.sockets import SEND_BYTES, http_connection
 
 PIECE_BYTES = 256 * 1024
 CACHE_BYTES = 4 * 1024**3
@@ -38,11 +38,7 @@ class Hub:
 
     def connection(self) -> http.client.HTTPConnection:
         """A connection for one request."""
-        address = self.address
-        if address.tls:
-            context = pinned_context(address.fingerprint)
-            return http.client.HTTPSConnection(address.host, address.port, timeout=HTTP_SECONDS, context=context)
-        return http.client.HTTPConnection(address.host, address.port, timeout=HTTP_SECONDS)
+        return http_connection(self.address, HTTP_SECONDS)
 
     def headers(self, **more: str) -> dict[str, str]:
         """The credential, and more."""
@@ -102,7 +98,7 @@ def _place(folder: Path, ref: BlobRef, path: Path) -> None:
 
 
 def _pieces(file: Any) -> Iterable[bytes]:
-    while piece := file.read(PIECE_BYTES):
+    while piece := file.read(SEND_BYTES):
         yield piece
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from jupyter_client.manager import KernelManager
+from kernels import Kernel
 
 pytestmark = pytest.mark.real
 LIMIT_SECONDS = 20.0
@@ -120,63 +120,6 @@ def test_a_script_that_forgets_its_job(start: Any) -> None:
 
 
 # --- kernels ----------------------------------------------------------------------------------------------------------
-
-
-class Kernel:
-    """A real kernel, as a front end drives it."""
-
-    def __init__(self, folder: Path) -> None:
-        self._manager = KernelManager(kernel_name="python3")
-        self._manager.start_kernel(cwd=str(folder))
-        self._client = self._manager.client()
-        self._client.start_channels()
-        self._client.wait_for_ready(LIMIT_SECONDS)
-
-    @property
-    def pid(self) -> int:
-        return int(self.value("__import__('os').getpid()"))
-
-    def start(self, code: str) -> str:
-        """Begins a cell; gives its request."""
-        return str(self._client.execute(code))
-
-    def finish(self, request: str) -> tuple[str, str]:
-        """Waits for the end of a cell; gives its status (ok, or the error's name) and all its text."""
-        reply = self._reply(request)
-        text = []
-        while True:
-            message = self._client.get_iopub_msg(timeout=LIMIT_SECONDS)
-            if message["parent_header"].get("msg_id") != request:
-                continue
-            content = message["content"]
-            if message["msg_type"] == "status" and content["execution_state"] == "idle":
-                break
-            text.append(content.get("text") or content.get("data", {}).get("text/plain", ""))
-            text.extend(content.get("traceback", ()))
-        status = "ok" if reply["status"] == "ok" else str(reply.get("ename", reply["status"]))
-        return status, "\n".join(filter(None, text))
-
-    def run(self, code: str) -> tuple[str, str]:
-        return self.finish(self.start(code))
-
-    def value(self, expression: str) -> str:
-        status, text = self.run(expression)
-        assert status == "ok", text
-        return text.strip()
-
-    def interrupt(self) -> None:
-        self._manager.interrupt_kernel()
-
-    def close(self) -> None:
-        self._client.stop_channels()
-        self._manager.shutdown_kernel(now=True)
-        self._manager.cleanup_resources()
-
-    def _reply(self, request: str) -> dict[str, Any]:
-        while True:
-            message = self._client.get_shell_msg(timeout=LIMIT_SECONDS)
-            if message["parent_header"].get("msg_id") == request:
-                return dict(message["content"])
 
 
 @pytest.fixture

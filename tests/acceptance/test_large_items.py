@@ -167,6 +167,15 @@ def test_calls_with_large_arguments_are_items_too(place: Place) -> None:
     assert len(place.pool.jobs) == 2  # they are calls of one open job
 
 
+def test_large_arguments_of_a_single_run_are_kept_by_nobody(place: Place) -> None:
+    def add(array: np.ndarray, more: float) -> float:
+        return float(array.sum()) + more
+
+    assert place.pool.run(add, np.ones(VALUES), 0.5) == VALUES + 0.5
+    assert place.pool.run(add, np.ones(VALUES), more=1.5) == VALUES + 1.5
+    assert place.held() == 0
+
+
 def test_an_item_is_sent_to_the_machine_that_runs_it_alone(remote: Place, tmp_path: Path) -> None:
     """Each worker keeps only what its slots have, and nothing in the end."""
     folders = [str(folder) for name in ("one", "two") for folder in (tmp_path / name).glob("nbdist-blobs-*")]

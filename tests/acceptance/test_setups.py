@@ -24,7 +24,7 @@ with open({folder!r} + f"/{{os.getpid()}}", "a") as file:
     file.write("ran ")
 model = {{"pid": os.getpid(), "factor": {factor}}}
 """
-ITEMS = "%%distribute n in range({count}) -> {name}\nimport time\ntime.sleep(0.05)\n(n * model['factor'], model['pid'])"
+ITEMS = "%%distribute n in range({count}) -> {name} --fresh\nimport time\ntime.sleep(0.05)\n(n * model['factor'], model['pid'])"
 
 
 class Runs:

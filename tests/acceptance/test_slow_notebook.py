@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -32,7 +33,7 @@ if __name__ == "__main__":
     values = job.result()
     assert [value[:1] + value[-1:] for value in values] == [bytes([x % 251] * 2) for x in range({ITEMS})]
     assert all(len(value) == {RESULT_BYTES} for value in values)
-    print("all there", flush=True)
+    print("all there", *(notice.text for notice in job.progress.notices), flush=True)
 """
 
 
@@ -61,5 +62,42 @@ def test_a_notebook_that_stops_reading_costs_disk_and_slows_nobody(
     assert process.memory_info().rss - before < MOST_MORE_BYTES
 
 
+def test_a_job_whose_results_are_too_many_is_paused_until_they_are_taken_and_others_run_on(
+    start: Any, connect: Any, freeze: Callable[[int], None]
+) -> None:
+    hub = start.hub("--results-limit", "64MiB")
+    start.worker(hub.invite, "--slots", "2")
+    pool: nbdist.Pool = connect(hub.connect)
+    pool.wait(workers=1, timeout=LIMIT_SECONDS)
+    process = psutil.Process(hub.process.pid)
+    assert pool.map(abs, range(2_000)).result(LIMIT_SECONDS) == list(range(2_000))
+    before = most = process.memory_info().rss
+    script = start.script(SCRIPT, hub.connect)
+    script.line("submitted")
+    freeze(script.pid)
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while (row := row_of(pool, "poured"))["state"] != "paused" or row["running"]:
+        assert time.monotonic() < deadline, row
+        assert pool.map(abs, range(500)).result(LIMIT_SECONDS) == list(range(500))
+        most = max(most, process.memory_info().rss)
+    todo = r"of results wait for its notebook; take them, or raise the hub's --results-limit"
+    assert re.fullmatch(rf"\d+ MB {todo}", row["reason"])
+    for _ in range(20):  # nothing more of it is begun, although the slots are free again and again
+        assert pool.map(abs, range(500)).result(LIMIT_SECONDS) == list(range(500))
+    assert row_of(pool, "poured")["done"] == row["done"] < ITEMS * 2 // 3
+    kept = sum(path.stat().st_size for path in (hub.folder / "results").iterdir())
+    assert 64 * 2**20 < kept < 110 * 2**20
+    assert most - before < MOST_MORE_BYTES
+    os.kill(script.pid, signal.SIGCONT)
+    told = script.line("all there(.*)", LIMIT_SECONDS)[1]
+    assert re.search(rf"job \S+ is paused: \d+ MB {todo}", told)
+    assert "goes on" in told
+    assert script.wait() == 0
+
+
 def done_of(pool: nbdist.Pool, name: str) -> int:
-    return next(int(job["done"]) for job in pool.describe()["jobs"] if job["name"] == name)
+    return int(row_of(pool, name)["done"])
+
+
+def row_of(pool: nbdist.Pool, name: str) -> dict[str, Any]:
+    return next(job for job in pool.describe()["jobs"] if job["name"] == name)

@@ -103,6 +103,23 @@ def test_the_launch_script_joins_once(start: Any, hub: Any, second: Any, connect
     third_time.line("joining")
 
 
+def test_a_silent_first_address_is_passed_over(
+    start: Any, hub: Any, connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nbdist.engines.hub.greeting.OPEN_LIMIT_SECONDS", 1e9)
+
+    def behind_silence(url: str) -> str:
+        address = Address.parse(url)
+        return replace(address, host="127.0.0.9", also=(address.host,)).url
+
+    with socket.create_server(("127.0.0.9", hub.address.port)):  # it accepts, and says nothing
+        pool = connect(behind_silence(hub.connect))
+        worker = start.worker(behind_silence(hub.invite), "--slots", "1", "--name", "patient")
+        worker.line("joined as patient")
+        assert "patient" in names(pool)
+        worker.end()
+
+
 def test_two_machines_share_a_job(start: Any, hub: Any, second: Any, third: Any, connect: Any) -> None:
     for host in (second, third):
         start.worker(hub.invite, "--slots", "2", "--name", f"shared {host.name}", host=host)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from machines import connect, lan, own_pool, start
+from machines import connect, lan, own_pool, start, start_once
 
-__all__ = ["connect", "lan", "own_pool", "start"]
+__all__ = ["connect", "lan", "own_pool", "start", "start_once"]

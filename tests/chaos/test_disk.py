@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import nbdist
-from nbdist.errors import JobCancelledError
+from nbdist.errors import JobCancelledError, JobRefusedError
 
 pytestmark = pytest.mark.real
 LIMIT_SECONDS = 60.0
@@ -96,6 +96,8 @@ def test_a_full_disk_holds_the_job_up_and_loses_nothing(small_disk: Path, start:
             told.set()
     assert told.is_set(), "the notebook was not told"
     assert job.outcome is None
+    with pytest.raises(JobRefusedError, match="the hub's disk is full"):
+        pool.map(abs, range(3)).result(LIMIT_SECONDS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert mount(small_disk, LARGE_BYTES, "remount").returncode == 0
@@ -160,6 +162,25 @@ def test_a_damaged_journal_is_kept_aside_and_named(pool_and_hub: tuple[nbdist.Po
         path.write_bytes(b"\xff" * path.stat().st_size)
     again = start.hub(folder=hub.folder)
     named = again.process.line(r"the journal of jobs is damaged .*: it is kept as (\S+),")[1]
+    assert set(Path(named).read_bytes()) == {0xFF}
+    with pytest.raises(JobCancelledError, match="does not know this job"):
+        job.result(LIMIT_SECONDS)
+    still_works(pool)
+    assert before <= set((hub.folder / "results").iterdir()), "something was deleted"
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_damaged_wal_beside_a_good_journal_is_kept_aside_and_named(
+    pool_and_hub: tuple[nbdist.Pool, Any], start: Any
+) -> None:
+    pool, hub = pool_and_hub
+    job = pool.map(make_results(), range(5_000))
+    half_done(job)
+    kill(hub)
+    wal, before = hub.folder / f"{JOURNAL}-wal", set((hub.folder / "results").iterdir())
+    wal.write_bytes(b"\xff" * wal.stat().st_size)
+    again = start.hub(folder=hub.folder)
+    named = again.process.line(rf"{wal} is damaged: a copy is kept as (\S+); .* is lost")[1]
     assert set(Path(named).read_bytes()) == {0xFF}
     with pytest.raises(JobCancelledError, match="does not know this job"):
         job.result(LIMIT_SECONDS)

@@ -10,7 +10,6 @@ import contextlib
 import random
 import signal
 import sqlite3
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +29,6 @@ BLOCKS = 5
 """Parts of a run, each with a pool of its own: three with the pool of this machine, two with machines on a network."""
 PREFIXES = ("nbdist-", folders.DRAFT_PREFIX)
 SHARED_MEMORY = Path("/dev/shm")
-LOSS_PERCENT = 20
 
 
 def block_rounds(block: int) -> int:
@@ -128,7 +126,7 @@ class Embedded:
         return {
             "a slot is killed": self._kill_slot,
             "the agent is killed": self._kill_agent,
-            "the hub is killed": self._kill_hub,
+            chaos.HUB_IS_KILLED: self._kill_hub,
             "the agent stands still": lambda chance: self._stand_still("worker", chance),
             "the hub stands still": lambda chance: self._stand_still("hub", chance),
         }
@@ -191,25 +189,22 @@ class Network:
 
     def __init__(self, start: Any, lan: Any, folder: Path) -> None:
         self._start = start
-        self._hosts = {name: lan.host(name) for name in ("hub", "one", "two")}
+        self._hosts = {name: lan.host(name, seed=chaos.seed()) for name in ("hub", "one", "two")}
         self._blobs = folder / "blobs"  # a program that is started again here has other shared memory
         self.folder = folder / "state"
         self.hub = self._start_hub()
         self._workers = {name: self._start_worker(name) for name in ("one", "two")}
 
     def faults(self) -> dict[str, chaos.Fault]:
-        faults: dict[str, chaos.Fault] = {
+        return {
             "a slot is killed": self._kill_slot,
             "an agent is killed": self._kill_agent,
-            "the hub is killed": self._kill_hub,
+            chaos.HUB_IS_KILLED: self._kill_hub,
             "an agent stands still": lambda chance: chaos.stand_still(self._agent(self._any(chance)).pid, chance),
             "the hub stands still": lambda chance: chaos.stand_still(self.hub.process.pid, chance),
             "a cable is cut": self._cut,
+            "packets are lost": self._lose,
         }
-        lossy = next((way for way in (lose_by_nft, lose_by_tc) if works(way, self._hosts["one"])), None)
-        if lossy is not None:
-            faults["packets are lost"] = lambda chance: self._lose(lossy, chance)
-        return faults
 
     def end(self) -> list[psutil.Process]:
         """Ends everything as a person does; gives what there was."""
@@ -255,46 +250,10 @@ class Network:
         finally:
             host.plug_cable()
 
-    def _lose(self, way: Any, chance: random.Random) -> None:
+    def _lose(self, chance: random.Random) -> None:
         host = self._hosts[chance.choice(list(self._hosts))]
-        with way(host):
+        with host.bad.spoiled():
             chaos.pause(chance, 0.5, 2.0)
-
-
-@contextlib.contextmanager
-def lose_by_nft(host: Any) -> Iterator[None]:
-    """One in five packets that come to a machine goes nowhere, by netfilter."""
-    table = ["ip", "netns", "exec", host.namespace, "nft"]
-    rule = f"chain loss {{ type filter hook input priority 0; numgen random mod 100 < {LOSS_PERCENT} drop; }}"
-    run([*table, f"table inet lossy {{ {rule} }}"])
-    try:
-        yield
-    finally:
-        run([*table, "delete table inet lossy"])
-
-
-@contextlib.contextmanager
-def lose_by_tc(host: Any) -> Iterator[None]:
-    """The same by the traffic control of its cable."""
-    cable = ["ip", "netns", "exec", host.namespace, "tc", "qdisc"]
-    run([*cable, "add", "dev", "eth0", "root", "netem", "loss", f"{LOSS_PERCENT}%"])
-    try:
-        yield
-    finally:
-        run([*cable, "del", "dev", "eth0", "root"])
-
-
-def run(words: list[str]) -> None:
-    subprocess.run(words, check=True, capture_output=True, text=True, timeout=LIMIT_SECONDS)
-
-
-def works(way: Any, host: Any) -> bool:
-    """Whether this kernel can do that, and the program is installed."""
-    try:
-        with way(host):
-            return True
-    except (OSError, subprocess.CalledProcessError):
-        return False
 
 
 @pytest.mark.slow
@@ -303,7 +262,7 @@ def test_machines_on_a_network(block: int, own_folders: Path, start: Any, lan: A
     world = Network(start, lan, own_folders.parent)
     pool: nbdist.Pool = connect(world.hub.connect)
     pool.wait(workers=2, timeout=LIMIT_SECONDS)
-    chaos.play(pool, world.faults(), f"network {block}", block_rounds(block))
+    chaos.play(pool, world.faults(), f"network {block}", block_rounds(block), world.hub.connect)
     nbdist.client.pool.last_job = None
     pool.clear()
     pool.close()

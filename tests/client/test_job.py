@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from nbdist.client import inbox, state
 from nbdist.client.inbox import MAX_WAITING_OUTPUT_BYTES, sweep
 from nbdist.client.items import RangeItems, StreamItems
 from nbdist.client.job import Job
@@ -19,7 +20,7 @@ from nbdist.errors import JobCancelledError, JobRefusedError, NbdistError, Packi
 from nbdist.execution.run import Run as FinishedRun
 from nbdist.execution.task import Task
 from nbdist.packing import pack_part, pack_run
-from nbdist.wire.messages import ItemFault, JobFinished, JobProgress, Output, Result
+from nbdist.wire.messages import ItemFault, JobFinished, JobProgress, Notice, Output, Result
 
 
 class Script:
@@ -251,6 +252,39 @@ def test_output_is_given_once() -> None:
     assert len(world.job.output) == 1
 
 
+def test_many_short_texts_are_bounded_as_few_long_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "MAX_OUTPUT_CHARS", 50 * state.OUTPUT_CHARS)
+    world = World()
+    for number in range(200):
+        world.deliver(Output("j", (1, 1), number, "stdout", "m"), b"")
+        if number % 10 == 9:
+            assert [text.item for text in world.job.take_output()] == list(range(number - 9, number + 1))
+    assert [text.item for text in world.job.output] == list(range(150, 200))
+
+
+def test_output_that_nobody_asks_for_is_counted_when_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "MAX_WAITING_OUTPUT_BYTES", 10 * (inbox.OUTPUT_BYTES + 6))
+    world = World()
+    for number in range(100):
+        world.deliver(Output("j", (1, 1), number, "stdout", "m", 1), b"twelve")
+    texts = world.job.take_output()
+    assert [(text.item, text.text, text.cut_bytes) for text in texts[:2]] == [(89, "", 90 * 7), (90, "twelve", 1)]
+    assert len(texts) == 11
+    assert world.job.take_output() == []
+
+
+def test_a_timeout_says_why_nothing_happens() -> None:
+    world = World()
+    with pytest.raises(TimeoutError, match=r"not done after 0 s: 0 of 10, 0 items/s$"):
+        world.job.result(0)
+    world.deliver(Notice("j", "warning", "no machine can run it. vm: No module named 'machines'"), b"")
+    with pytest.warns(RuntimeWarning), pytest.raises(TimeoutError, match=r"0 items/s; no machine can run it\. vm: No"):
+        world.job.result(0)
+    world.deliver(JobProgress("j", 2.0, 10, 4, 0, 6, 2, 2.0), b"")  # slots are at it
+    with pytest.raises(TimeoutError, match=r"2 items/s, 3 s left$"):
+        world.job.result(0)
+
+
 def test_stats_and_progress() -> None:
     world = World()
     world.result(0, 4)
@@ -330,3 +364,14 @@ def test_a_job_whose_results_cannot_be_used_is_ended() -> None:
 )
 def test_a_job_is_called_by_text_that_can_be_sent(name: object, text: str) -> None:
     assert job_name(name, Task(abs)) == text
+
+
+def test_at_the_end_the_run_hears_once_more_what_was_consumed() -> None:
+    world = World(2)
+    world.result(0, 2)
+    assert world.job.progress.done is not None
+    assert world.run.consumed_seq == 1
+    world.run.consumed_seq = 0
+    world.finish()
+    assert world.job.result() == [0, 1]
+    assert world.run.consumed_seq == 1

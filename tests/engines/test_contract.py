@@ -19,6 +19,7 @@ import pytest
 import nbdist
 from nbdist.errors import (
     ItemError,
+    ItemExitError,
     ItemTimeoutError,
     JobCancelledError,
     NbdistError,
@@ -276,13 +277,37 @@ def test_exceptions_that_cannot_travel_are_described(pool: nbdist.Pool) -> None:
         pool.map(fail, [1]).result(LIMIT_SECONDS)
 
 
-@pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, StopIteration, BaseException, asyncio.CancelledError])
-def test_whatever_an_item_raises_is_its_failure(pool: nbdist.Pool, kind: type[BaseException]) -> None:
+@pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, BaseException, asyncio.CancelledError])
+def test_what_would_end_the_process_ends_its_item(pool: nbdist.Pool, kind: type[BaseException]) -> None:
     def fail(x: int) -> None:
         raise kind("no")
 
     job = pool.map(fail, range(3), on_error="keep")
-    assert [type(failure.error) for failure in job.result(LIMIT_SECONDS)] == [kind] * 3
+    errors = [failure.error for failure in job.result(LIMIT_SECONDS)]
+    assert [type(error) for error in errors] == [ItemExitError] * 3
+    assert [type(error.raised) for error in errors if isinstance(error, ItemExitError)] == [kind] * 3
+    with pytest.raises(
+        ItemExitError, match=rf"item 0 = 5 on .* raised .*{kind.__name__}: no. That ends the item alone"
+    ):
+        pool.map(fail, [5]).result(LIMIT_SECONDS)
+    with pytest.raises(ItemExitError, match=rf"a call of fail on .* raised .*{kind.__name__}: no"):
+        pool.submit(fail, 5).result(LIMIT_SECONDS)
+
+
+def test_a_keyboard_interrupt_of_an_items_own_ends_its_item(parallel_pool: nbdist.Pool) -> None:
+    def fail(x: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(ItemExitError, match=r"item 0 = 5 on .* raised KeyboardInterrupt\. "):
+        parallel_pool.map(fail, [5]).result(LIMIT_SECONDS)
+
+
+def test_a_stop_iteration_is_an_items_failure(pool: nbdist.Pool) -> None:
+    def fail(x: int) -> None:
+        raise StopIteration("no")
+
+    job = pool.map(fail, range(3), on_error="keep")
+    assert [type(failure.error) for failure in job.result(LIMIT_SECONDS)] == [StopIteration] * 3
 
 
 def test_failures_are_kept_in_their_places(pool: nbdist.Pool) -> None:
@@ -508,6 +533,8 @@ def test_submit_takes_the_function_as_it_is_then(pool: nbdist.Pool) -> None:
 
 def test_run(pool: nbdist.Pool) -> None:
     assert pool.run(pow, 2, 5) == 32
+    assert pool.run(pow, 2, exp=5, mod=7) == 4
+    assert pool.run(dict, a=1) == {"a": 1}
     assert pool.run(lambda: None) is None
     machines = pool.run(lambda a: a * 2, 21, each="machine")
     assert set(machines) == {worker.name for worker in pool.workers}

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import nbdist
-from nbdist.errors import PackingError, ResultError, WorkerCrashedError
+from nbdist.errors import ItemExitError, PackingError, ResultError, WorkerCrashedError
 
 LIMIT_SECONDS = 20.0
 
@@ -106,7 +106,7 @@ async def waits(x: int) -> int:
 
 
 ERRORS: dict[str, tuple[Callable[..., Any], type[BaseException], str]] = {
-    "exit": (exits, SystemExit, "enough"),
+    "exit": (exits, ItemExitError, "raised SystemExit: enough"),
     "recursion": (recurses, RecursionError, "maximum recursion"),
     "generator": (lambda x: (y for y in [x]), ResultError, r"item 0 .* of type generator; turn it into a list"),
     "coroutine": (waits, ResultError, r"item 0 .* of type coroutine; run it inside the function: asyncio.run"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from nbdist.hub.config import parse
+from nbdist.hub.limits import Limits
 from nbdist.wire.address import Address
 
 pytestmark = pytest.mark.real
@@ -128,3 +130,11 @@ def test_the_state_directory_has_a_default(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(sys, "platform", "linux")
     assert parse([]).state == tmp_path / "nbdist"
     assert os.fspath(parse(["--state", "x"]).state) == os.path.abspath("x")
+
+
+def test_jobs_that_are_kept_for_a_short_time_are_looked_for_often(with_hub: Any) -> None:
+    async def scenario(hub: Any) -> None:
+        due = hub.hub._expiry.when() - asyncio.get_running_loop().time()
+        assert 5.0 < due <= 9.0
+
+    with_hub(scenario, limits=Limits(keep_seconds=90.0))

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from nbdist.hub.access import Grant
-from nbdist.hub.archive import KEEP_SECONDS, Archive
+from nbdist.hub.archive import Archive
 from nbdist.hub.blobs import BlobStore
+from nbdist.hub.limits import KEEP_SECONDS
 from nbdist.hub.stores import Stores
 from nbdist.scheduler.orders import DropItems, ItemsTaken, JobEnded, JobTaken, WorkerGone, WorkerHere
 from nbdist.wire import blocks
@@ -27,12 +28,20 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.now = 1_000_000.0
+        self._set_by = 0.0
         self.start()
 
     def start(self) -> None:
         self.blobs = BlobStore(self.folder / "blobs")
-        self.stores = Stores(self.blobs, Archive(self.folder, clock=lambda: self.now))
+        self.stores = Stores(self.blobs, Archive(self.folder, clock=lambda: self.now, wall_clock=lambda: self.wall()))
         self.records, self.jobs, self.workers = self.stores.restore()
+
+    def wall(self) -> float:
+        return self.now + self._set_by
+
+    def set_clock(self, seconds: float) -> None:
+        """Somebody sets the clock of the machine forward, or back."""
+        self._set_by += seconds
 
     def kill_and_start(self) -> None:
         """What was flushed is all that there is: nothing is closed."""
@@ -137,10 +146,27 @@ def test_a_job_that_ended_is_kept_for_a_day(place: Place) -> None:
     place.kill_and_start()
     assert place.stores.expired() == []
     assert place.results() == [b"value"]
+    place.stores.flush()
+    place.now += KEEP_SECONDS - 1
+    assert place.stores.expired() == [], "it was read"
     place.now += 2
     assert place.stores.expired() == ["j"]
     place.kill_and_start()
     assert place.stores.expired() == ["j"]
+
+
+def test_a_clock_that_is_set_makes_no_job_older_while_the_hub_runs(place: Place) -> None:
+    """A small computer without a clock of its own hears what day it is while jobs run."""
+    place.submit(ranges=((0, 1, 1),))
+    record = place.stores.get("j")
+    assert record is not None
+    place.stores.keep_end(record, JobEnded(m.JobFinished("j", "done", 1, 1)))
+    place.stores.flush()
+    place.set_clock(20_000 * 86_400.0)
+    assert place.stores.expired() == []
+    place.set_clock(-40_000 * 86_400.0)
+    place.kill_and_start()
+    assert place.stores.expired() == []
 
 
 def test_the_workers_that_were_here_are_known(place: Place) -> None:
@@ -154,31 +180,6 @@ def test_the_workers_that_were_here_are_known(place: Place) -> None:
     assert place.workers == [], "they say again that they are here"
 
 
-def test_consumed_results_are_dropped_when_they_are_many_and_their_items_stay_done(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("nbdist.hub.stores.KEPT_RESULTS_BYTES", 100_000)
-    monkeypatch.setattr("nbdist.hub.resultlog.ResultLog.__init__.__defaults__", (20_000,))
-    place.submit(ranges=((0, 100, 1),))
-    record = place.stores.get("j")
-    assert record is not None
-    for seq in range(1, 101):
-        failed = (seq - 1,) if seq == 3 else ()
-        place.stores.keep_result(m.Result("j", seq, seq - 1, seq, "w", failed=failed), bytes(4_000))
-    place.stores.flush()
-    assert len(list(record.results.sendable())) == 100
-    place.stores.take(record, m.TakeResults("j", 90, 1 << 30))
-    assert record.log.size <= 120_000
-    place.stores.keep_result(m.Result("j", 101, 100, 101, "w"), b"last")
-    place.stores.flush()
-    place.kill_and_start()
-    (kept,) = place.jobs
-    assert (kept.done, kept.seq, kept.failed_items, kept.first_failed) == (((0, 101),), 101, 1, 2)
-    record = place.records[0]
-    place.stores.attach(record, m.AttachJob("j", 90, 1 << 30), "n1")
-    assert [message.seq for message, _ in record.results.sendable()] == list(range(91, 102))
-
-
 def test_results_of_a_job_whose_record_cannot_be_read_are_not_deleted(place: Place) -> None:
     place.submit(ranges=((0, 10, 1),))
     place.stores.keep_result(m.Result("j", 1, 0, 4, "w"), b"first")
@@ -188,3 +189,19 @@ def test_results_of_a_job_whose_record_cannot_be_read_are_not_deleted(place: Pla
     place.kill_and_start()
     assert place.jobs == []
     assert len(list((place.folder / "results").iterdir())) == 1
+
+
+def test_a_job_knows_when_it_was_submitted_and_when_it_ended(place: Place) -> None:
+    place.submit(ranges=((0, 1, 1),))
+    record = place.stores.get("j")
+    assert record is not None
+    place.now += 40.0
+    place.stores.keep_end(record, JobEnded(m.JobFinished("j", "done", 0, 1)))
+    place.stores.flush()
+    place.now += 20.0
+    place.kill_and_start()
+    (kept,) = place.jobs
+    assert (kept.age_seconds, kept.ended_seconds) == (60.0, 20.0)
+    place.now -= 3_600.0  # somebody has set the clock
+    place.kill_and_start()
+    assert (place.jobs[0].age_seconds, place.jobs[0].ended_seconds) == (0.0, 0.0)

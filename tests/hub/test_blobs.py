@@ -9,6 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nbdist.errors import BlobError
 from nbdist.hub.blobs import RESERVE_BYTES, BlobStore
@@ -54,6 +56,20 @@ def test_what_no_job_needs_is_kept_while_there_is_room_the_oldest_goes_first(sto
         store.unpin(name, "job")
     assert [store.has(name) for name in names] == [True, False, True]
     assert not (store.folder / "blobs" / names[1]).exists()
+
+
+@pytest.mark.parametrize(("in_memory", "kept"), [(False, 2), (True, 1)])
+def test_what_no_job_needs_takes_a_part_of_what_is_free_and_less_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: bool, kept: int
+) -> None:
+    store = BlobStore(tmp_path / "store", cache_bytes=10**9, in_memory=in_memory)
+    names = [put(store, bytes([number]) * 100) for number in range(3)]
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1_000))
+    for name in names:
+        store.pin(name, "job", keep=True)
+    for name in names:
+        store.unpin(name, "job")
+    assert sum(store.has(name) for name in names) == kept
 
 
 def test_what_is_pinned_stays_whatever_its_size(store: BlobStore) -> None:
@@ -131,3 +147,26 @@ def test_what_was_being_put_when_the_hub_was_killed_goes_and_files_of_local_peer
     assert list((tmp_path / "incoming").iterdir()) == [placed]
     again.adopt(BlobRef(name, 3), placed.name)
     assert again.has(name)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["put", "pin", "keep", "unpin", "again"]), st.integers(0, 4)), max_size=40))
+def test_what_nobody_needs_is_known_whatever_happens(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
+) -> None:
+    folder = tmp_path_factory.mktemp("blobs")
+    store = BlobStore(folder, cache_bytes=250)
+    for step, number in steps:
+        name = blob_name([bytes([number]) * 100])
+        if step == "put":
+            put(store, bytes([number]) * 100)
+        elif step == "again":
+            store = BlobStore(folder, cache_bytes=250)
+        elif step == "unpin":
+            store.unpin(name, "job")
+        elif store.has(name):
+            store.pin(name, "job", keep=step == "keep")
+        idle = {name: blob.size for name, blob in store._blobs.items() if not blob.pins}
+        assert (store._idle, store._idle_bytes) == (idle, sum(idle.values()))
+        assert store.is_pinned is any(blob.pins for blob in store._blobs.values())
+        assert {path.name for path in (folder / "blobs").iterdir()} == set(store._blobs)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hubs import WithHub, job
 from websockets.exceptions import InvalidStatus
 
+from nbdist.hub import doors
 from nbdist.wire import blocks, frames
 from nbdist.wire.messages import (
     AddItems,
@@ -32,6 +34,7 @@ from nbdist.wire.messages import (
 )
 
 pytestmark = pytest.mark.real
+LIMIT_SECONDS = 20.0
 
 
 async def answer_slices(worker: Any, until: int) -> None:
@@ -315,3 +318,31 @@ def test_a_hub_that_cannot_unpickle_completes_a_job(with_hub: WithHub, monkeypat
     for name in ("loads", "load", "Unpickler"):
         monkeypatch.setattr(pickle, name, forbidden)
     test_a_job_with_ranges_from_submit_to_the_last_result(with_hub)
+
+
+def test_pieces_of_a_message_show_that_its_sender_lives(with_hub: WithHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doors, "BREATH_SECONDS", 0.0)
+
+    async def scenario(hub: Any) -> None:
+        def silent_seconds() -> float:
+            return float(hub.hub.board.describe()["workers"][0]["heard_seconds"])
+
+        def load() -> float:
+            return float(hub.hub.board.describe()["workers"][0]["load"])
+
+        async def until(condition: Callable[[], bool]) -> None:
+            while not condition():  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+
+        async with hub.worker("w1") as worker, asyncio.timeout(LIMIT_SECONDS):
+            worker.socket.protocol.send_binary(frames.encode(Heartbeat((), 0.5, 0)))
+            frame = b"".join(worker.socket.protocol.data_to_send())
+            for piece in (frame[:-2], frame[-2:-1]):
+                await until(lambda: silent_seconds() > 0.1)
+                worker.socket.transport.write(piece)
+                await until(lambda: silent_seconds() < 0.1)
+            assert load() != 0.5, "the message was not yet complete"
+            worker.socket.transport.write(frame[-1:])
+            await until(lambda: load() == 0.5)
+
+    with_hub(scenario)

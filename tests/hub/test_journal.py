@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nbdist.hub.journal import FILE, SCHEMA, Journal, JournalError
+from nbdist.hub.journal import FILE, SCHEMA, SPARE_PAGES, STEP_PAGES, Journal, JournalError
 from nbdist.scheduler import orders
 from nbdist.scheduler.kept import Kept
 from nbdist.wire import messages as m
@@ -38,6 +38,8 @@ EVERYTHING: list[m.Message] = [
     orders.ItemsClosed("j", 5),
     orders.ItemTried("j", 3, 1, 0, 2),
     orders.ResultsDropped("j", 4, ((0, 2),), 1, 0),
+    orders.ResultsSealed("j", 1, 900, 1_000, 7, ((2, 5),), 1, 3, 4, ((6, m.BlobRef("1" * 64, 9)),)),
+    orders.ResultsTaken("j", 5),
     orders.JobStopping("j", "interrupted"),
     orders.JobEnded(m.JobFinished("j", "cancelled", 4, 5, "interrupted")),
     orders.WorkerHere("w"),
@@ -184,3 +186,151 @@ def test_a_journal_that_somebody_has_locked_is_no_damaged_one(tmp_path: Path) ->
             Journal(tmp_path, patience_seconds=0.0)
     assert records(tmp_path) == [taken("j")]
     assert list(tmp_path.glob("damaged-*")) == []
+
+
+def test_one_record_is_found_among_those_that_were_flushed(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    for record in EVERYTHING:
+        journal.keep(record)
+    assert journal.find(orders.ResultsSealed, "j", 1) is None
+    journal.flush()
+    assert isinstance(journal.find(orders.ResultsSealed, "j", 1), orders.ResultsSealed)
+    assert journal.find(orders.ResultsSealed, "j", 2) is None
+    journal.remove(orders.ResultsSealed, "j", 1)
+    journal.forget_worker("w")
+    journal.flush()
+    assert len(list(journal.entries())) == len(EVERYTHING) - 2
+    journal._file.execute("update records set head = '{' where kind = 'ResultsTaken'")
+    with pytest.raises(JournalError, match="record of job j"):
+        journal.find(orders.ResultsTaken, "j")
+
+
+def full_of_items(folder: Path, jobs: int = 40) -> Journal:
+    """40 MB, or as many jobs with 1 MB each."""
+    journal = Journal(folder)
+    for job in range(jobs):
+        journal.keep(taken(f"j{job}"))
+        for number in range(10):
+            journal.keep(orders.ItemsTaken(f"j{job}", number, number + 1, 1), bytes(100_000))
+        journal.flush()
+    return journal
+
+
+def size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def test_the_file_shrinks_in_small_steps_when_rows_go(tmp_path: Path) -> None:
+    journal = full_of_items(tmp_path)
+    before = size_of(tmp_path)
+    assert not journal.shrink()
+    for job in range(39):
+        journal.forget(f"j{job}")
+    journal.flush()
+    free = steps = 0
+    while journal.shrink():
+        now = journal._file.execute("pragma freelist_count").fetchone()[0]
+        assert steps == 0 or 0 < free - now <= STEP_PAGES, "no more at once, or the loop stands still"
+        free, steps = now, steps + 1
+    assert free == SPARE_PAGES
+    assert not journal.shrink()
+    journal.flush()
+    journal.keep(taken("another"))
+    journal.flush()
+    journal.close()
+    assert size_of(tmp_path) < before / 4
+    assert [entry.job for entry in records(tmp_path)[1:11]] == ["j39"] * 10  # type: ignore[attr-defined]
+
+
+def test_a_mostly_empty_file_of_another_layout_is_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nbdist.hub.journal.MOSTLY_EMPTY_BYTES", 1_000_000)
+    full_of_items(tmp_path, 10).close()
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as file:
+        file.execute("pragma journal_mode = delete")
+        file.execute("pragma auto_vacuum = none")
+        file.execute("vacuum")
+        file.execute("delete from records where job != 'j9'")
+    before = size_of(tmp_path)
+    assert len(records(tmp_path)) == 11
+    assert size_of(tmp_path) < before / 4
+    assert Journal(tmp_path)._file.execute("pragma auto_vacuum").fetchone()[0] == 2
+
+
+# --- the file in which SQLite writes first ----------------------------------------------------------------------------
+
+WAL = f"{FILE}-wal"
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> Path:
+    """What a hub leaves that is killed: fifty records in the file, fifty in the WAL."""
+    folder, living = tmp_path / "killed", tmp_path / "living"
+    living.mkdir()
+    journal = Journal(living)
+    journal._file.execute("pragma wal_autocheckpoint = 0")
+    for number in range(50):
+        journal.keep(orders.ItemsTaken("j", number, number + 1, 1), bytes(50_000))
+        journal.flush()
+    size = (living / WAL).stat().st_size
+    journal._file.execute("pragma wal_checkpoint(restart)")
+    for number in range(50, 100):
+        journal.keep(orders.ItemsTaken("j", number, number + 1, 1), bytes(5_000))
+        journal.flush()
+    assert size == (living / WAL).stat().st_size, "its end is of the use before"
+    folder.mkdir()
+    for name in (FILE, WAL):
+        (folder / name).write_bytes((living / name).read_bytes())
+    journal.close()
+    return folder
+
+
+def starts(folder: Path) -> list[int]:
+    journal = Journal(folder)
+    found = [entry.message.start for entry in journal.entries() if isinstance(entry.message, orders.ItemsTaken)]
+    journal.keep(taken("after"))
+    journal.flush()
+    return found
+
+
+def test_a_wal_without_damage_is_used(killed: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert starts(killed) == list(range(100))
+    assert caplog.text == ""
+    assert not list(killed.glob("damaged-*"))
+
+
+@pytest.mark.parametrize("place", [0, 10, 40, 0.5, 0.97], ids=["magic", "header", "frame", "middle", "end"])
+def test_a_damaged_wal_is_kept_aside_and_named_and_the_rest_is_served(
+    killed: Path, caplog: pytest.LogCaptureFixture, place: float
+) -> None:
+    data = bytearray((killed / WAL).read_bytes())
+    used = 50 * 4 * (24 + 4096)
+    data[place if isinstance(place, int) else int(used * place)] ^= 0xFF
+    (killed / WAL).write_bytes(data)
+    found = starts(killed)
+    assert found == list(range(len(found)))
+    assert 50 <= len(found) < 100
+    assert len(found) > 60 or place != 0.5, "what is before the damage is used"
+    (aside,) = killed.glob(f"damaged-*-{WAL}")
+    assert aside.read_bytes() == bytes(data)
+    assert aside.stat().st_mode & 0o777 == 0o600
+    assert f"{killed / WAL} is damaged: a copy is kept as {aside}" in caplog.text
+    assert "is lost" in caplog.text
+    assert len(starts(killed)[:50]) == 50
+    assert caplog.text.count("is damaged") == 1, "the next hub has nothing to say"
+
+
+def test_a_transaction_that_was_being_written_is_no_damage(killed: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = (killed / WAL).read_bytes()
+    frame = 24 + 4096
+    frames = [data[at : at + frame] for at in range(32, len(data), frame)]
+    salts = data[16:24]
+    used = max(place for place, one in enumerate(frames) if one[8:16] == salts) + 1
+    torn = frames[used - 1][:4] + bytes(4) + salts + bytes(8) + bytes(4096)
+    (killed / WAL).write_bytes(data[: 32 + used * frame] + torn * 3)
+    assert starts(killed) == list(range(100))
+    assert caplog.text == ""
+
+
+def test_results_of_a_job_that_was_in_a_damaged_wal_are_not_deleted(killed: Path) -> None:
+    (killed / WAL).write_bytes(b"\xff" * 5_000)
+    assert Journal(killed).is_incomplete

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nbdist.hub.resultlog import ResultLog
-from nbdist.wire.messages import Result
+from nbdist.hub.resultlog import ENTRY_BYTES, ResultLog
+from nbdist.scheduler.orders import ResultsSealed
+from nbdist.wire.messages import BlobRef, Result
 
 
 def result(seq: int) -> Result:
@@ -26,7 +28,7 @@ def filled(folder: Path, count: int, *, segment_bytes: int = 1 << 20) -> ResultL
 
 def read_all(log: ResultLog) -> list[tuple[int, bytes]]:
     found = []
-    spot, end = log.beginning, log.end
+    (spot, _), end = log.seek(0), log.end
     while spot < end:
         message, payload, spot = log.read(spot)
         found.append((message.seq, bytes(payload)))
@@ -52,22 +54,86 @@ def test_what_was_appended_is_read_now_and_by_the_next_process(tmp_path: Path, s
 
 def test_the_oldest_files_go_when_all_in_them_is_consumed(tmp_path: Path) -> None:
     log = filled(tmp_path, 20, segment_bytes=300)
-    first = log.oldest(20)
-    assert [message.seq for message in first] == list(range(1, len(first) + 1))
-    assert log.oldest(len(first) - 1) == []
-    log.drop_oldest()
-    assert read_all(log) == EXPECTED[len(first) :]
+    assert log.oldest(1) is None
+    assert log.oldest(20) == 0
+    remove = log.detach_oldest()
+    rest = read_all(log)
+    assert rest == EXPECTED[-len(rest) :]
+    assert 0 < len(rest) < 20
+    assert log.weight_bytes == sum(ENTRY_BYTES + len(payload) for _, payload in rest)
     again = ResultLog(tmp_path, "j", 300)
-    assert [message.seq for message in again.recover()] == list(range(len(first) + 1, 21))
-    while log.oldest(20):
-        log.drop_oldest()
-    assert len(list(tmp_path.iterdir())) <= 1, "the newest stays unless it is full"
+    assert len(list(again.recover())) == 20, "it goes only once the journal says so"
+    remove()
+    again = ResultLog(tmp_path, "j", 300)
+    assert [found.seq for found in again.recover() if isinstance(found, Result)] == [seq for seq, _ in rest]
+    while log.oldest(20) is not None:
+        log.detach_oldest()()
+    assert len(list(tmp_path.iterdir())) <= 1, "the newest stays unless it is sealed"
     log.seal()
-    while log.oldest(20):
-        log.drop_oldest()
+    while log.oldest(20) is not None:
+        log.detach_oldest()()
     assert list(tmp_path.iterdir()) == []
+    assert log.weight_bytes == 0
     log.append(result(21), b"on")
     assert read_all(log) == [(21, b"on")]
+
+
+def test_a_file_that_is_sealed_need_not_be_read_again(tmp_path: Path) -> None:
+    told: list[ResultsSealed] = []
+    blob = BlobRef("0" * 64, 5_000)
+    log = ResultLog(tmp_path, "j", 1 << 20, told.append)
+    for seq in range(1, 11):
+        failed = (10 * seq,) if seq == 4 else ()
+        log.append(replace(result(seq), failed=failed, blob=blob if seq == 2 else None), b"")
+    assert told == []
+    log.seal()
+    log.seal()
+    (sealed,) = told
+    assert (sealed.done, sealed.last, sealed.failed_items, sealed.first_failed) == (((10, 110),), 10, 1, 40)
+    assert (sealed.blobs, sealed.weight_bytes) == (((2, blob),), 10 * ENTRY_BYTES + 5_000)
+    log.append(result(11), b"x")
+    again = ResultLog(tmp_path, "j", 1 << 20, told.append)
+    found = list(again.recover({sealed.number: sealed}))
+    assert found == [sealed, result(11)]
+    assert (again.weight_bytes, again.blob_bytes) == (log.weight_bytes, log.blob_bytes)
+    assert [seq for seq, _ in read_all(again)] == list(range(1, 12))
+    stale = replace(sealed, size=1)
+    assert len(list(ResultLog(tmp_path, "j", 1 << 20).recover({0: stale}))) == 11
+
+
+def test_large_results_go_with_their_file_before_it_is_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nbdist.hub.resultlog.SEGMENT_BLOB_BYTES", 1_000)
+    log = ResultLog(tmp_path, "j")
+    for seq in range(1, 8):
+        log.append(replace(result(seq), blob=BlobRef("0" * 64, 400)), b"")
+    assert log.oldest(2) is None
+    assert log.oldest(3) == 0
+    log.detach_oldest()
+    assert log.blob_bytes == 1_600
+    assert log.oldest(5) is None
+    assert log.oldest(6) == 1
+
+
+@pytest.mark.parametrize("seq", range(22))
+def test_the_place_behind_a_result_is_found_and_what_is_left_from_there(tmp_path: Path, seq: int) -> None:
+    log = filled(tmp_path, 20, segment_bytes=300)
+    spot, left = log.seek(seq)
+    assert left == sum(ENTRY_BYTES + len(payload) for _, payload in EXPECTED[seq:])
+    assert (spot == log.end) is (seq >= 20)
+    if seq < 20:
+        assert log.read(spot)[0].seq == seq + 1
+
+
+def test_behind_damage_nothing_is_used(tmp_path: Path) -> None:
+    filled(tmp_path, 20, segment_bytes=300)
+    path = next(path for path in tmp_path.iterdir() if path.name.endswith("-1"))
+    path.write_bytes(bytes(len(path.read_bytes())))
+    log = ResultLog(tmp_path, "j", 300)
+    found = [message.seq for message in log.recover() if isinstance(message, Result)]
+    assert found == list(range(1, len(found) + 1))
+    assert [seq for seq, _ in read_all(log)] == found
+    assert len(found) < 10
+    assert len([path for path in tmp_path.iterdir() if path.name.startswith("damaged-")]) >= 2
 
 
 @settings(max_examples=60)
@@ -130,3 +196,14 @@ def test_jobs_whose_names_differ_in_case_only_do_not_share_a_file(tmp_path: Path
     for job in ("job", "JOB", "../job"):
         ResultLog(tmp_path, job).append(result(1), b"")
     assert len({path.name.lower() for path in tmp_path.iterdir()}) == 3
+
+
+def test_behind_a_file_that_is_missing_nothing_is_used(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    filled(tmp_path, 20, segment_bytes=300)
+    next(path for path in tmp_path.iterdir() if path.name.endswith("-1")).unlink()
+    log = ResultLog(tmp_path, "j", 300)
+    found = [message.seq for message in log.recover() if isinstance(message, Result)]
+    assert found == list(range(1, len(found) + 1))
+    assert len(found) < 10
+    assert "damaged-" in caplog.text
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith("-2") and "damaged" not in path.name]

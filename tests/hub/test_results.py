@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbdist.hub.resultlog import Spot
-from nbdist.hub.results import ENTRY_BYTES, JobResults
+from nbdist.hub.resultlog import ENTRY_BYTES, Spot, weight
+from nbdist.hub.results import JobResults
 from nbdist.wire.frames import Payload
 from nbdist.wire.messages import BlobRef, Result
 
@@ -22,10 +22,6 @@ class MemoryLog:
         self.reads = 0
 
     @property
-    def beginning(self) -> Spot:
-        return Spot(0, self.first)
-
-    @property
     def end(self) -> Spot:
         return Spot(0, len(self.records))
 
@@ -37,6 +33,11 @@ class MemoryLog:
     def read(self, spot: Spot) -> tuple[Result, Payload, Spot]:
         self.reads += 1
         return *self.records[spot.offset], Spot(0, spot.offset + 1)
+
+    def seek(self, seq: int) -> tuple[Spot, int]:
+        behind = [place for place in range(self.first, len(self.records)) if self.records[place][0].seq > seq]
+        size = sum(weight(self.records[place][0], len(self.records[place][1])) for place in behind)
+        return Spot(0, behind[0] if behind else len(self.records)), size
 
 
 def result(seq: int, blob: BlobRef | None = None) -> Result:
@@ -140,10 +141,24 @@ def test_after_a_restart_the_notebook_gets_what_it_does_not_have() -> None:
     for seq in range(1, 6):
         results.add(result(seq), b"")
     again = JobResults(log)
-    again.restore(last=5, dropped=0)
+    again.restore(last=5, dropped=0, consumed=0)
     again.attach(3, 1 << 20)
     again.add(result(6), b"")
     assert seqs(again) == [4, 5, 6]
+
+
+def test_a_hub_that_is_started_anew_knows_what_was_consumed_and_gives_it_again_to_who_asks() -> None:
+    results, log = make()
+    for seq in range(1, 6):
+        results.add(result(seq), b"abc")
+    again = JobResults(log)
+    again.restore(last=5, dropped=1, consumed=4)
+    assert (again.consumed, again.waiting_bytes) == (4, ENTRY_BYTES + 3)
+    assert seqs(again) == [5]
+    again.attach(0, 1 << 20)
+    assert seqs(again) == [2, 3, 4, 5]
+    again.restore(last=5, dropped=0, consumed=9)
+    assert again.is_consumed
 
 
 @given(
@@ -172,6 +187,8 @@ def test_every_result_arrives_in_order_whatever_happens(steps: list[tuple[str, i
             consumed = size % next_seq
             results.attach(consumed, size)
             next_seq = consumed + 1
+        behind = [*log.records, *((entry.message, entry.payload) for entry in results._unlogged)][results.consumed :]
+        assert results.waiting_bytes == sum(weight(message, len(payload)) for message, payload in behind)
         for message, payload in results.sendable() if step == "send" else ():
             assert message.seq == next_seq <= len(log.records), "it was not in the log"
             next_seq += 1

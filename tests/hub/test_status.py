@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbdist.driver import Driver
+from nbdist.hub.archive import Archive
+from nbdist.hub.blobs import BlobStore
+from nbdist.hub.limits import Limits
 from nbdist.hub.pages.status import MAX_ROWS, login_page, status_page, welcome_page
 from nbdist.hub.requests import MAX_DESCRIPTION_BYTES, description
+from nbdist.hub.stores import Stores
 from nbdist.scheduler.machine import Scheduler
 from nbdist.wire.messages import Hello, JobOptions, SubmitJob, WorkerFacts
 
@@ -91,3 +96,11 @@ def test_a_description_fits_a_frame_and_counts_what_is_left_out() -> None:
     assert found["left_out"] + len(found["workers"]) == 20_000
     assert found["workers"][0] == rows[0]
     assert found["jobs"] == [{"id": 1}]
+
+
+def test_the_page_says_how_long_and_how_much_is_kept(tmp_path: Path) -> None:
+    stores = Stores(BlobStore(tmp_path), Archive(tmp_path), Limits(keep_seconds=7 * 86_400.0))
+    page = Tags(status_page({"hub": stores.keeping.describe()}, "1.0"))
+    assert "kept for 7d after their end" in page.text
+    assert "0.0 GB of results are here; over 10.0 GB" in page.text
+    assert "paused when 4.0 GB" in page.text

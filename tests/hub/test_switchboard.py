@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from nbdist.driver import Send
-from nbdist.errors import ProtocolError
-from nbdist.hub import bounds
+from nbdist.errors import FrameError, ProtocolError
+from nbdist.hub import bounds, refusal
 from nbdist.hub.access import Grant
 from nbdist.hub.archive import Archive
 from nbdist.hub.blobs import BlobStore
+from nbdist.hub.journal import Journal, JournalError
+from nbdist.hub.limits import Limits
 from nbdist.hub.peers import Peer
 from nbdist.hub.refusal import RefusalError
-from nbdist.hub.resultlog import ResultLog
+from nbdist.hub.resultlog import ENTRY_BYTES, ResultLog
 from nbdist.hub.roles import ALLOWED
 from nbdist.hub.stores import Stores
 from nbdist.hub.switchboard import Identity, Switchboard
@@ -27,8 +31,10 @@ from nbdist.scheduler.orders import (
     Disconnect,
     DropItems,
     JobEnded,
+    JobTaken,
     PeerClosed,
     ReleaseJob,
+    ResultsWait,
     StoresFull,
 )
 from nbdist.wire import blocks, frames
@@ -63,6 +69,9 @@ class Script:
     def explain(self, job: str, item: int, now: float) -> str:
         return ""
 
+    def total(self, job: str) -> int | None:
+        return None
+
 
 class Wire:
     """A link that encodes what it is given, as a real one does, and keeps it."""
@@ -86,12 +95,12 @@ class Wire:
 
 
 class World:
-    def __init__(self, folder: Path, machine: Any = None) -> None:
+    def __init__(self, folder: Path, machine: Any = None, limits: Limits | None = None) -> None:
         self.script = machine or Script()
         self.later: list[Callable[[], None]] = []
         self.timers: list[Callable[[], None]] = []
         self.blobs = BlobStore(folder)
-        self.stores = Stores(self.blobs, Archive(folder))
+        self.stores = Stores(self.blobs, Archive(folder), limits)
         self.board = Switchboard(
             Identity("hub", 3, VERSION),
             self.script,
@@ -362,8 +371,10 @@ def test_a_full_disk_holds_up_everything_that_depends_on_it_and_loses_nothing(
         world.says(world.worker, m.Heartbeat(), then=[Send("w1", m.Acknowledge((((1, 1), 2),)))])
         assert (STORES, StoresFull(True)) in world.script.inputs
         assert "no space left" in world.n.of(m.Notice)[0][0].text
-        with pytest.raises(ProtocolError, match="disk is full"):
-            world.submit("another", ranges=((0, 3, 1),))
+        world.submit("another", ranges=((0, 3, 1),))
+        (refused, _), *_ = world.n.of(m.JobFinished)
+        assert (refused.job, refused.outcome, refused.reason) == ("another", "refused", refusal.DISK_FULL)
+        assert world.stores.get("another") is None
         world.timers.pop()()
     assert [payload for _, payload in world.n.of(m.Result)] == [b"one"]
     assert world.w.of(m.Acknowledge) == []
@@ -536,3 +547,179 @@ def test_a_notebook_that_has_what_was_found_goes_on_and_may_have_more_later(worl
     part(2, b"y", world)
     world.says(world.notebook, m.AttachJob("j", 1, 1000, received=2))
     assert world.n.of(m.JobFinished) == []
+
+
+# --- what is kept, and what waits ---
+
+
+def ended(world: World, count: int, consumed: int = 0) -> None:
+    """A job with results that has ended."""
+    world.submit(ranges=((0, 9, 1),))
+    for seq in range(1, count + 1):
+        part(seq, b"x" * 100, world)
+    if consumed:
+        world.says(world.notebook, m.TakeResults("j", consumed, 1000))
+    world.says(world.worker, m.Heartbeat(), then=[Send(STORES, JobEnded(m.JobFinished("j", "done", count, 9)))])
+
+
+def test_the_scheduler_hears_what_waits_for_a_notebook(tmp_path: Path) -> None:
+    world = World(tmp_path, limits=Limits(results_bytes=16_000))
+    world.submit(ranges=((0, 9, 1),))
+    part(1, b"x" * 100, world)
+    assert not [1 for _, message in world.script.inputs if isinstance(message, ResultsWait)]
+    part(2, b"x" * 1_000, world)
+    peer, waits = world.script.inputs[-1]
+    assert (peer, waits.job, waits.waiting_bytes) == (STORES, "j", 1_100 + 2 * ENTRY_BYTES)  # type: ignore[attr-defined]
+    world.says(world.notebook, m.TakeResults("j", 2, 1000))
+    assert world.script.inputs[-1][1].waiting_bytes == 0  # type: ignore[attr-defined]
+
+
+def test_after_a_restart_the_scheduler_hears_it_too(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    spec = m.SubmitJob("j", "j", MACHINE, m.JobOptions(), ranges=((0, 9, 1),))
+    world.says(world.notebook, spec, b"task", then=[Send(STORES, JobTaken("n1", spec))])
+    part(1, b"x" * 5_000, world)
+    again = World(tmp_path, limits=Limits(results_bytes=16_000))
+    again.board.restore()
+    (waits,) = [message for _, message in again.script.inputs if isinstance(message, ResultsWait)]
+    assert waits.waiting_bytes == 5_000 + ENTRY_BYTES
+
+
+def test_results_taken_while_the_disk_is_full_blame_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.submit(ranges=((0, 9, 1),))
+    part(1, b"one", world)
+
+    def full(journal: Journal) -> None:
+        raise JournalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "flush", full)
+        world.says(world.notebook, m.TakeResults("j", 1, 1000))
+        assert world.n.of(m.Refused) == []
+        assert (STORES, StoresFull(True)) in world.script.inputs
+    world.timers.pop()()
+    world.end_turn()
+    assert (STORES, StoresFull(False)) in world.script.inputs
+
+
+def test_an_expired_job_is_over_for_a_notebook_that_still_waits_for_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended(world, 2, consumed=1)
+    monkeypatch.setattr(world.stores, "expired", lambda: ["j"])
+    world.board.expire()
+    world.end_turn()
+    finished = world.n.of(m.JobFinished)[-1][0]
+    assert (finished.outcome, finished.last_seq) == ("cancelled", 1)
+    assert "--keep" in finished.reason
+    assert world.stores.get("j") is None
+
+
+def test_a_notebook_that_has_everything_hears_nothing_of_the_expiry(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended(world, 2, consumed=2)
+    monkeypatch.setattr(world.stores, "expired", lambda: ["j"])
+    world.board.expire()
+    assert world.n.of(m.JobFinished) == []
+
+
+def test_a_new_notebook_is_told_that_the_first_results_are_not_kept(world: World) -> None:
+    world.submit(ranges=((0, 9, 1),))
+    for seq in (1, 2, 3):
+        part(seq, b"x", world)
+    record = world.stores.get("j")
+    assert record is not None
+    record.dropped.seq = 2
+    world.says(world.notebook, m.AttachJob("j", 0, 1000))
+    assert world.n.of(m.JobFinished)[-1][0].reason == refusal.RESULTS_GONE
+    world.says(world.notebook, m.AttachJob("j", 2, 1000))
+    assert len(world.n.of(m.JobFinished)) == 1
+
+
+def test_a_result_that_cannot_be_read_ends_the_job_here_and_there(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended(world, 3)
+
+    def damaged(log: ResultLog, spot: Any) -> Any:
+        raise FrameError("the record is damaged")
+
+    monkeypatch.setattr(ResultLog, "read", damaged)
+    world.says(world.notebook, m.TakeResults("j", 2, 1000))
+    world.says(world.notebook, m.AttachJob("j", 1, 1000))
+    (finished,) = [told for told, _ in world.n.of(m.JobFinished) if told.outcome == "cancelled"]
+    assert (finished.last_seq, finished.reason) == (1, refusal.RESULTS_LOST)
+    assert world.script.inputs[-1] == ("n1", m.CancelJob("j", refusal.RESULTS_LOST))
+
+
+def test_many_missing_blobs_are_asked_for_in_several_messages() -> None:
+    names = {f"{number:064x}" for number in range(1_201)}
+    asked = list(bounds.need_blobs("j" * 100, names))
+    assert [len(need.names) for need in asked] == [500, 500, 201]
+    assert [need.more for need in asked] == [True, True, False]
+    assert {name for need in asked for name in need.names} == names
+    assert all(len(frames.encode(need)) < frames.MAX_HEADER_BYTES for need in asked)
+    assert list(bounds.need_blobs("j", ())) == [m.NeedBlobs("j", ())]
+
+
+def test_the_description_says_what_is_kept(world: World) -> None:
+    ended(world, 2)
+    hub = world.board.describe()["hub"]
+    assert hub["keep_seconds"] == 86_400
+    assert hub["results_bytes"] == 2 * (ENTRY_BYTES + 100)
+
+
+def test_a_full_disk_is_freed_of_what_nobody_needs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref, file = placed(world, b"captured by an earlier cell")
+    world.blobs.adopt(ref, file)
+    assert files(world) == [ref.name]
+
+    def full(journal: Journal) -> None:
+        raise JournalError("database or disk is full")
+
+    monkeypatch.setattr(Journal, "flush", full)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=0))
+    world.submit(ranges=((0, 9, 1),))
+    assert files(world) == []
+
+
+KEY = "a" * 64
+
+
+def end(world: World, job: str = "j") -> None:
+    finished = m.JobFinished(job, "done", 1, 1)
+    world.says(world.worker, m.Heartbeat(()), then=[Send(STORES, JobEnded(finished)), Send("n1", finished)])
+
+
+def test_a_job_with_a_key_that_has_ended_outlives_its_notebooks_interest(world: World) -> None:
+    world.submit(ranges=((0, 1, 1),), key=KEY)
+    part(1, b"one", world)
+    end(world)
+    before = len(world.script.inputs)
+    world.says(world.notebook, m.ForgetJob("j"))
+    assert len(world.script.inputs) == before
+    world.says(world.notebook, m.AttachJob("j", 0, 10_000))
+    assert [payload for _, payload in world.n.of(m.Result)] == [b"one", b"one"]
+
+
+def test_a_notebook_that_comes_back_hears_that_its_job_was_taken_over_and_keeps_its_connection(world: World) -> None:
+    world.submit(ranges=((0, 1, 1),), key=KEY)
+    part(1, b"one", world)
+    other, link = world.join("notebook", "n2")
+    world.board.closed(world.notebook)
+    world.says(other, m.AttachJob("j", 0, 10_000))
+    assert [payload for _, payload in link.of(m.Result)] == [b"one"]
+    back, again = world.join("notebook", "n1")
+    for message in (m.TakeResults("j", 1, 1), m.ForgetJob("j"), m.CloseItems("j", 1)):
+        world.says(back, message)
+    world.says(back, m.AttachJob("j", 1, 10_000))
+    (finished, _) = again.of(m.JobFinished)[0]
+    assert (finished.outcome, finished.last_seq) == ("cancelled", 1)
+    assert "taken the job over" in finished.reason
+    with pytest.raises(ProtocolError, match="another notebook"):
+        world.says(back, m.SubmitJob("j", "j", MACHINE, m.JobOptions()))
+    assert world.stores.get("j") is not None
+    world.board.closed(other)
+    world.says(back, m.AttachJob("j", 0, 10_000))
+    assert [payload for _, payload in again.of(m.Result)] == [b"one"]

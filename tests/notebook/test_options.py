@@ -37,6 +37,7 @@ arguments = {
     "needs": st.sampled_from(["gpu", "'memory>=8GB, linux'", "worker=lab-*"]),
     "env": st.sampled_from(["HOME", "TOKEN,URL", "'A, B'"]),
     "setup": st.just(""),
+    "fresh": st.just(""),
     "background": st.just(""),
     "name": st.sampled_from(["pi", "'two words'", '"--plot -> #"']),
     "help": st.just(""),

@@ -180,7 +180,7 @@ def test_what_items_wrote_is_passed_on_with_what_was_left_out(capsys: pytest.Cap
     widget.write_texts([OutputText(0, "stdout", "a", "out\n"), OutputText(3, "stderr", "a", "err\n", cut_bytes=1000)])
     captured = capsys.readouterr()
     assert captured.out == "out\n"
-    assert captured.err == "err\n\n[item 3 wrote 1,000 bytes more, left out]\n"
+    assert captured.err == "err\n\n[1,000 bytes more, of items up to 3, left out]\n"
 
 
 def test_the_view_suits_the_place() -> None:

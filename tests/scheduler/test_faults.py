@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nbdist.scheduler.orders import STORES, Disconnect, PeerClosed
+from nbdist.scheduler.orders import STORES, BytesCame, Disconnect, PeerClosed
 from nbdist.wire import messages as m
 
 
@@ -323,3 +323,15 @@ def test_an_attempt_that_was_cancelled_is_not_counted_when_its_worker_vanishes(h
     hand.say("notebook", m.CancelJob("job"))
     hand.say("slow", PeerClosed())
     assert not hand.scheduler.state.jobs["job"].losses
+
+
+def test_a_worker_whose_message_is_long_on_its_way_is_not_silent(hand):
+    hand.worker()
+    for _ in range(5):
+        hand.wait(7.0)
+        hand.say("w", BytesCame())
+    assert not hand.take(Disconnect)
+    hand.wait(9.0)
+    assert "no sign of life" in hand.one(Disconnect, "w").reason
+    hand.say("w", BytesCame())  # of one that is lost, or a notebook, it means nothing
+    assert not hand.take(Disconnect)

@@ -102,3 +102,32 @@ def test_left_out_machines_are_in_the_progress_with_what_to_type(hand):
     hand.ready("other")
     hand.finish("other")
     assert hand.one(m.JobFinished).outcome == "done"
+
+
+def test_the_number_of_items_of_one_job(hand):
+    hand.job(total=7)
+    hand.job("open", total=None)
+    assert [hand.scheduler.total(job) for job in ("job", "open", "unknown")] == [7, None, None]
+
+
+def test_what_a_worker_says_at_length_is_cut_and_can_be_passed_on(hand):
+    for number in range(12):
+        hand.worker(f"w{number}")
+    hand.job()
+    for number in range(12):
+        hand.say(f"w{number}", m.JobRefused("job", "🦆" * 4_000, "🦆" * 1_000))
+    for _ in range(4):
+        hand.wait(3)
+        for number in range(12):
+            hand.say(f"w{number}", m.Heartbeat())
+    notices = hand.take(m.Notice)
+    assert "no machine can run it" in notices[0].text
+    assert all(len(frames.encode(notice)) < frames.MAX_HEADER_BYTES for notice in notices)
+    assert "🦆 … (cut)" in hand.scheduler.explain("job", 0, hand.now)
+
+
+def test_a_job_for_each_machine_says_in_a_frame_why_one_is_left_out(hand):
+    hand.worker()
+    hand.job(total=None, each="machine", options={"on_error": "keep"})
+    hand.say("w", m.JobRefused("job", "🦆" * 4_000, "🦆" * 1_000))
+    assert len(frames.encode(hand.one(m.Result))) < frames.MAX_HEADER_BYTES

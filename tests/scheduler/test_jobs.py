@@ -381,3 +381,80 @@ def test_an_item_whose_result_cannot_be_brought_home_fails_in_the_end(hand):
         hand.say("w", m.SlotCrashed(hand.one(m.RunSlice).attempt, 0, "no room", kind="unsent"))
     fault = hand.one(m.Result, STORES).fault
     assert (fault.kind, fault.reason, fault.attempts) == ("unsent", "no room", 3)
+
+
+def test_a_job_that_no_machine_can_run_says_so_at_once(hand):
+    hand.worker("a")
+    hand.worker("b")
+    hand.job()
+    hand.say("a", m.JobRefused("job", "no module named 'machines'", "pip install machines"))
+    hand.wait(0.9)
+    assert not hand.take(m.Notice)
+    hand.say("b", m.JobRefused("job", "no room"))
+    hand.wait(0.1)
+    text = hand.one(m.Notice).text
+    assert "no machine can run it. a: no module named 'machines' (pip install machines); b: no room" in text
+    hand.wait(1)
+    assert not hand.take(m.Notice)
+
+
+def test_a_job_for_another_python_says_so_at_once(hand):
+    hand.worker("old", machine=m.Machine("h", "linux", "x", "3.12.1", "cpython", "0"))
+    hand.job()
+    hand.wait(0.1)
+    assert "Python 3.12 here, 3.11 in the notebook" in hand.one(m.Notice).text
+
+
+def test_a_machine_that_leaves_is_none_that_could_run_it(hand):
+    hand.worker("a")
+    hand.worker("b")
+    hand.say("b", m.Leaving("enough"))
+    hand.job()
+    hand.say("a", m.JobRefused("job", "no room"))
+    hand.wait(0.1)
+    assert "no machine can run it. a: no room" in hand.one(m.Notice).text
+
+
+def test_a_machine_whose_trouble_may_be_over_is_asked_again(hand):
+    hand.worker()
+    hand.job()
+    assert hand.take(m.PrepareJob)
+    for _ in range(3):
+        hand.say("w", m.JobRefused("job", "slots cannot start", again_seconds=7.0))
+        hand.wait(6.9)
+        assert not hand.take(m.PrepareJob)
+        hand.say("w", m.Heartbeat())
+        hand.wait(0.2)
+        hand.one(m.PrepareJob)
+    hand.ready()
+    hand.finish()
+    assert hand.one(m.JobFinished).outcome == "done"
+
+
+def test_a_machine_is_not_asked_again_too_often_and_not_when_it_cannot_help(hand):
+    hand.worker()
+    hand.job()
+    hand.job("other")
+    assert len(hand.take(m.PrepareJob)) == 2
+    hand.say("w", m.JobRefused("job", "no room", again_seconds=1e-9))
+    hand.say("w", m.JobRefused("other", "no module named 'x'"))
+    hand.wait(4.9)
+    assert not hand.take(m.PrepareJob)
+    hand.say("w", m.Heartbeat())
+    hand.wait(0.2)
+    assert hand.one(m.PrepareJob).job == "job"
+    hand.say("w", m.Heartbeat())
+    hand.say("w", m.JobRefused("job", "no room", again_seconds=float("nan")))
+    hand.wait(7)
+    hand.say("w", m.Heartbeat())
+    assert not hand.take(m.PrepareJob)
+
+
+def test_a_machine_that_goes_is_not_asked_again(hand):
+    hand.worker()
+    hand.job()
+    hand.take(m.PrepareJob)
+    hand.say("w", m.JobRefused("job", "no room", again_seconds=10.0))
+    hand.say("w", PeerClosed())
+    hand.wait(20)
+    assert not hand.take(m.PrepareJob)

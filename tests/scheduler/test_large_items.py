@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nbdist.scheduler.blocks import MAX_SLICE_BLOBS, Blocks
 from nbdist.scheduler.orders import STORES, DropItems, PeerClosed
 from nbdist.scheduler.policy import Policy
-from nbdist.scheduler.records import MAX_SLICE_BLOBS, Blocks
 from nbdist.wire import messages as m
 from nbdist.wire.blocks import ITEMS_WINDOW_BYTES
 

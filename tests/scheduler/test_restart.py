@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from nbdist.scheduler.kept import Kept
@@ -10,11 +12,13 @@ from nbdist.scheduler.orders import (
     STORES,
     ItemsClosed,
     ItemsTaken,
+    ItemTried,
     JobEnded,
     JobStopping,
     JobTaken,
     KeptJob,
     OwnerChanged,
+    ResultsSealed,
 )
 from nbdist.wire import messages as m
 
@@ -110,3 +114,46 @@ def test_a_product_of_ranges_and_a_closed_open_job_have_their_total() -> None:
     totals = [(job.total, job.available) for job in kept.jobs()]
     assert totals == [(15, 15), (7, 7)]
     assert isinstance(kept.jobs()[0], KeptJob)
+
+
+def test_a_job_is_as_old_as_it_is_after_a_restart_too() -> None:
+    kept = Kept()
+    ended = JobEnded(m.JobFinished("job", "done", 1, 10))
+    for record in (JobTaken("notebook", spec()), m.Result("job", 1, 0, 10, "w"), ended):
+        kept.add(record)
+    (over,) = kept.jobs()
+    kept = Kept()
+    kept.add(JobTaken("notebook", replace(spec(), job="other")))
+    (running,) = kept.jobs()
+    scheduler = Scheduler(2)
+    scheduler.receive(STORES, replace(over, age_seconds=100.0, ended_seconds=30.0), 1.0)
+    scheduler.receive(STORES, replace(running, age_seconds=50.0), 1.0)
+    rows = {row["id"]: row for row in scheduler.describe(11.0)["jobs"]}
+    assert (rows["job"]["elapsed_seconds"], rows["job"]["submitted_seconds"]) == (70.0, 110.0)
+    assert (rows["other"]["elapsed_seconds"], rows["other"]["submitted_seconds"]) == (60.0, 60.0)
+    assert scheduler.state.timers["notice"] > 1.0, "it is given time before it says that it waits"
+
+
+@pytest.mark.parametrize(
+    ("options", "told", "outcome"),
+    [
+        ({}, {}, None),
+        ({}, {"failed_items": 1, "first_failed": 3}, "failed"),
+        ({"stop_when": True}, {"stopped_at": 5}, "stopped"),
+    ],
+)
+def test_what_is_known_of_a_file_of_results_counts_as_they_do(
+    options: dict[str, object], told: dict[str, object], outcome: str | None
+) -> None:
+    sealed = ResultsSealed("job", 0, 100, 100, 4, ((0, 3), (3, 6)), **told)  # type: ignore[arg-type]
+    records = [
+        JobTaken("notebook", spec(**options)),
+        ItemTried("job", 2, 1, 0, 0),
+        ItemTried("job", 7, 1, 0, 0),
+        sealed,
+    ]
+    scheduler, ended = taken_up(*records)
+    assert [finished.outcome for finished in ended] == ([] if outcome is None else [outcome])
+    job = scheduler.state.jobs["job"]
+    assert (job.seq, tuple(job.done), job.failed_items) == (4, ((0, 6),), told.get("failed_items", 0))
+    assert job.crashes == {7: 1}

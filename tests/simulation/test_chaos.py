@@ -76,6 +76,8 @@ class Chaos:
             poison=some(1.0) if rng.random() < 0.3 else frozenset(),
             failing={i: rng.randint(1, 3) for i in some(2.0)} if rng.random() < 0.4 else {},
             stuck=self.seed % 4 == 0,
+            result_bytes=200_000_000 if self.seed % 3 == 1 else 0,
+            take_seconds=3.0,
             stop_at=some(0.5) if rng.random() < 0.2 else frozenset(),
             prepare_seconds=rng.choice([0.0, 0.01, 2.0]),
             refused_by=frozenset({"w0"}) if rng.random() < 0.2 else frozenset(),

@@ -6,10 +6,14 @@ import contextlib
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeAlias
 
 import psutil
@@ -26,6 +30,24 @@ FIRST_SECONDS = 0.8
 """The first trouble of a round comes within this time, each further one within the same time again."""
 MAX_TROUBLES = 3
 """In one round: an item that was running in five lost machines would rightly fail."""
+
+HUB_IS_KILLED = "the hub is killed"
+KERNEL_WEIGHT = 3
+"""Against those of `kinds.WEIGHTS`."""
+ROOT = Path(__file__).resolve().parents[2]
+KERNEL = """
+import sys, time, nbdist
+_, address, items, steps = sys.argv
+steps = int(steps)
+def work(x):
+    return x, sum(range(x % steps))
+job = nbdist.connect(address or None).map(work, range(int(items)))
+while not job.progress.done:
+    job.wait(0.01)
+print(job.id, flush=True)
+time.sleep(600)
+"""
+"""A notebook's process: it says its job's id once the hub has results of it."""
 
 Fault: TypeAlias = Callable[[random.Random], None]
 
@@ -83,12 +105,20 @@ class Trouble:
                 return
 
 
-def play(pool: nbdist.Pool, faults: dict[str, Fault], name: str, count: int) -> list[str]:
-    """So many rounds; each has a chance of its own, so that a single one can be seen again. Gives what happened."""
+def play(pool: nbdist.Pool, faults: dict[str, Fault], name: str, count: int, address: str = "") -> list[str]:
+    """So many rounds; each has a chance of its own, so that a single one can be seen again. Gives what happened.
+
+    `address`: where kernels find the pool; empty: they look for it themselves.
+    """
     told = []
+    faults = one_at_a_time(faults)
     for number in range(count):
         chance = random.Random(f"{seed()}/{name}/{number}")
-        kind = chance.choices(kinds.ALL, kinds.WEIGHTS)[0]
+
+        def a_killed_kernel(pool: nbdist.Pool, limit_seconds: float, chance: random.Random = chance) -> None:
+            kill_kernel(pool, limit_seconds, random.Random(chance.random()), address, faults[HUB_IS_KILLED])
+
+        kind = chance.choices([*kinds.ALL, a_killed_kernel], [*kinds.WEIGHTS, KERNEL_WEIGHT])[0]
         trouble = Trouble(faults, chance)
         print(f"{name}, round {number}: {kind.__name__}")  # of a test that fails
         try:
@@ -98,6 +128,48 @@ def play(pool: nbdist.Pool, faults: dict[str, Fault], name: str, count: int) -> 
             told += trouble.told
             print(f"  {'; '.join(trouble.told) or 'nothing happened in time'}")
     return told
+
+
+def one_at_a_time(faults: dict[str, Fault]) -> dict[str, Fault]:
+    """The same, for several threads."""
+    lock = threading.Lock()
+
+    def guarded(fault: Fault) -> Fault:
+        def happen(chance: random.Random) -> None:
+            with lock:
+                fault(chance)
+
+        return happen
+
+    return {name: guarded(fault) for name, fault in faults.items()}
+
+
+def kill_kernel(pool: nbdist.Pool, limit_seconds: float, chance: random.Random, address: str, kill_hub: Fault) -> None:
+    """The notebook's process of a job dies, sometimes with the hub; another one takes the job over."""
+    words = [sys.executable, "-c", KERNEL, address, str(kinds.ITEMS), str(kinds.MOST_STEPS)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment) as kernel:
+        try:
+            assert kernel.stdout is not None
+            job = kernel.stdout.readline().strip()
+            pause(chance, 0.0, 1.0)
+        finally:
+            kernel.kill()
+    if chance.random() < 0.5:
+        kill_hub(chance)
+    assert list(attach(pool, job, limit_seconds).result(limit_seconds)) == kinds.ANSWER
+
+
+def attach(pool: nbdist.Pool, job: str, limit_seconds: float) -> nbdist.Job:
+    """Once the hub has noticed that the job's notebook is gone."""
+    deadline = time.monotonic() + limit_seconds
+    while True:
+        try:
+            return pool.attach(job)
+        except nbdist.NbdistError as error:
+            if time.monotonic() > deadline or "still open" not in str(error):
+                raise
+        threading.Event().wait(0.05)
 
 
 def pause(chance: random.Random, least_seconds: float, most_seconds: float) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 import pytest
+from cables import Cable
 
 import nbdist
 from nbdist.wire.address import Address
@@ -143,6 +144,7 @@ class Host:
     address: str = "127.0.0.1"
     cable: str = ""
     """The end of its cable at the switch."""
+    bad: Cable | None = None
 
     def command(self, words: Sequence[str]) -> list[str]:
         if not self.namespace:
@@ -299,20 +301,37 @@ class Lan:
         ip("address", "add", f"{self.net}.1/24", "dev", self.switch)
         ip("link", "set", self.switch, "up")
 
-    def host(self, name: str) -> Host:
-        """One more machine."""
+    def host(self, name: str, *, seed: int | None = None) -> Host:
+        """One more machine. `seed`: its cable can be made to lose and delay packets (`Host.bad`)."""
         number = len(self._hosts) + 2
-        namespace, cable = f"{self.switch}-{number}", f"{self.switch}-{number}"
-        host = Host(name, namespace, f"{self.net}.{number}", cable)
+        host = Host(name, f"{self.switch}-{number}", f"{self.net}.{number}", f"{self.switch}-{number}")
         self._hosts.append(host)
+        self._removals.callback(lambda: ip("netns", "del", host.namespace))
+        if seed is not None:
+            host.bad = Cable(host.cable, seed)
+            self._removals.callback(host.bad.close)
+        self._begin(host)
+        return host
+
+    def lose_power(self, host: Host) -> None:
+        """The machine begins anew. Its processes must have been killed, after its cable was pulled: nobody hears."""
+        ip("link", "del", host.cable)  # with a namespace it would go a while later
+        ip("netns", "del", host.namespace)
+        self._begin(host)
+
+    def _begin(self, host: Host) -> None:
+        namespace = host.namespace
         ip("netns", "add", namespace)
-        self._removals.callback(ip, "netns", "del", namespace)
-        ip("link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", namespace)
-        ip("link", "set", cable, "master", self.switch, "up")
+        if host.bad is None:
+            ip("link", "add", host.cable, "type", "veth", "peer", "name", "eth0", "netns", namespace)
+        else:
+            ip("link", "set", host.bad.far, "netns", namespace, "name", "eth0")
+        ip("link", "set", host.cable, "master", self.switch, "up")
         ip("-n", namespace, "link", "set", "lo", "up")
         ip("-n", namespace, "address", "add", f"{host.address}/24", "dev", "eth0")
+        hardware = f"02:00:{':'.join(f'{int(part):02x}' for part in host.address.split('.'))}"  # the same next time
+        ip("-n", namespace, "link", "set", "eth0", "address", hardware)
         ip("-n", namespace, "link", "set", "eth0", "up")
-        return host
 
     def route(self, host: Host) -> None:
         """The machine has this one as its router."""

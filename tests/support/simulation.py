@@ -27,6 +27,7 @@ from nbdist.scheduler.orders import (
     KeptJob,
     PeerClosed,
     Restarted,
+    ResultsWait,
 )
 from nbdist.scheduler.policy import Policy
 from nbdist.scheduler.records import Phase, State
@@ -88,6 +89,10 @@ class SimJob:
     stuck: bool = False
     """… or take too long, and are killed for it."""
     stop_at: frozenset[int] = frozenset()
+    result_bytes: int = 0
+    """Of each item, waiting at the hub until the notebook takes them …"""
+    take_seconds: float = 0.0
+    """… after so long at most."""
     prepare_seconds: float = 0.0
     refused_by: frozenset[str] = frozenset()
     setup_seconds: float = 0.0
@@ -100,6 +105,8 @@ class SimJob:
     seqs: list[int] = field(default_factory=list)
     finished: m.JobFinished | None = None
     finished_at: float = 0.0
+    waiting_bytes: int = 0
+    most_waiting_bytes: int = 0
     granted: int = 0
     submitted: bool = False
     held: dict[int, tuple[int, m.BlobRef]] = field(default_factory=dict)
@@ -277,6 +284,9 @@ class World:
         for kept in self.kept.jobs():
             if kept.finished is None:
                 self.step(STORES, BlobsReady(kept.spec.job), 0)
+        for job in self.jobs.values():
+            if job.result_bytes:
+                self._tell_waiting(job)
         self.step(STORES, Restarted(tuple(self.kept.workers)), 0)
         self.kept.workers.clear()
 
@@ -351,6 +361,8 @@ class World:
         if self.record:
             self.outputs.append(sends)
         for send in sends:
+            if isinstance(send.message, m.RunSlice):
+                assert not self.scheduler.state.jobs[send.message.job].paused, "a slice of a paused job"
             self._keep(send) if send.peer == STORES or isinstance(send.message, AFTER_KEEPING) else self._send(*send)
         if self._unkept and not self.flush_seconds:
             self._flush()
@@ -427,9 +439,30 @@ class World:
                 job.got[item] = message.worker
             if message.fault is not None:
                 job.faults[message.fault.item] = message.fault
+            if job.result_bytes:
+                self._results_came(job, (message.stop - message.start) * job.result_bytes)
         elif isinstance(message, DropItems):
             self.jobs[message.job].held.pop(message.start, None)
             self.jobs[message.job].dropped.add(message.start)
+
+    def _results_came(self, job: SimJob, size: int) -> None:
+        """They wait until the notebook takes them, which the stores hear of."""
+
+        def take() -> None:
+            if self.hub_is_down:
+                self.after(0.1, take)
+                return
+            job.waiting_bytes -= size
+            self._at_hub(lambda: self._tell_waiting(job))
+
+        job.waiting_bytes += size
+        job.most_waiting_bytes = max(job.most_waiting_bytes, job.waiting_bytes)
+        self.after(0.0, lambda: self._at_hub(lambda: self._tell_waiting(job)))
+        self.after(self.random.uniform(0.0, job.take_seconds), take)
+
+    def _tell_waiting(self, job: SimJob) -> None:
+        if not self.hub_is_down:
+            self.step(STORES, ResultsWait(job.id, job.waiting_bytes, 10**12), 0)
 
     def _to_notebook(self, message: m.Message) -> None:
         if isinstance(message, m.JobFinished):

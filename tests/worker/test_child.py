@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from nbdist.packing import unpack_part
+from nbdist.wire import frames
 from nbdist.wire import messages as m
 from nbdist.worker.orders import SlotDied
 
@@ -278,6 +279,22 @@ def test_a_task_that_cannot_be_loaded_is_refused_with_the_line_to_type(slot: OnS
         refused = await bench.until(m.TaskRefused)
         assert "builtonz" in refused.reason
         assert refused.todo == f"{sys.executable} -m pip install builtonz"
+
+    slot(test)
+
+
+def test_why_a_task_cannot_be_loaded_fits_a_frame_however_long_it_is(slot: OnSlot, packed: Pack) -> None:
+    class Unloadable:
+        def __reduce__(self) -> Any:
+            return exec, (f"raise ValueError({'🦆' * 100_000!r} + 'end')",)
+
+    async def test(bench: Any) -> None:
+        bench.run(packed(Unloadable()), 0, 1)
+        refused = await bench.until(m.TaskRefused)
+        assert refused.reason.startswith("the function cannot be loaded: ValueError: 🦆")
+        assert "characters left out" in refused.reason
+        assert refused.reason.endswith("🦆end")
+        assert len(frames.encode(m.JobRefused("j" * 100, refused.reason, refused.todo))) < frames.MAX_HEADER_BYTES
 
     slot(test)
 

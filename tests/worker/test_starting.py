@@ -102,6 +102,7 @@ def test_slots_that_never_start_are_told_of_once_and_the_work_goes_to_others() -
     assert refused.job == "j"
     assert "waiting for a licence" in refused.reason
     assert "sitecustomize" in refused.todo
+    assert refused.again_seconds > 0, "the hub asks again: slots may start by then"
     assert {message.attempt for message in said if isinstance(message, m.SliceCut)} >= {(1, 1), (1, 2)}
     assert all(not slot.waiting for slot in world.machine.slots)
     world.hear(orders.HUB, m.PrepareJob("k", m.JobOptions())).give(9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import inspect
 import types
 from collections.abc import Iterator
@@ -31,6 +32,20 @@ def global_names(code: types.CodeType) -> set[str]:
     for inner in inner_codes(code):
         names |= set(inner.co_names)
     return names
+
+
+def globals_read(code: types.CodeType) -> set[str]:
+    """The names that code, and the code inside it, really looks up in its globals."""
+    return {
+        instruction.argval
+        for one in (code, *inner_codes(code))
+        for instruction in dis.get_instructions(one)
+        if instruction.opname.endswith("_GLOBAL") or instruction.opname in _CLASS_LOADS
+    }
+
+
+_CLASS_LOADS = ("LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+"""What the body of a class inside a function uses."""
 
 
 def inner_codes(code: types.CodeType) -> Iterator[types.CodeType]:

@@ -30,9 +30,10 @@ def open_engine(address: str | None, workers: int | None) -> Engine:
         with ThreadPoolExecutor(1) as thread:
             started = thread.submit(embedded.ensure_hub)
             from nbdist.engines.hub.engine import HubEngine
+            from nbdist.engines.hub.tending import Tender
 
             started.result()
-        return HubEngine(embedded.find)
+        return HubEngine(embedded.find, tender=Tender(embedded.is_worker_gone, embedded.start_worker))
     from nbdist.engines.hub import names
     from nbdist.engines.hub.engine import HubEngine
     from nbdist.wire.address import Address
@@ -44,8 +45,10 @@ def open_engine(address: str | None, workers: int | None) -> Engine:
 def _open_private(pool: PrivatePool) -> Engine:
     try:
         from nbdist.engines.hub.engine import HubEngine
+        from nbdist.engines.hub.tending import Tender
 
-        return HubEngine(lambda urgent: pool.wait(), pool.close)
+        tender = Tender(pool.is_worker_gone, pool.start_worker)
+        return HubEngine(lambda urgent: pool.wait(), pool.close, tender)
     except BaseException:
         pool.close()
         raise

@@ -20,6 +20,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from nbdist.engines.hub import greeting
+from nbdist.engines.hub.tending import TEND_SECONDS, Tender
 from nbdist.errors import (
     AccessError,
     ConnectionFailedError,
@@ -34,6 +35,7 @@ from nbdist.wire import frames
 from nbdist.wire.address import Address, is_loopback
 from nbdist.wire.local import read_nonce
 from nbdist.wire.messages import Message, ProveLocal, Refused, Welcome
+from nbdist.wire.racing import by_answer
 from nbdist.wire.sending import send_now
 
 FIRST_LIMIT_SECONDS = 10.0
@@ -70,20 +72,24 @@ class Owner(Protocol):
     def is_waiting(self) -> bool:
         """Whether anything depends on the connection now: it is then dialled more often."""
 
+    def told(self, text: str) -> None:
+        """Something that whoever waits should know."""
+
 
 class Connection:
     """Keeps one connection up.
 
     `find(urgent)` gives the hub's address, each time before it is dialled, on a thread where it may block; it may
-    start a hub if the matter is urgent.
+    start a hub if the matter is urgent. `tender` looks after the worker of a pool on this machine.
     """
 
-    def __init__(self, owner: Owner, find: Callable[[bool], Address], peer: str) -> None:
+    def __init__(self, owner: Owner, find: Callable[[bool], Address], peer: str, tender: Tender | None = None) -> None:
         self.address: Address | None = None
         self.folder: Path | None = None
         """The hub's folder, if it is on this machine."""
         self._owner = owner
         self._find = find
+        self._tender = tender
         self._peer = peer
         self._outbox: deque[bytes] = deque()
         self._is_draining = False
@@ -148,6 +154,8 @@ class Connection:
 
     async def _keep_up(self) -> None:
         self._main = asyncio.current_task()
+        if self._tender is not None:
+            self._tending = self._loop.create_task(self._tend(self._tender))  # it ends with the loop
         give_up_at = self._loop.time() + FIRST_LIMIT_SECONDS
         refused_at: float | None = None
         delay = FIRST_DELAY_SECONDS
@@ -174,7 +182,7 @@ class Connection:
     async def _dial(self) -> tuple[ClientConnection, Welcome]:
         found = await self._loop.run_in_executor(None, self._find, self._is_urgent())
         errors: list[NbdistError] = []
-        for address in found.hosts():
+        for address in await by_answer(found.hosts()):
             try:
                 socket, welcome = await greeting.greet(address, self._peer)
             except NbdistError as error:
@@ -251,6 +259,15 @@ class Connection:
         self._nudged.clear()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._nudged.wait(), min(delay, most) * random.uniform(0.5, 1.0))
+
+    async def _tend(self, tender: Tender) -> None:
+        """Looks after the worker while there is a hub and somebody waits for it."""
+        while not self._closing:
+            await asyncio.sleep(TEND_SECONDS)
+            if self._socket is not None and self._owner.is_waiting():
+                text = await self._loop.run_in_executor(None, tender.look)
+                if text:
+                    self._owner.told(text)
 
     def _is_urgent(self) -> bool:
         return not self._first.done() or self._owner.is_waiting()

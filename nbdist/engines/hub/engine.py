@@ -24,6 +24,7 @@ from nbdist.engines.hub.itemblobs import ItemBlobs
 from nbdist.engines.hub.items import Parcel
 from nbdist.engines.hub.requests import Requests
 from nbdist.engines.hub.run import HubRun
+from nbdist.engines.hub.tending import Tender
 from nbdist.errors import ConnectionFailedError, NbdistError
 from nbdist.wire import blobs, frames
 from nbdist.wire.address import Address
@@ -38,6 +39,7 @@ from nbdist.wire.messages import (
     DescribeJob,
     DescribePool,
     ExplainItem,
+    FindJob,
     ForgetJob,
     JobKnown,
     MakeInvite,
@@ -53,6 +55,8 @@ TRANSFER_THREADS = 2
 TRANSFER_TRIES = 5
 TRANSFER_PAUSE_SECONDS = 1.0
 FEED_ERROR_CHARACTERS = 500
+FIND_SECONDS = 5.0
+"""A hub that does not answer by then knows no job with a key."""
 MAX_FORGOTTEN = 100
 """A hub on a new connection is told again to forget so many jobs; it has kept their results if it was away before."""
 
@@ -60,10 +64,16 @@ MAX_FORGOTTEN = 100
 class HubEngine:
     """A connection to a hub as `engines.base.Engine`.
 
-    `find(urgent)` gives the address to dial (see `Connection`); `release` ends what was started for this engine alone.
+    `find(urgent)` gives the address to dial (see `Connection`); `release` ends what was started for this engine alone;
+    `tender` looks after the worker of a pool on this machine.
     """
 
-    def __init__(self, find: Callable[[bool], Address], release: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        find: Callable[[bool], Address],
+        release: Callable[[], None] = lambda: None,
+        tender: Tender | None = None,
+    ) -> None:
         self._runs: dict[str, HubRun] = {}
         self._forgotten: deque[str] = deque(maxlen=MAX_FORGOTTEN)
         """Jobs that the hub was told to forget, and may not have heard."""
@@ -74,7 +84,7 @@ class HubEngine:
         self._drafts = Drafts()
         self._transfers = ThreadPoolExecutor(TRANSFER_THREADS, "nbdist-transfer")
         self._item_blobs = ItemBlobs(self._place)
-        self._connection = Connection(self, find, peer=f"notebook-{uuid.uuid4().hex}")
+        self._connection = Connection(self, find, f"notebook-{uuid.uuid4().hex}", tender)
         self._requests = Requests(self._ask_soon)
         self._connection.start()
         self._at_exit = _close_at_exit(self)
@@ -104,9 +114,11 @@ class HubEngine:
         return run
 
     def attach(self, job: str) -> Attached:
-        """A job of an earlier notebook, to be taken over. Raises NbdistError with the reason if it cannot be."""
-        if job in self._runs:
-            raise NbdistError(f"job {job} is one of this notebook's own")
+        """A job of an earlier notebook, or one of this that is over, to be taken over. Raises NbdistError with the
+        reason if it cannot be."""
+        own = self._runs.get(job)
+        if own is not None and not own.is_complete:
+            raise NbdistError(f"job {job} is one of this notebook's own, and not over: its Job has what there is of it")
         self._check()
         known, task = frames.decode(self._ask(lambda number: DescribeJob(number, job)))
         assert isinstance(known, JobKnown)
@@ -116,7 +128,13 @@ class HubEngine:
             known.available,
             lambda folder: self._get_task(spec, task, folder),
             lambda deliver: self._take_over(known, deliver),
+            known.ended_seconds,
         )
+
+    def find(self, key: str) -> str:
+        """The id of a job with this key, to be attached to; empty if there is none."""
+        self._check()
+        return self._requests.ask(lambda number: FindJob(number, key), FIND_SECONDS).decode()
 
     def _get_task(self, spec: SubmitJob, task: Buffer, folder: Path) -> tuple[Buffer, dict[str, str]]:
         _, address = self._place()
@@ -129,7 +147,12 @@ class HubEngine:
 
     def _take_over(self, known: JobKnown, deliver: Deliver) -> HubRun:
         run = HubRun.attached(known, deliver, self)
+        own = self._runs.get(run.job)
+        if own is not None:
+            own.retire()
         self._runs[run.job] = run
+        with contextlib.suppress(ValueError):
+            self._forgotten.remove(run.job)
         for frame in run.begin():
             self._connection.send(frame)
         return run
@@ -256,9 +279,12 @@ class HubEngine:
 
     def lost(self, reason: str) -> None:
         """Tells the jobs that wait."""
+        self.told(f"the connection to the hub at {self.address} is lost ({reason}); dialling again")
+
+    def told(self, text: str) -> None:
+        """Tells the jobs that wait."""
         for run in list(self._runs.values()):
             if run.finished is None:
-                text = f"the connection to the hub at {self.address} is lost ({reason}); dialling again"
                 run.receive(Notice(run.job, "warning", text), b"", 0)
 
     def ended(self, error: NbdistError) -> None:
@@ -306,6 +332,8 @@ class HubEngine:
             each=spec.each,
             modules=spec.modules,
             needs=spec.needs,
+            key=spec.key,
+            items_key=spec.items_key,
         )
         if packed.size <= frames.MAX_INLINE_PAYLOAD_BYTES:
             return message, b"".join(packed.pieces), parts

@@ -24,6 +24,7 @@ from nbdist.wire import frames, tls
 from nbdist.wire.address import Address
 from nbdist.wire.local import this_machine
 from nbdist.wire.messages import PROTOCOL_MAX, PROTOCOL_MIN, Hello, Message, Refused, Welcome
+from nbdist.wire.sockets import harden
 
 OPEN_LIMIT_SECONDS = 5.0
 WELCOME_LIMIT_SECONDS = 5.0
@@ -55,7 +56,7 @@ async def greet(address: Address, peer: str) -> tuple[ClientConnection, Welcome]
 async def _open(address: Address) -> ClientConnection:
     context = tls.pinned_context(address.fingerprint) if address.tls else None
     try:
-        return await connect(
+        connection = await connect(
             address.socket_url,
             additional_headers={"Authorization": f"Bearer {address.key}"},
             ssl=context,
@@ -68,6 +69,8 @@ async def _open(address: Address) -> ClientConnection:
             max_queue=64,
             write_limit=frames.MAX_FRAME_BYTES,
         )
+        harden(connection.transport.get_extra_info("socket"))
+        return connection
     except tls.FingerprintError as error:
         raise StrangerError(f"{address.shown}: {error.args[-1]}") from None
     except InvalidStatus as error:

@@ -26,7 +26,7 @@ class Requests:
         self._lock = threading.Lock()
 
     def ask(self, make: Callable[[int], Message], limit_seconds: float = LIMIT_SECONDS) -> bytes:
-        """Sends the message that `make` gives for a number and returns the answer's payload.
+        """Sends the message that `make` gives for a number and returns the answer's payload, or else its text.
 
         Raises NbdistError with what the hub said, and ConnectionFailedError if it says nothing in time.
         """
@@ -61,7 +61,7 @@ class Requests:
         if message.error:
             future.set_exception(NbdistError(message.error))
         else:
-            future.set_result(payload)
+            future.set_result(payload or message.text.encode())
 
     def again(self) -> list[bytes]:
         """The frames of all that are not answered."""

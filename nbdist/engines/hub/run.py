@@ -89,6 +89,8 @@ class HubRun:
         self._blobs = {blob.name: blob for blob in blobs}
         self._deliver_event = deliver
         self._hub = hub
+        self._asked: set[str] = set()
+        """Blobs that the hub has named, while it goes on naming more."""
         self._needed: set[str] | None = None
         """Blobs that the hub still waits for; None: it has not answered yet."""
         self._cancelled: CancelJob | None = None
@@ -101,7 +103,9 @@ class HubRun:
         self._consumed_bytes = 0
         """Since the hub was last told."""
         self._arrivals: deque[_Arrival] = deque()
-        self._is_broken = self._is_over = False
+        self._is_broken = self._is_over = self._is_retired = False
+        self._is_offered = False
+        """The job had ended when it was attached to, by its key: all its results come, or none count."""
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         """Holds an entry if there are events. The main thread waits here, and people interrupt it: a `threading.Event`
         can lose its lock by that, and then fails in both threads."""
@@ -112,7 +116,17 @@ class HubRun:
         run = cls(known.spec, b"", (), deliver, hub, has_items=False)
         run._needed = set()
         run._late = CloseItems(run.job, known.available) if known.total is None else None
+        run._is_offered = bool(known.spec.key) and known.ended_seconds is not None
         return run
+
+    @property
+    def is_complete(self) -> bool:
+        """The job has ended and all its results are here."""
+        return self.finished is not None and self._delivered() >= self.finished.last_seq
+
+    def retire(self) -> None:
+        """Another run of the same job takes its place: nothing is said for this one any more."""
+        self._is_retired = True
 
     # --- Run --------------------------------------------------------------------------------------------------------
 
@@ -126,7 +140,9 @@ class HubRun:
         while self._held and self._held[0][0] <= seq:
             self._consumed_bytes += self._held.popleft()[1]
         self._consumed = max(self._consumed, seq)
-        if self._consumed_bytes >= RESULTS_WINDOW_BYTES // 2:
+        is_last = self.finished is not None and seq >= self.finished.last_seq
+        is_due = self._consumed_bytes >= RESULTS_WINDOW_BYTES // 2 or (is_last and self._consumed_bytes)
+        if is_due and not self._is_retired:
             self._consumed_bytes = 0
             self._hub.send(frames.encode(TakeResults(self.job, self._consumed, RESULTS_WINDOW_BYTES)))
 
@@ -143,6 +159,8 @@ class HubRun:
 
     def cancel(self, reason: str) -> None:
         """Asks for the end; `JobFinished` follows when none of its code runs any more."""
+        if self._is_retired:
+            return
         if self.feed is not None:
             self.feed.stop()
         self._cancelled = CancelJob(self.job, reason[:1000])
@@ -150,6 +168,8 @@ class HubRun:
 
     def forget(self) -> None:
         """The caller needs no results of the job any more."""
+        if self._is_retired:
+            return
         if self.feed is not None:
             self.feed.stop()
         self._hub.forget(self)
@@ -165,6 +185,7 @@ class HubRun:
         """The frames that a hub must have on a new connection."""
         if self._is_over or (self.finished is not None and self._received >= self.finished.last_seq):
             return []
+        self._asked.clear()
         told = [self._submit]
         if self._needed is not None:
             told = [frames.encode(AttachJob(self.job, self._consumed, RESULTS_WINDOW_BYTES, self._received))]
@@ -228,9 +249,12 @@ class HubRun:
             self._needed.discard(name)
 
     def _need(self, message: NeedBlobs) -> None:
+        self._asked.update(message.names)
+        if message.more:
+            return
         known = self._needed or set()
-        self._needed = set(message.names)
-        wanted = [self._blobs[name] for name in message.names if name in self._blobs and name not in known]
+        self._needed, self._asked = self._asked, set()
+        wanted = [self._blobs[name] for name in sorted(self._needed - known) if name in self._blobs]
         self._hub.discard(self._blobs.keys() - self._needed)
         if wanted:
             self._hub.upload(self, wanted)
@@ -238,6 +262,9 @@ class HubRun:
     def _result(self, message: Result, payload: Buffer, frame_bytes: int) -> None:
         if message.seq <= self._received or self._is_over:
             return  # sent again after a break, or nobody waits for it
+        if self._is_offered and message.seq > self._received + 1:
+            self.end_here("some of its results are no longer at the hub")
+            return
         self._received = message.seq
         size = frame_bytes if message.blob is None else message.blob.size
         self._held.append((message.seq, size + RESULT_BYTES))

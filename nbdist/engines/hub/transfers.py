@@ -16,9 +16,10 @@ from pathlib import Path
 from nbdist.engines.base import Buffer, PackedBlob
 from nbdist.engines.hub.drafts import write
 from nbdist.errors import AccessError, BlobError, ConnectionFailedError, NoRoomError
-from nbdist.wire import blobs, tls
+from nbdist.wire import blobs
 from nbdist.wire.address import Address
 from nbdist.wire.messages import BlobRef
+from nbdist.wire.sockets import SEND_BYTES, http_connection
 
 HTTP_PIECE_BYTES = 256 * 1024
 """Larger pieces make everything else on the hub's loop wait."""
@@ -55,7 +56,7 @@ def put(blob: PackedBlob, address: Address, holder: str = "") -> None:
         if holder:
             connection.putheader(blobs.HOLDER_HEADER, holder)
         connection.endheaders()
-        for piece in _pieces(blob.pieces, HTTP_PIECE_BYTES):
+        for piece in _pieces(blob.pieces, SEND_BYTES):
             connection.send(piece)
         response = connection.getresponse()
         _check(response.status, response.read(MAX_ANSWER_BYTES), f"sending blob {blob.name[:12]}…")
@@ -115,16 +116,7 @@ def _name_of_file(path: Path) -> str:
 
 @contextlib.contextmanager
 def _exchange(address: Address) -> Iterator[http.client.HTTPConnection]:
-    connection: http.client.HTTPConnection
-    if address.tls:
-        connection = http.client.HTTPSConnection(
-            address.host,
-            address.port,
-            timeout=HTTP_LIMIT_SECONDS,
-            context=tls.pinned_context(address.fingerprint),
-        )
-    else:
-        connection = http.client.HTTPConnection(address.host, address.port, timeout=HTTP_LIMIT_SECONDS)
+    connection = http_connection(address, HTTP_LIMIT_SECONDS)
     try:
         yield connection
     except (OSError, http.client.HTTPException) as error:

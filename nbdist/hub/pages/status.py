@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
+from nbdist.hub.limits import duration
+
 REFRESH_SECONDS = 2
 MAX_ROWS = 500
 """Of each table."""
@@ -20,12 +22,25 @@ def status_page(pool: Mapping[str, Any], version: str) -> str:
     )
     refresh = f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">'
     body = (
-        f"<h1>nbdist pool</h1><p>{escape(summary)}</p>"
+        f"<h1>nbdist pool</h1><p>{escape(summary)}</p>{_kept(hub)}"
         f"<h2>Machines</h2>{_table(_WORKER_HEAD, map(_worker_row, workers[:MAX_ROWS]), len(workers))}"
         f"<h2>Jobs</h2>{_table(_JOB_HEAD, map(_job_row, jobs[:MAX_ROWS]), len(jobs))}"
         f'<p class="quiet">nbdist {escape(version)}, start {_whole(hub.get("epoch"))} of this hub</p>'
     )
     return _page("nbdist pool", body, refresh)
+
+
+def _kept(hub: Mapping[str, Any]) -> str:
+    """How long and how much this hub keeps."""
+    if "keep_seconds" not in hub:
+        return ""
+    text = (
+        f"Jobs are kept for {duration(hub['keep_seconds'])} after their end. "
+        f"{_gigabytes(hub.get('results_bytes'))} of results are here; over "
+        f"{_gigabytes(hub.get('kept_results_limit_bytes'))} those that notebooks have had go. A job is paused when "
+        f"{_gigabytes(hub.get('results_limit_bytes'))} of its own wait for its notebook."
+    )
+    return f'<p class="quiet">{escape(text)}</p>'
 
 
 def login_page() -> str:
@@ -106,6 +121,10 @@ def _text(value: object) -> str:
 
 def _whole(value: object) -> str:
     return f"{int(value):,}" if isinstance(value, (int, float)) else ""
+
+
+def _gigabytes(value: object) -> str:
+    return f"{value / 1e9:.1f} GB" if isinstance(value, (int, float)) else ""
 
 
 def _rate(value: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,13 +14,14 @@ from typing import Any
 
 import pytest
 
-from nbdist.engines.base import Block, JobSpec, PackedBlob, PackedTask
+from nbdist.engines.base import Attached, Block, JobSpec, PackedBlob, PackedTask
 from nbdist.engines.hub.engine import HubEngine
 from nbdist.engines.hub.run import RESULTS_WINDOW_BYTES
 from nbdist.errors import AccessError, ConnectionFailedError, NbdistError, VersionError
 from nbdist.wire import frames
 from nbdist.wire.blobs import blob_name
 from nbdist.wire.blocks import ITEMS_WINDOW_BYTES
+from nbdist.wire.local import this_machine
 from nbdist.wire.messages import (
     AddItems,
     Answer,
@@ -29,10 +31,13 @@ from nbdist.wire.messages import (
     CancelJob,
     ClearPool,
     CloseItems,
+    DescribeJob,
     DescribePool,
+    FindJob,
     ForgetJob,
     GrantItems,
     JobFinished,
+    JobKnown,
     JobOptions,
     JobProgress,
     Message,
@@ -155,6 +160,21 @@ class TestJob:
             run.consumed(seq)
         taken, _ = hub.expect(TakeResults)
         assert (taken.window_bytes, taken.seq) == (RESULTS_WINDOW_BYTES, seq)
+
+    def test_the_last_results_of_a_job_are_said_to_be_taken(self, hub: Any, engine: HubEngine, events: Any) -> None:
+        run = engine.submit(spec(), events)
+        hub.expect(SubmitJob)
+        hub.send(result(1), b"x")
+        events.next(Result)
+        run.consumed(1)
+        assert not hub.heard()
+        hub.send(JobFinished("j1", "done", 1, 10))
+        events.next(JobFinished)
+        for _ in range(2):
+            run.consumed(1)
+        assert hub.expect(TakeResults)[0].seq == 1
+        run.forget()
+        hub.expect(ForgetJob)
 
     def test_a_cancelled_job_says_so_again_after_a_break(self, hub: Any, engine: HubEngine, events: Any) -> None:
         run = engine.submit(spec(), events)
@@ -350,6 +370,19 @@ class TestBlobs:
         assert path.read_bytes() == b"".join(map(bytes, blobs[1].pieces))
         assert not list((Path(local_hub.folder) / "incoming").iterdir())
 
+    def test_needs_that_come_in_several_messages_are_one(self, local_hub: Any, engine: HubEngine, events: Any) -> None:
+        local_hub.expect(ProveLocal)
+        blobs = [PackedBlob(blob_name([data := bytes([number]) * 300_000]), 300_000, [data]) for number in range(3)]
+        run = engine.submit(spec(PackedTask([b"task"], blobs)), events)
+        local_hub.expect(SubmitJob)
+        local_hub.send(NeedBlobs("j1", (blobs[1].name,), more=True))
+        local_hub.send(Notice("j1", "info", "in between"))
+        events.next(Notice)
+        assert run._needed is None  # type: ignore[attr-defined]
+        local_hub.send(NeedBlobs("j1", (blobs[2].name,)))
+        placed = {local_hub.expect(BlobPlaced)[0].blob.name for _ in range(2)}
+        assert placed == {blobs[1].name, blobs[2].name}
+
     def test_a_large_task_is_a_blob_itself(self, local_hub: Any, engine: HubEngine, events: Any) -> None:
         local_hub.expect(ProveLocal)
         data = bytes(300 * 1024)
@@ -461,3 +494,87 @@ class TestEnd:
         engine.close()
         monkeypatch.undo()
         assert TestJob.ask(hub, engine) == {"workers": []}
+
+
+class TestAttachingToWhatTheSameCellHasDone:
+    KEY = "a" * 64
+
+    def known(self, **fields: Any) -> bytes:
+        submit = SubmitJob("j1", "job", this_machine(1), JobOptions(), ranges=((0, 2, 1),), key=self.KEY)
+        return frames.encode(JobKnown(submit, 2, 2, **({"ended_seconds": 60.0} | fields)), b"the task")
+
+    def attach(self, hub: Any, engine: HubEngine) -> Attached:
+        with ThreadPoolExecutor(1) as threads:
+            asked = threads.submit(engine.attach, "j1")
+            question, _ = hub.expect(DescribeJob)
+            hub.send(Answer(question.request), self.known())
+            return asked.result(LIMIT_SECONDS)
+
+    def ended(self, hub: Any, engine: HubEngine, events: Any) -> Any:
+        """An own job that has ended, and whose results are here."""
+        run = engine.submit(spec(key=self.KEY, items_key="b" * 64), events)
+        submitted, _ = hub.expect(SubmitJob)
+        assert (submitted.key, submitted.items_key) == (self.KEY, "b" * 64)
+        hub.send(result(1), b"one")
+        hub.send(result(2), b"two")
+        hub.send(JobFinished("j1", "done", 2, 2))
+        for kind in (Result, Result, JobFinished):
+            events.next(kind)
+        return run
+
+    def test_a_job_is_asked_for_by_its_key(self, hub: Any, engine: HubEngine) -> None:
+        for found in ("j7", ""):
+            with ThreadPoolExecutor(1) as threads:
+                asked = threads.submit(engine.find, self.KEY)
+                question, _ = hub.expect(FindJob)
+                assert question.key == self.KEY
+                hub.send(Answer(question.request, text=found))
+                assert asked.result(LIMIT_SECONDS) == found
+
+    def test_an_own_job_that_is_over_gives_its_place_to_another_run_of_it(
+        self, hub: Any, engine: HubEngine, events: Any
+    ) -> None:
+        old = self.ended(hub, engine, events)
+        attached = self.attach(hub, engine)
+        assert attached.ended_seconds == 60.0
+        again: queue.Queue[Any] = queue.Queue()
+        run = attached.take_over(lambda message, payload: again.put((message, bytes(payload))))
+        assert hub.expect(AttachJob)[0].seq == 0
+        old.consumed(2)
+        old.cancel("old")
+        old.forget()
+        hub.send(result(1), b"one")
+        hub.send(result(2), b"two")
+        hub.send(JobFinished("j1", "done", 2, 2))
+        came = [again.get(timeout=LIMIT_SECONDS) for _ in range(3)]
+        assert [payload for _, payload in came] == [b"one", b"two", b""]
+        run.forget()
+        assert hub.expect(ForgetJob)[0] == ForgetJob("j1")  # nothing was said for the old run
+
+    def test_a_job_that_was_forgotten_and_attached_to_again_is_not_forgotten_on_a_new_connection(
+        self, hub: Any, engine: HubEngine, events: Any
+    ) -> None:
+        self.ended(hub, engine, events).forget()
+        hub.expect(ForgetJob)
+        self.attach(hub, engine).take_over(events)
+        hub.expect(AttachJob)
+        hub.drop()
+        assert hub.expect(AttachJob)[0].job == "j1"
+
+    def test_an_own_job_that_goes_on_cannot_be_attached_to(self, hub: Any, engine: HubEngine, events: Any) -> None:
+        engine.submit(spec(), events)
+        hub.expect(SubmitJob)
+        hub.send(JobFinished("j1", "done", 1, 2))
+        events.next(JobFinished)
+        with pytest.raises(NbdistError, match="own, and not over"):
+            engine.attach("j1")
+
+    def test_results_with_a_gap_do_not_count(self, hub: Any, engine: HubEngine, events: Any) -> None:
+        run = self.attach(hub, engine).take_over(events)
+        hub.expect(AttachJob)
+        hub.send(result(2), b"two")
+        hub.send(JobFinished("j1", "done", 2, 2))
+        finished, _ = events.next(JobFinished)
+        assert (finished.outcome, finished.last_seq) == ("cancelled", 0)
+        assert "no longer at the hub" in finished.reason
+        assert run.is_complete
