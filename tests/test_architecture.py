@@ -72,6 +72,7 @@ PURE_FILES = (
     "worker/outgoing.py",
     "worker/prepared.py",
     "worker/records.py",
+    "worker/settingup.py",
     "worker/starting.py",
     "worker/stating.py",
     "awake/holding.py",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import builtins
 import operator
+import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from nbdist.execution.folding import pairwise
+from nbdist.wire import needs
 from nbdist.wire.messages import JobOptions, OnError
 
 SEED_BITS = 63
@@ -92,6 +94,28 @@ def make_options(
         seeded=seed is not None,
         speculate=bool(speculate),
     )
+
+
+def checked_needs(value: Any) -> str:
+    """What a machine must have, as text. Raises TypeError and ValueError, with what may stand there."""
+    if not isinstance(value, str):
+        raise TypeError(f'needs is a text such as "gpu" or "memory>=8GB", not {value!r}')
+    needs.parse(value)
+    return value.strip()
+
+
+def checked_env(names: str | Iterable[str]) -> dict[str, str]:
+    """The values of environment variables, by name. Raises TypeError, and ValueError for one that is not set here."""
+    given = [names] if isinstance(names, str) else list(names)
+    for name in given:
+        if not isinstance(name, str):
+            raise TypeError(f"env is the name of an environment variable, or several; not {name!r}")
+        if name not in os.environ:
+            raise ValueError(
+                f"the environment variable {name!r} is not set here, so that it cannot go along; "
+                f"os.environ[{name!r}] = … sets it"
+            )
+    return {name: os.environ[name] for name in given}
 
 
 def _on_error(value: str) -> OnError:

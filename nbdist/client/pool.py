@@ -22,7 +22,7 @@ from nbdist.client.feed import feed
 from nbdist.client.inbox import Inbox, sweep
 from nbdist.client.items import Items, NoItems, RangeItems, items_of
 from nbdist.client.job import Job
-from nbdist.client.options import Reduction, Rules, make_options
+from nbdist.client.options import Reduction, Rules, checked_env, checked_needs, make_options
 from nbdist.client.parts import Parts, job_name, new_id
 from nbdist.client.resuming import code_of, continuing, earlier_of
 from nbdist.client.tasks import check_callable, functions_of, name_of_function, packer
@@ -120,6 +120,8 @@ class Pool:
         on_error: str = "stop",
         seed: int | None = None,
         speculate: bool = True,
+        needs: str = "",
+        env: str | Iterable[str] = (),
         name: str | None = None,
         resume: Job | str | None = None,
     ) -> Job:
@@ -131,9 +133,10 @@ class Pool:
         an item that takes longer is interrupted, and fails with ItemTimeoutError. `retries`: how often an item that
         raised or took too long is tried again. `on_error="keep"` puts an ItemFailure in a failed item's place;
         otherwise the first failure ends the job. `seed` makes `nbdist.rng()`, `random` and `numpy.random` repeatable.
-        `speculate`: the last long items may be copied to idle machines. `resume`: a job over the same items that has
-        ended, or its id: only the items that failed or never finished there run, with this function, and its other
-        results are taken over, with its seed (`job.resumed`).
+        `speculate`: the last long items may be copied to idle machines. `needs` chooses machines: `"gpu"`,
+        `"memory>=8GB, linux"`, `"worker=laptop-2"`. `env`: names of environment variables whose values here the items
+        see too. `resume`: a job over the same items that has ended, or its id: only the items that failed or never
+        finished there run, with this function, and its other results are taken over, with its seed (`job.resumed`).
 
         What the function has captured travels as it is now. Items travel while the job runs, each as it is when its
         turn comes: change one (an array in a list) after the call, and the job may see it changed. Raises TypeError and
@@ -151,6 +154,8 @@ class Pool:
             on_error=on_error,
             seed=seed,
             speculate=speculate,
+            needs=needs,
+            env=env,
             name=name,
             resume=resume,
         )
@@ -180,6 +185,8 @@ class Pool:
         reduce: Callable[..., Any] | None = None,
         filters: bool = False,
         stop_when: bool = False,
+        needs: str = "",
+        env: str | Iterable[str] = (),
         name: str | None = None,
         key: str = "",
         items_key: str = "",
@@ -192,7 +199,7 @@ class Pool:
         `filters` and `stop_when` say that the task's function may return SKIP or StopHere by itself. `key` and
         `items_key` are what `find` finds it by (`analysis/identity.py`). Other options as of `map`.
         """
-        task = task if reduce is None else replace(task, reduce=reduce)
+        task = replace(task, reduce=task.reduce if reduce is None else reduce, env={**task.env, **checked_env(env)})
         for function, what in ((task.keep_if, "keep_if"), (task.stop_when, "stop_when")):
             if function is not None:
                 check_callable(function, what)
@@ -217,6 +224,7 @@ class Pool:
             total=items.total,
             each=each,
             modules=required(*functions_of(task)),
+            needs=checked_needs(needs),
             key=key,
             items_key=items_key,
             code=code_of(task),

@@ -88,7 +88,7 @@ def code_of(task: Task) -> str:
     The same after the kernel has been restarted, wherever in the notebook it stands; captured values do not count.
     Behind a dash stands with what it folds, if it does.
     """
-    roots = (task.function, task.keep_if, task.stop_when, task.reduce)
+    roots = (task.function, task.keep_if, task.stop_when, task.reduce, *(setup.function for setup in task.setups))
     names = [f"{getattr(root, '__module__', '')}.{getattr(root, '__qualname__', '')}" for root in roots]
     texts = sorted(_text(found.__code__) for found in functions_in(*roots) if found in roots or _is_own(found))
     fold = (

@@ -35,6 +35,8 @@ class OutputText:
     text: str
     cut_bytes: int = 0
     """So many bytes after this text were left out."""
+    setup: str = ""
+    """It was written by this setup, before the item."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +241,9 @@ class JobState:
 
     def _text(self, message: Output, payload: Buffer) -> None:
         text = bytes(payload).decode("utf-8", "replace")
-        self.output.append(OutputText(message.item, message.stream, message.worker, text, message.cut_bytes))
+        self.output.append(
+            OutputText(message.item, message.stream, message.worker, text, message.cut_bytes, message.setup)
+        )
         self._output_chars += len(text) + OUTPUT_CHARS
         while self._output_chars > MAX_OUTPUT_CHARS and len(self.output) > 1:
             self._output_chars -= len(self.output.popleft().text) + OUTPUT_CHARS

@@ -13,7 +13,7 @@ from nbdist.client.analysis.sources import sources_of
 from nbdist.client.blobnames import name_of
 from nbdist.engines.base import PackedBlob, PackedTask
 from nbdist.execution.task import Task
-from nbdist.packing import pack_task
+from nbdist.packing import pack_task, without_names
 
 Stage: TypeAlias = Callable[[memoryview], Callable[[str], None]]
 """`engines.base.Engine.stage`."""
@@ -34,9 +34,11 @@ def pack(task: Task, stage: Stage | None, certain: Iterable[str], possible: Iter
     return bundling.add(packed, certain, possible)
 
 
-def functions_of(task: Task) -> tuple[Any, ...]:
-    """The functions of a task, or None for those that it has not."""
-    return task.function, task.keep_if, task.stop_when, task.reduce
+def functions_of(task: Task) -> list[Any]:
+    """All code that a task takes along, or None for what it has not; what its setups define it finds there."""
+    set_up = {name for setup in task.setups for name in setup.defines}
+    own = (without_names(task.function, set_up), task.keep_if, task.stop_when, task.reduce)
+    return [*own, *(setup.function for setup in task.setups)]
 
 
 def with_sources(task: Task) -> Task:

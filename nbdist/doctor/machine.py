@@ -21,7 +21,7 @@ from nbdist.execution.task import Task
 from nbdist.folders import HeldFolder, sweep
 from nbdist.packing import pack_task, unpack_part
 from nbdist.wire.frames import Payload
-from nbdist.wire.local import this_machine
+from nbdist.wire.local import memory_bytes, this_machine
 from nbdist.wire.messages import (
     PROTOCOL_MAX,
     PROTOCOL_MIN,
@@ -62,7 +62,7 @@ async def look() -> Computer:
     shared = _shared()
     start = time.perf_counter()
     error = await _slot_error()
-    memory = system.memory_bytes()
+    memory = memory_bytes()
     return Computer(
         software=software(),
         cores=system.cores(),

@@ -86,6 +86,8 @@ class JobSpec:
     """Items come by `Run.add`, until `Run.close_items`; `blocks` and `items` are None."""
     each: Each = ""
     modules: tuple[str, ...] = ()
+    needs: str = ""
+    """What a machine must have (`wire.needs`)."""
     key: str = ""
     """Jobs with the same key give the same values; empty: it has none (`client/analysis/identity.py`)."""
     items_key: str = ""

@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence, Sequence
+from dataclasses import asdict, replace
 from itertools import islice, product
 from typing import Any
 
 from nbdist.engines.alarm import Alarm
 from nbdist.engines.base import Attached, Block, Deliver, Earlier, Engine, JobSpec
-from nbdist.errors import AddressError, NbdistError
+from nbdist.engines.saying import marked
+from nbdist.errors import AddressError, JobRefusedError, NbdistError
+from nbdist.execution import setups
+from nbdist.execution.lending import lent
 from nbdist.execution.limits import Watch
 from nbdist.execution.run import Run as FinishedRun
 from nbdist.execution.runs import Freely, execute
-from nbdist.packing import PackedRun, pack_part, pack_runs
+from nbdist.execution.task import Setup, Task
+from nbdist.packing import PackedRun, fresh_setups, pack_part, pack_runs, setup_reason
+from nbdist.wire import graphics, needs
+from nbdist.wire.local import this_machine
 from nbdist.wire.messages import JobFinished, JobProgress, Outcome, Result, WorkerRow
 
 NAME = "inline"
@@ -50,13 +54,17 @@ class InlineEngine:
 
     def __init__(self) -> None:
         self._began = time.monotonic()
+        self._machine = this_machine(os.cpu_count() or 1)
         self._runs: dict[str, InlineRun] = {}
         self._turn = threading.RLock()
         """Held while items run: one after another, also where several threads wait for their jobs."""
 
     def submit(self, spec: JobSpec, deliver: Deliver) -> InlineRun:
-        """Takes a job; its items run while somebody waits for it. Raises PackingError."""
+        """Takes a job; its items run while somebody waits for it. Raises PackingError, and JobRefusedError if this
+        process is not what the job needs."""
         spec.packed()  # what could not travel to another pool is told here too
+        if spec.needs:
+            _refuse_unmet(spec.needs)
         run = self._runs[spec.job] = InlineRun(spec, deliver, self._turn)
         while len(self._runs) > MAX_JOBS_KEPT:
             del self._runs[next(iter(self._runs))]
@@ -85,7 +93,7 @@ class InlineEngine:
         worker = {
             "id": NAME, "name": NAME, "slots": 1, "busy": min(1, busy), "state": "busy" if busy else "idle",
             "relative_speed": None, "done": done, "joined_seconds": time.monotonic() - self._began,
-            "heard_seconds": 0.0, "load": 0.0, "memory_used_bytes": 0, "machine": _this_machine(),
+            "heard_seconds": 0.0, "load": 0.0, "memory_used_bytes": 0, "machine": asdict(self._machine),
         }  # fmt: skip
         hub = {"epoch": 0, "notebooks": 1, "slots": 1, "busy": min(1, busy), "items_per_second": 0.0}
         return {"workers": [worker], "jobs": jobs, "hub": hub}
@@ -131,7 +139,10 @@ class InlineRun:
 
     def __init__(self, spec: JobSpec, deliver: Deliver, turn: threading.RLock) -> None:
         self._spec = spec
-        self._task = replace(spec.task, star=True) if spec.each else spec.task
+        self._task: Task = replace(spec.task, star=True) if spec.each else spec.task
+        self._is_set_up = not self._task.setups
+        self._names: Mapping[str, Any] = {}
+        """What its setups have defined."""
         self._deliver = deliver
         self._turn = turn
         self._began = self._reported_at = time.monotonic()
@@ -151,8 +162,9 @@ class InlineRun:
         deadline = None if timeout is None else time.monotonic() + timeout
         seq = self._seq
         while self._outcome is None and self._closed and self._seq == seq:
-            with self._turn, self._limits():
-                self._part()
+            with self._in_turn():
+                if self._outcome is None:
+                    self._part()
             if deadline is not None and time.monotonic() >= deadline:
                 return
 
@@ -163,7 +175,7 @@ class InlineRun:
         """Runs further items of an open job."""
         if self._outcome is not None or self._closed:
             raise NbdistError(f"job {self._spec.job} takes no more items")
-        with self._turn, self._limits():
+        with self._in_turn():
             self._supply.extend(values)
             self._runs = self._execute(self._done)
             while self._outcome is None and self._done < self._supply.stop:
@@ -204,6 +216,37 @@ class InlineRun:
         return f"item {item} runs after the {item - self._done} before it, while somebody waits for the job"
 
     # --- inside -----------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """Items may run: the variables and names that they need are lent to them, unless the job has just ended."""
+        namespace = setups.namespace_of(self._task.function)
+        with self._turn, lent(os.environ, self._task.env), self._limits():
+            if not self._is_set_up:
+                self._set_up(namespace)
+            with lent(namespace, self._names):
+                yield
+
+    def _set_up(self, namespace: dict[str, Any]) -> None:
+        """Runs those of the job's setups that have not run in this process; if one fails, so does the job."""
+        running = self._task.setups[0]
+
+        def call(setup: Setup, names: Mapping[str, Any]) -> None:
+            nonlocal running
+            running = setup
+            with marked(setups.mark(setup.name, NAME)), lent(namespace, names):
+                setup.function()
+
+        try:
+            is_new = setups.here.lacks(self._task.setups)
+            self._names = setups.here.run(fresh_setups(self._task.setups) if is_new else self._task.setups, call)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - user code: whatever it raises is why the job cannot run
+            reason = setup_reason(running.name, running.function.__code__.co_filename, error)
+            self._finish("refused", f"{NAME}: {reason}")
+        else:
+            self._is_set_up = True
 
     def _limits(self) -> contextlib.AbstractContextManager[None]:
         """In the main thread items are interrupted when their time is up; in others they fail once they have ended."""
@@ -368,6 +411,13 @@ class _Supply:
         self._start = max(self._start, stop)
 
 
+def _refuse_unmet(text: str) -> None:
+    here = needs.Candidate(NAME, 1, this_machine(os.cpu_count() or 1, graphics.names()))
+    missing = needs.unmet(text, here)
+    if missing:
+        raise JobRefusedError(f"no machine of the pool can run it. {NAME}: {missing}")
+
+
 def _supply(spec: JobSpec) -> _Supply:
     if spec.each:
         return _Supply(iter([()]), at_once=1)
@@ -375,11 +425,3 @@ def _supply(spec: JobSpec) -> _Supply:
         ranges = [range(*numbers) for numbers in spec.ranges]
         return _Supply(iter(ranges[0] if len(ranges) == 1 else product(*ranges)), at_once=ENDLESS)
     return _Supply(spec.items or iter(()), at_once=1 if spec.total is None and not spec.is_open else ENDLESS)
-
-
-def _this_machine() -> dict[str, Any]:
-    return {
-        "hostname": platform.node(), "platform": sys.platform, "architecture": platform.machine(),
-        "python": platform.python_version(), "implementation": sys.implementation.name, "nbdist": "",
-        "cores": os.cpu_count() or 1, "memory_bytes": 0, "pid": os.getpid(),
-    }  # fmt: skip

@@ -32,6 +32,21 @@ class StopHere:
 
 
 @dataclass(frozen=True)
+class Setup:
+    """Code that a process runs once, before the items that may then use what it has made."""
+
+    name: str
+    function: Callable[[], Any]
+    """Binds names in its own globals, and takes with it what it refers to."""
+    defines: tuple[str, ...]
+    """The names that it binds or deletes there."""
+    key: str
+    """The same only for the same code and the same captured values."""
+    session: str
+    """Whose it is: nothing that it makes is shared with another session."""
+
+
+@dataclass(frozen=True)
 class Task:
     """What is done with each item: `function(item)`, then `keep_if`, `stop_when` and `reduce`, where there are any."""
 
@@ -47,3 +62,7 @@ class Task:
     """An associative function of two values, or one of the built-ins sum, min, max, any and all."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """File name -> text of the code that has no file where it runs: for the lines of tracebacks."""
+    setups: tuple[Setup, ...] = ()
+    """What must have run, in this order, where the items run; the function sees the names that these define."""
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Environment variables that the code sees: for its eyes only."""

@@ -69,5 +69,5 @@ def _key(message: Message) -> tuple[str, ...] | None:
     if isinstance(message, JobProgress):
         return ("progress", message.job)
     if isinstance(message, Output):
-        return ("output", message.job, message.worker, message.stream)
+        return ("output", message.job, message.worker, message.stream, message.setup)
     return None

@@ -8,6 +8,7 @@ import tokenize
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from nbdist.errors import CellError
 from nbdist.notebook.text import Source, syntax_tree
 
 
@@ -34,6 +35,19 @@ def parse_body(source: Source, first_line: int, transform: Callable[[str], str])
     `transform` is IPython's `transform_cell`; it is only asked when the text is no Python as it stands (it is
     indented as a whole, or has `!` or `%` lines, which are then refused). Raises CellError.
     """
+    tree, text = parse_lines(source, first_line, transform)
+    if not tree.body:
+        raise source.refuse((1, 0), "the cell has no body", "Write below the first line what is done with each item.")
+    statements, value = tree.body, None
+    last = statements[-1]
+    if isinstance(last, ast.Expr):
+        statements, value = statements[:-1], last.value
+    Refusals(source).check(tree.body)
+    return Body(tuple(statements), value, _ends_with_semicolon(text))
+
+
+def parse_lines(source: Source, first_line: int, transform: Callable[[str], str]) -> tuple[ast.Module, str]:
+    """The tree of the lines from `first_line` on, at its true positions, and its text. Raises CellError."""
     lines = source.text.split("\n")
     text = "\n".join(lines[first_line - 1 :])
     ahead = "\n" * (first_line - 1)
@@ -44,17 +58,15 @@ def parse_body(source: Source, first_line: int, transform: Callable[[str], str])
         try:
             tree = syntax_tree(ahead + text)
         except SyntaxError as error:
-            place = (error.lineno or first_line, max(0, (error.offset or 1) - 1))
-            raise source.refuse(place, f"this does not parse: {error.msg}", "Write it as in Python.") from None
+            raise no_python(source, error, first_line) from None
     assert isinstance(tree, ast.Module)
-    if not tree.body:
-        raise source.refuse((1, 0), "the cell has no body", "Write below the first line what is done with each item.")
-    statements, value = tree.body, None
-    last = statements[-1]
-    if isinstance(last, ast.Expr):
-        statements, value = statements[:-1], last.value
-    _Refusals(source).check(tree.body)
-    return Body(tuple(statements), value, _ends_with_semicolon(text))
+    return tree, text
+
+
+def no_python(source: Source, error: SyntaxError, first_line: int) -> CellError:
+    """The error for text that Python refuses."""
+    place = (error.lineno or first_line, max(0, (error.offset or 1) - 1))
+    return source.refuse(place, f"this does not parse: {error.msg}", "Write it as in Python.")
 
 
 def _ends_with_semicolon(text: str) -> bool:
@@ -67,7 +79,7 @@ def _ends_with_semicolon(text: str) -> bool:
     return bool(significant) and significant[-1] == ";"
 
 
-class _Refusals(ast.NodeVisitor):
+class Refusals(ast.NodeVisitor):
     """Raises CellError for what a loop body cannot do when each of its turns runs on its own."""
 
     def __init__(self, source: Source) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Callable, Container, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from nbdist.notebook.body import Body
 from nbdist.notebook.head import Loop
 from nbdist.notebook.options import Parts, refuse_together, split
 from nbdist.notebook.text import Source, logical_line, not_too_deep
+from nbdist.wire import needs
 
 CELL_MAGIC = "%%distribute "
 LINE_MAGIC = "%distribute "
@@ -104,10 +106,11 @@ class Cell:
     def shows_result(self) -> bool:
         return self.target is None and self.body.value is not None and not self.body.quiet
 
-    def build(self, namespace: dict[str, Any], filename: str) -> CellJob:
+    def build(self, namespace: dict[str, Any], filename: str, set_up: AbstractSet[str] = frozenset()) -> CellJob:
         """Compiles the function, evaluates the iterables and the options in the notebook's names.
 
-        Raises CellError, and whatever the expressions of the head raise.
+        `set_up` names are defined where the items run, whatever the notebook has for them. Raises CellError, and
+        whatever the expressions of the head raise.
         """
         rules = functions.Rules(
             target=self._item_target(),
@@ -122,7 +125,7 @@ class Cell:
         reduce = options.pop("reduce", None)
         with not_too_deep():
             function = functions.compile_function(definition, namespace, filename)
-            warnings = names.mutation_warnings(self.source, self.body, captured, namespace)
+            warnings = names.mutation_warnings(self.source, self.body, captured - set_up, namespace)
         items = heads.evaluate(self.source, self.loops, namespace, filename) if self.loops else self._no_items()
         return CellJob(
             task=Task(function, reduce=reduce, sources={filename: self.source.text}),
@@ -162,6 +165,10 @@ class Cell:
             options["time_limit"] = self._seconds("time-limit", namespace, filename)
         if "reduce" in self.parts.options:
             options["reduce"] = self._reducer(namespace, filename)
+        if "needs" in self.parts.options:
+            options["needs"] = self._needs()
+        if "env" in self.parts.options:
+            options["env"] = self._env()
         for option in ("on-error", "name", "each"):
             if option in self.parts.options:
                 options[option.replace("-", "_")] = self.parts.word(option, self.source.text)
@@ -186,6 +193,18 @@ class Cell:
         if isinstance(value, bool) or not hasattr(type(value), "__float__") or not 0 < float(value) < math.inf:
             raise self._wrong(option, f"takes a number of seconds above 0, not {value!r:.80}")
         return float(value)
+
+    def _needs(self) -> str:
+        text = self.parts.word("needs", self.source.text) or ""
+        try:
+            needs.parse(text)
+        except ValueError as error:
+            raise self._wrong("needs", f"cannot be read: {error}") from None
+        return text
+
+    def _env(self) -> tuple[str, ...]:
+        text = self.parts.word("env", self.source.text) or ""
+        return tuple(name.strip() for name in text.split(",") if name.strip())
 
     def _reducer(self, namespace: dict[str, Any], filename: str) -> Callable[..., Any]:
         value = self._evaluated("reduce", namespace, filename)
@@ -228,6 +247,8 @@ def parse_expression(line: str, known_names: Container[str] = ()) -> Cell:
     parts = split(source, len(LINE_MAGIC), logical_line(source, len(LINE_MAGIC)), known_names)
     if parts.target is not None:
         raise source.refuse(0, "`->` has no place in an expression", "Write `NAME = %distribute […]`.")
+    if "setup" in parts.options:
+        raise source.refuse(0, "--setup stands on a cell", "Write %%distribute --setup, and the code below it.")
     span = parts.head
     tree = source.parse(span.start, span.end) if span else None
     if isinstance(tree, ast.DictComp):

@@ -133,6 +133,14 @@ def _stop(session: Session, words: argparse.Namespace) -> None:
     print(f"Told to finish and leave: {', '.join(stopped) or 'none'}.")
 
 
+def _setup(session: Session, words: argparse.Namespace) -> Table | None:
+    if words.clear is None:
+        return session.setups.table()
+    gone = session.setups.clear(words.clear or None)
+    print(f"Forgotten: {', '.join(gone)}." if gone else "There were no setups.")
+    return None
+
+
 def _debug(session: Session, words: argparse.Namespace) -> Any:
     return session.debug(words.index)
 
@@ -181,6 +189,12 @@ COMMANDS = {
                 (("workers",), {"nargs": "*", "metavar": "MACHINE"}),
                 (("--all",), {"action": "store_true", "help": "all of them"}),
             ),
+        ),
+        Command(
+            "setup",
+            "the setups: what each slot runs once before its next items (`%%distribute --setup` on a cell adds one)",
+            _setup,
+            ((("--clear",), {"nargs": "?", "const": "", "metavar": "NAME", "help": "forget this one, or all"}),),
         ),
         Command(
             "debug",

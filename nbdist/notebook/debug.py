@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import bdb
+import os
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from nbdist.client.job import Job
 from nbdist.errors import NbdistError
+from nbdist.execution import setups
+from nbdist.execution.lending import lent
 from nbdist.execution.random import Streams, enter
-from nbdist.packing import user_frames
+from nbdist.execution.task import Setup, Task
+from nbdist.packing import fresh_setups, user_frames
 
 
 class Debugger(Protocol):
@@ -40,7 +45,8 @@ def debug_item(job: Job, index: int, debugger: Debugger) -> Any:
         streams.seed_globals()
     previous = enter(streams)
     try:
-        return debugger.runcall(task.function, *(item if task.star else (item,)))
+        with lent(os.environ, task.env), lent(setups.namespace_of(task.function), _set_up(task)):
+            return debugger.runcall(task.function, *(item if task.star else (item,)))
     except bdb.BdbQuit:
         return None
     except Exception as error:  # noqa: BLE001 - whatever the item raises is what the person looks for
@@ -50,3 +56,14 @@ def debug_item(job: Job, index: int, debugger: Debugger) -> Any:
         return None
     finally:
         enter(previous)
+
+
+def _set_up(task: Task) -> Mapping[str, Any]:
+    """The names that the task's setups define; those that have not run in this process yet run now."""
+    namespace = setups.namespace_of(task.function)
+
+    def call(setup: Setup, names: Mapping[str, Any]) -> None:
+        with lent(namespace, names):
+            setup.function()
+
+    return setups.here.run(fresh_setups(task.setups), call)

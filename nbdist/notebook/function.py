@@ -29,7 +29,7 @@ _ITEM = "__nbdist_item__"
 _VALUE = "__nbdist_value__"
 _SKIP = "__nbdist_skip__"
 _STOP = "__nbdist_stop__"
-_CELL = "__nbdist_cell__"
+CELL = "__nbdist_cell__"
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,14 @@ def define(rules: Rules, body: Body) -> ast.FunctionDef:
         *(_Continues().visit(statement) for statement in body.statements),
         *_ending(rules, body.value),
     ]
-    return make_function(_CELL, parameters, statements)
+    return make_function(CELL, parameters, statements)
 
 
 def compile_function(
     definition: ast.FunctionDef, namespace: dict[str, Any], filename: str, name: str = "cell"
 ) -> Callable[..., Any]:
     """Compiles the definition over the notebook's names; tracebacks show the lines of `filename`, in `name`."""
-    maker = make_function("__nbdist_make__", [_SKIP, _STOP], [definition, ast.Return(ast.Name(_CELL, ast.Load()))])
+    maker = make_function("__nbdist_make__", [_SKIP, _STOP], [definition, ast.Return(ast.Name(CELL, ast.Load()))])
     code = compile(ast.Module([maker], []), filename, "exec", dont_inherit=True)
     made: dict[str, Any] = {}
     exec(code, namespace, made)

@@ -63,6 +63,14 @@ def _early_read(source: Source, name: str, node: ast.AST) -> CellError:
     return source.refuse(node, what, "Use another name for what is assigned, or fold values with --reduce.")
 
 
+def read_first(statements: Sequence[ast.stmt]) -> set[str]:
+    """The names that these statements read where they cannot have bound them yet, not counting inner functions."""
+    reads = _Reads(set())
+    for statement in statements:
+        reads.visit(statement)
+    return {name for name, _ in reads.early}
+
+
 def make_function(name: str, parameters: Sequence[str], statements: Sequence[ast.stmt]) -> ast.FunctionDef:
     """A function definition, as a tree: positional parameters and a body."""
     function = ast.parse("def f(): pass").body[0]

@@ -51,9 +51,12 @@ OPTIONS: tuple[Option, ...] = (
         pattern=r"(?=\w*\d)[0-9a-f]{4,}|[0-9a-f]{16}",
     ),
     Option("each", "word", "machine|slot", "run the cell once on each; gives a dict by name", ("machine", "slot")),
+    Option("needs", "word", '"NEEDS"', 'only on machines that have it: gpu, "memory>=8GB", linux, worker=NAME'),
+    Option("env", "word", "NAME[,NAME]", "items see the environment variable NAME with the value that it has here"),
+    Option("setup", "nothing", "", "each slot runs the cell once, before its next items: later cells know its names"),
     Option("fresh", "nothing", "", "compute again, although the results of the same cell are known"),
     Option("background", "nothing", "", "return at once; -> NAME becomes the job"),
-    Option("name", "word", "TEXT", "the job's name (in quotes if it has blanks)"),
+    Option("name", "word", "TEXT", "the job's name, or the setup's (in quotes if it has blanks)"),
     Option("help", "nothing", "", "show this"),
 )
 BY_NAME = {option.name: option for option in OPTIONS}

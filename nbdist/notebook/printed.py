@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from nbdist.client.state import OutputText
+from nbdist.execution.setups import mark
 from nbdist.wire.messages import Stream
 
 UPDATE_SECONDS = 0.3
@@ -21,14 +22,23 @@ STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
 
 def cut_mark(text: OutputText) -> str:
     """The line that stands for what its slot, or the way here, has left out; empty if that is nothing."""
-    return f"\n[{text.cut_bytes:,} bytes more, of items up to {text.item}, left out]\n" if text.cut_bytes else ""
+    whose = f"of setup {text.setup!r}" if text.setup else f"of items up to {text.item}"
+    return f"\n[{text.cut_bytes:,} bytes more, {whose}, left out]\n" if text.cut_bytes else ""
+
+
+def shown(text: OutputText) -> str:
+    """The text; what a setup wrote has its name and its machine's before each line."""
+    if not text.setup:
+        return text.text
+    before = mark(text.setup, text.machine)
+    return "".join(f"{before}{line.rstrip(chr(10))}\n" for line in text.text.splitlines(keepends=True))
 
 
 def joined(texts: Iterable[OutputText]) -> dict[Stream, str]:
     """All texts of each stream, with their marks."""
     pieces: dict[Stream, list[str]] = {}
     for text in texts:
-        pieces.setdefault(text.stream, []).append(text.text + cut_mark(text))
+        pieces.setdefault(text.stream, []).append(shown(text) + cut_mark(text))
     return {stream: "".join(pieces[stream]) for stream in STREAMS if stream in pieces}
 
 

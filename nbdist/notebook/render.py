@@ -110,7 +110,7 @@ def row_facts(row: WorkerRow) -> list[str]:
     if row.items_per_second > 0:
         known.append(rate(row.items_per_second))
     if row.state != "ready":
-        known.append(f"{row.state}: {row.reason}" if row.reason else row.state)
+        known.append(f"{row.state}: {row.reason.splitlines()[0]}" if row.reason else row.state)
     return known
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import nbdist
 from nbdist.client.analysis.sources import sources_of
 from nbdist.client.job import Job
+from nbdist.client.options import checked_env
 from nbdist.client.pool import current
 from nbdist.engines.hub.names import save as save_address
-from nbdist.errors import NbdistError
+from nbdist.errors import CellError, NbdistError
 from nbdist.notebook import again, rehearsal, resumable, trouble
 from nbdist.notebook.again import NO_KEYS, Keys, is_nothing
 from nbdist.notebook.cell import Cell, CellJob, parse, parse_expression
@@ -18,6 +19,8 @@ from nbdist.notebook.debug import debug_item, item_to_debug
 from nbdist.notebook.follow import Follower
 from nbdist.notebook.forms import PlotSpec
 from nbdist.notebook.plots import LivePlot
+from nbdist.notebook.setupcell import SetupCell, parse_setup
+from nbdist.notebook.setups import Setups
 from nbdist.notebook.widget import view_for
 
 INLINE = "inline"
@@ -31,6 +34,7 @@ class Session:
     def __init__(self, shell: Any) -> None:
         self._shell = shell
         self._rehearses = False
+        self.setups = Setups()
 
     @property
     def pool(self) -> Any:
@@ -56,6 +60,10 @@ class Session:
 
     def run_cell(self, line: str, text: str) -> Any:
         """Runs a cell; gives what it displays."""
+        setup = parse_setup(line, text, self._shell.transform_cell, self._shell.user_ns)
+        if setup is not None:
+            self._add_setup(setup)
+            return None
         cell = parse(line, text, self._shell.transform_cell, self._shell.user_ns)
         job = self._build(cell)
         if cell.rehearsed_items:
@@ -100,15 +108,48 @@ class Session:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
+    def _add_setup(self, cell: SetupCell) -> None:
+        """Takes a setup cell; nothing runs until a slot is to run items."""
+        told = self.setups.add(
+            cell, self._shell.user_ns, self._file_of(cell), number=self._number, cell_id=self._cell_id
+        )
+        print(told)
+
     def _build(self, cell: Cell) -> CellJob:
-        filename = self._shell.compile.cache(cell.source.text, self._number, raw_code=cell.source.text)
-        job = cell.build(self._shell.user_ns, filename)
+        try:
+            job = cell.build(self._shell.user_ns, self._file_of(cell), self.setups.names)
+        except NameError as error:
+            if error.name not in self.setups.names:
+                raise
+            raise CellError(
+                f"the head and the options are read in the notebook, where {error.name!r} is not defined: the setup "
+                "that defines it runs in slots only. Use it in the cell's body, or run the setup's code here too"
+            ) from error
+        options = dict(job.options)
+        try:
+            env = checked_env(options.pop("env", ()))
+        except ValueError as error:
+            raise CellError(f"--env: {error}") from None
         if cell.resumes is not None:
-            job = replace(job, options={**job.options, "resume": self._to_resume(cell, job)})
+            options["resume"] = self._to_resume(cell, job)
         for warning in job.warnings:
             print(f"Warning: {warning}")
-        sources = sources_of(job.task.function, job.task.reduce) | dict(job.task.sources)
-        return replace(job, task=replace(job.task, sources=sources))
+        sources = sources_of(job.task.function, job.task.reduce) | self.setups.sources | dict(job.task.sources)
+        task = replace(job.task, sources=sources, setups=self.setups.all, env=env)
+        return replace(job, task=task, options=options)
+
+    def _file_of(self, cell: Cell | SetupCell) -> str:
+        """The file name under which the cell's text is known."""
+        text = cell.source.text
+        filename: str = self._shell.compile.cache(text, self._number, raw_code=text)
+        return filename
+
+    @property
+    def _cell_id(self) -> str:
+        """The cell that runs, by the id that it keeps in the notebook; empty if the front end does not tell it."""
+        parent = getattr(self._shell, "parent_header", None)
+        metadata = parent.get("metadata") if isinstance(parent, dict) else None
+        return str((metadata or {}).get("cellId") or "")
 
     def _to_resume(self, cell: Cell, job: CellJob) -> str:
         """The id of the job that a cell resumes. Raises CellError."""

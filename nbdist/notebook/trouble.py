@@ -51,7 +51,8 @@ def show_remotely(error: BaseException, label: CellLabel, kept: int, hint: str =
     cause = error.__cause__
     if not isinstance(cause, RemoteTraceback):
         partly = isinstance(error, JobCancelledError) and hint
-        return show_as(error, f"{type(error).__name__}: {error}; {hint}") if partly else show_plainly(error)
+        text = with_cells(f"{type(error).__name__}: {error}", label)
+        return show_as(error, f"{text}; {hint}" if partly else text)
     lines = [with_cells(cause.text, label).rstrip(), *getattr(error, "__notes__", ())]
     if kept:
         lines.append(f"The values of {kept:,} items are in nbdist.last_job.values{'; ' if hint else ''}{hint}.")
@@ -73,7 +74,7 @@ def with_cells(text: str, label: CellLabel) -> str:
         if shown == frame["file"]:
             return frame[0]
         inside = frame["name"]
-        where = f", in {inside}" if inside and inside not in ("cell", "<module>") else ""
+        where = f", in {inside}" if inside and inside not in ("cell", "setup", "<module>") else ""
         return f"{frame['indent']}{shown}, line {frame['line']}{where}"
 
     return _FRAME.sub(name, text)

@@ -7,9 +7,9 @@ items, `pack_run` and `pack_part` for results.
 from nbdist.packing.container import Buffer
 from nbdist.packing.decoding import decode, open_file, unpack_chunk
 from nbdist.packing.encoding import encode, is_by_value, item_chunk, pack_chunk, pack_item
-from nbdist.packing.failures import Failure, traceback_text, user_frames
+from nbdist.packing.failures import Failure, setup_reason, traceback_text, user_frames
 from nbdist.packing.parts import PackedRun, UnpackedRun, pack_part, pack_run, pack_runs, unpack_part
-from nbdist.packing.tasks import load_task, pack_task
+from nbdist.packing.tasks import fresh_setups, load_task, pack_task, snapshot, without_names
 
 __all__ = [
     "Buffer",
@@ -18,6 +18,7 @@ __all__ = [
     "UnpackedRun",
     "decode",
     "encode",
+    "fresh_setups",
     "is_by_value",
     "item_chunk",
     "load_task",
@@ -28,8 +29,11 @@ __all__ = [
     "pack_run",
     "pack_runs",
     "pack_task",
+    "setup_reason",
+    "snapshot",
     "traceback_text",
     "unpack_chunk",
     "unpack_part",
     "user_frames",
+    "without_names",
 ]

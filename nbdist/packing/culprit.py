@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pickle
 import types
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import cloudpickle
+
+from nbdist.packing.hiding import Hidden, by_value
 
 MAX_TRIES = 2_000
 """So many values are tried before the search gives up and names the last one that is known to fail."""
@@ -43,14 +45,17 @@ _WHOLE = ("thread", "pool", "job")
 """What these are made of is nothing that the reader knows."""
 
 
-def find(value: Any, name: str) -> str | None:
-    """One line that says what in `value`, which the reader knows as `name`, cannot be packed; None if all of it can."""
-    search = _Search()
+def find(value: Any, name: str, hidden: Hidden | None = None) -> str | None:
+    """One line that says what in `value`, which the reader knows as `name`, cannot be packed; None if all of it can.
+
+    `hidden` names are not packed.
+    """
+    search = _Search(hidden)
     if not search.fails(value):
         return None
     path = name
     while _kind(value) not in _WHOLE:
-        for label, inner in _inside(value):
+        for label, inner in _inside(value, hidden):
             if search.tries < MAX_TRIES and search.fails(inner):
                 value, path = inner, f"{label} of {path}" if path else label
                 break
@@ -62,8 +67,9 @@ def find(value: Any, name: str) -> str | None:
 class _Search:
     """Tries values, and never descends into the same one twice."""
 
-    def __init__(self) -> None:
+    def __init__(self, hidden: Hidden | None) -> None:
         self.tries = 0
+        self._hidden = hidden
         self._seen: set[int] = set()
         self._reasons: dict[int, str] = {}
 
@@ -72,7 +78,10 @@ class _Search:
             return False
         self.tries += 1
         try:
-            cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+            if self._hidden is None:
+                cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+            else:
+                by_value(value, pickle.HIGHEST_PROTOCOL, None, self._hidden)
         except Exception as error:  # noqa: BLE001 - pickling runs user code, which may raise anything
             self._seen.add(id(value))
             self._reasons[id(value)] = f"{type(error).__name__}: {error}"
@@ -98,7 +107,7 @@ def _kind(value: Any) -> str:
     return next((name for name, types_ in _KINDS.items() if not names.isdisjoint(types_)), "")
 
 
-def _inside(value: Any) -> Iterator[tuple[str, Any]]:
+def _inside(value: Any, hidden: Hidden | None) -> Iterator[tuple[str, Any]]:
     """The values that a value is made of, with names for them. An entry is given once, in a fixed order."""
     if isinstance(value, dict):
         for key, inner in list(value.items()):
@@ -108,7 +117,7 @@ def _inside(value: Any) -> Iterator[tuple[str, Any]]:
         for index, inner in enumerate(value):
             yield f"element {index}", inner
     elif isinstance(value, types.FunctionType):
-        yield from _in_function(value)
+        yield from _in_function(value, () if hidden is None else hidden.of(value))
     elif isinstance(value, types.MethodType):
         yield f"the object behind {value.__name__!r}", value.__self__
     elif isinstance(value, type):
@@ -118,8 +127,8 @@ def _inside(value: Any) -> Iterator[tuple[str, Any]]:
         yield from _in_object(value)
 
 
-def _in_function(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    names = set(_names(function.__code__))
+def _in_function(function: types.FunctionType, hidden: Collection[str]) -> Iterator[tuple[str, Any]]:
+    names = set(_names(function.__code__)).difference(hidden)
     for name in sorted(names & function.__globals__.keys()):
         yield f"the captured name {name!r}", function.__globals__[name]
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):

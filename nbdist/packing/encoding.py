@@ -10,7 +10,7 @@ from typing import Any
 import cloudpickle
 
 from nbdist.errors import PackingError
-from nbdist.packing import culprit
+from nbdist.packing import culprit, hiding
 from nbdist.packing.container import Buffer, assemble
 
 PROTOCOL = 5
@@ -96,8 +96,10 @@ def dumps(value: Any, buffers: list[pickle.PickleBuffer] | None = None, *, name:
         raise PackingError(culprit.find(value, name) or f"{name} cannot be packed: {error}") from error
 
 
-def by_value(value: Any, on_buffer: OnBuffer | None = None) -> bytes:
+def by_value(value: Any, on_buffer: OnBuffer | None = None, hidden: hiding.Hidden | None = None) -> bytes:
     """The pickle that cloudpickle makes; functions and classes of a notebook or script travel by value."""
+    if hidden is not None:
+        return hiding.by_value(value, PROTOCOL, on_buffer, hidden)
     file = io.BytesIO()
     cloudpickle.Pickler(file, PROTOCOL, on_buffer).dump(value)
     return file.getvalue()

@@ -16,6 +16,11 @@ MAX_TRACEBACK_CHARS = 32 * 1024
 MAX_EXCEPTION_BYTES = 1024 * 1024
 """An exception that drags more along comes home as text only."""
 
+REASON_LINES = 8
+"""So many of the last lines of a traceback say why a machine cannot run a job …"""
+MAX_REASON_CHARS = 2_000
+"""… in so many characters: it travels in the header of a message."""
+
 FailureRow: TypeAlias = tuple[int, str, str, str, bytes | None]
 """A failure as plain data: the fields of `Failure`, in order."""
 
@@ -63,6 +68,15 @@ def traceback_text(error: BaseException) -> str:
     except Exception as trouble:  # noqa: BLE001 - it calls the user's __str__ and __repr__
         text = f"{_type_name(type(error))} (its traceback cannot be shown: {type(trouble).__name__})\n"
     return cut(text, MAX_TRACEBACK_CHARS)
+
+
+def setup_reason(name: str, filename: str, error: BaseException) -> str:
+    """Why a setup, whose code is that of `filename`, has not run: one line, and the last lines of its traceback."""
+    lines = traceback_text(error).rstrip().splitlines()
+    own = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == filename]
+    place = f", line {own[-1]}" if own else ""
+    first = f"setup {name!r}{place}: {_type_name(type(error))}: {_text(error)}".splitlines()[0].rstrip(": ")
+    return cut("\n".join([first, *lines[-REASON_LINES:]]), MAX_REASON_CHARS)
 
 
 def user_frames(trace: TracebackType | None) -> TracebackType | None:

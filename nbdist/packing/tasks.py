@@ -6,14 +6,17 @@ import linecache
 import mmap
 import os
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
+from types import FunctionType
 from typing import Any
 
 from nbdist.errors import PackingError
 from nbdist.packing import culprit
 from nbdist.packing.container import Buffer, assemble
 from nbdist.packing.decoding import decode
-from nbdist.packing.encoding import by_value
+from nbdist.packing.encoding import PROTOCOL, by_value
+from nbdist.packing.hiding import Hidden, copy_of
 
 BLOB_BYTES = 256 * 1024
 """Captured values with buffers of this size travel as blobs, once, however many cells use them."""
@@ -30,7 +33,7 @@ def pack_task(
     """
     buffers: list[pickle.PickleBuffer] = []
     try:
-        data = by_value(task, buffers.append)
+        data = by_value(task, buffers.append, _hidden(task))
     except Exception as error:
         raise PackingError(_culprit(task) or f"the function cannot be packed: {error}") from error
     views = [buffer.raw() for buffer in buffers]
@@ -43,11 +46,50 @@ def pack_task(
     return assemble([data, *views], [None, *names]), list(blobs.items())
 
 
+def snapshot(function: FunctionType, hidden: Collection[str], name: str) -> tuple[FunctionType, bytes]:
+    """A copy of a function with what it takes along as that is now, and bytes that are the same for the same values.
+
+    What its namespace has for `hidden` names is left out. Raises PackingError, which calls the function by `name`.
+    """
+    left_out = Hidden(function.__globals__, hidden)
+    try:
+        copied = copy_of(function, PROTOCOL, left_out)
+        taken = sorted(key for key in copied.__globals__ if not key.startswith("__"))
+        return copied, by_value({key: copied.__globals__[key] for key in taken}, None, left_out)
+    except Exception as error:
+        raise PackingError(culprit.find(function, name, left_out) or f"{name} cannot be packed: {error}") from error
+
+
+def fresh_setups(setups: Iterable[Any]) -> list[Any]:
+    """The setups of a task as they would be elsewhere: what they bind when they run here stays in these copies."""
+    return [
+        replace(setup, function=copy_of(setup.function, PROTOCOL, Hidden(setup.function.__globals__, ())))
+        for setup in setups
+    ]
+
+
+def _hidden(task: Any) -> Hidden | None:
+    """What a task's setups define, the function finds where it runs."""
+    names = frozenset(name for setup in getattr(task, "setups", ()) for name in setup.defines)
+    function = getattr(task, "function", None)
+    return Hidden(function.__globals__, names) if names and isinstance(function, FunctionType) else None
+
+
+def without_names(function: Any, hidden: Collection[str]) -> Any:
+    """The function, over a namespace that lacks the hidden names."""
+    if not hidden or not isinstance(function, FunctionType):
+        return function
+    left = {name: value for name, value in function.__globals__.items() if name not in hidden}
+    code, closure = function.__code__, function.__closure__
+    return FunctionType(code, left, function.__name__, function.__defaults__, closure)
+
+
 def _culprit(task: Any) -> str | None:
     """What in the task cannot be packed: in the function, or in another of the functions that go with it."""
+    hidden = _hidden(task)
     fields = {"function": "the function"} | {name: name for name in ("keep_if", "stop_when", "reduce")}
-    found = (culprit.find(getattr(task, field, None), name) for field, name in fields.items())
-    return next(filter(None, found), None) or culprit.find(task, "the task")
+    found = (culprit.find(getattr(task, field, None), name, hidden) for field, name in fields.items())
+    return next(filter(None, found), None) or culprit.find(task, "the task", hidden)
 
 
 def load_task(data: Buffer, files: Mapping[str, str]) -> Any:

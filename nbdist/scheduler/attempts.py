@@ -59,9 +59,9 @@ def enter(state: State, attempt: AttemptRecord) -> None:
 
 
 def begun(attempt: AttemptRecord, now: float) -> None:
-    """Its blobs have come and its slot has begun it."""
-    if attempt.fetching:
-        attempt.fetching = False
+    """Its blobs have come, its setups have run, and its slot has begun it."""
+    if attempt.is_early:
+        attempt.fetching = attempt.setting_up = False
         attempt.reported_at = now
 
 

@@ -152,10 +152,12 @@ def _copy(state: State, job: JobRecord, live: list[AttemptRecord], helpers: list
         if not free:
             return
         silent = now - attempt.worker.heard_at
-        if now - attempt.reported_at < policy.copy_seconds or (attempt.fetching and silent < policy.suspect_seconds):
+        patience = policy.setup_patience_seconds if attempt.setting_up else policy.copy_seconds
+        if now - attempt.reported_at < patience or (attempt.fetching and silent < policy.suspect_seconds):
             continue
         elsewhere = free[0][0] != attempt.worker.id
         faster = _mean_speed(job, free[0]) >= policy.copy_speedup * _mean_speed(job, attempt.place) > 0
+        faster = faster or (attempt.setting_up and _mean_speed(job, free[0]) > 0)
         if faster or (elsewhere and silent >= policy.suspect_seconds):
             _begin_copy(state, attempt, free.pop(0), now)
 

@@ -236,7 +236,7 @@ def fail_targets(state: State, job: JobRecord, worker: str, name: str, reason: s
 
 def _measure(state: State, attempt: AttemptRecord, part: Part, now: float) -> None:
     """What the part says about where its attempt is and about the worker's speed."""
-    attempt.fetching = False
+    attempt.fetching = attempt.setting_up = False
     attempt.item = max(attempt.item, part.stop)
     attempt.reported_at = now
     share = attempt.job.shares.get(attempt.worker.id)

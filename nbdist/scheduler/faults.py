@@ -63,7 +63,7 @@ def lost_attempts(state: State, worker: WorkerRecord, reason: str, now: float, b
             Event(now, f"lost: {reason}", attempt.reported, attempt.stop, worker.name, attempt.slot)
         )
         attempts.end(state, attempt, now)
-        if blame and running and not attempt.fetching and not attempt.cancelled:
+        if blame and running and not attempt.is_early and not attempt.cancelled:
             _count_loss(state, attempt, worker, reason, now)
 
 

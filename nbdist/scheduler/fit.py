@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from nbdist.wire.messages import Machine
+from nbdist.wire import needs
+from nbdist.wire.messages import Machine, SubmitJob
 
 
 class Unfit(NamedTuple):
@@ -14,8 +15,15 @@ class Unfit(NamedTuple):
     todo: str
 
 
-def unfit(notebook: Machine, worker: Machine) -> Unfit | None:
-    """None if bytecode of the notebook's Python runs on the worker's."""
+def unfit(spec: SubmitJob, worker: needs.Candidate) -> Unfit | None:
+    """None if the worker has what the job needs, and bytecode of the notebook's Python runs on it."""
+    missing = needs.unmet(spec.needs, worker)
+    if missing:
+        return Unfit(missing, "")
+    return _other_python(spec.machine, worker.machine)
+
+
+def _other_python(notebook: Machine, worker: Machine) -> Unfit | None:
     if notebook.implementation != worker.implementation:
         return Unfit(
             f"{worker.implementation} here, {notebook.implementation} in the notebook",

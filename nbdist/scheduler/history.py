@@ -11,6 +11,10 @@ from nbdist.wire.messages import JobProgress, WorkerRow
 
 MAX_REASON = 300
 """Characters that one of several machines has to say why it is left out."""
+MAX_REASONS = 8
+"""So many reasons are told …"""
+MAX_NAMES = 8
+"""… with so many names each."""
 
 
 def progress(state: State, job: JobRecord, now: float) -> JobProgress:
@@ -67,17 +71,22 @@ def waits_for(state: State, job: JobRecord) -> str:
     if not state.workers:
         return "no machine has joined this pool yet: %distribute invite, or nbdist invite, shows the line that adds one"
     if nobody_can(state, job):
-        left_out = [
-            f"{share.worker.name}: {share.reason[:MAX_REASON]}"
-            + (f" ({share.todo[:MAX_REASON]})" if share.todo else "")
-            for share in job.shares.values()
-            if share.state is ShareState.REFUSED
-        ]
-        return "no machine can run it. " + "; ".join(left_out[:8])
+        return f"no machine can run it. {left_out(job, MAX_REASON)}"
     preparing = [share.worker.name for share in job.shares.values() if share.state is ShareState.PREPARING]
     if preparing:
         return f"{', '.join(preparing[:8])} still getting its data"
     return "all slots are busy with other jobs"
+
+
+def left_out(job: JobRecord, most_chars: int | None = None) -> str:
+    """Why machines cannot run a job, once for each reason, of which each has so many characters."""
+    names: dict[str, list[str]] = {}
+    for share in job.shares.values():
+        if share.state is ShareState.REFUSED:
+            todo = f" ({share.todo[:most_chars]})" if share.todo else ""
+            names.setdefault(share.reason[:most_chars] + todo, []).append(share.worker.name)
+    reasons = list(names.items())[:MAX_REASONS]
+    return "; ".join(f"{', '.join(machines[:MAX_NAMES])}: {reason}" for reason, machines in reasons)
 
 
 def nobody_can(state: State, job: JobRecord) -> bool:
@@ -189,5 +198,7 @@ def _item_state(state: State, job: JobRecord, item: int, now: float) -> str:
                 return f"waiting at {where}"
             if attempt.fetching:
                 return f"its data is on its way to {where}, since {now - attempt.reported_at:.1f} s"
+            if attempt.setting_up:
+                return f"behind a setup at {where}, since {now - attempt.reported_at:.1f} s"
             return f"with {where}, at item {attempt.item}, {now - attempt.reported_at:.1f} s after its last report"
     return "between two machines"

@@ -21,6 +21,7 @@ from nbdist.scheduler.orders import (
     Resumption,
 )
 from nbdist.scheduler.records import Event, JobRecord, Phase, State, item_count
+from nbdist.wire import needs
 from nbdist.wire.messages import (
     AddItems,
     CancelJob,
@@ -70,6 +71,10 @@ def _check(spec: SubmitJob) -> int | None:
     """The number of items, if it is known. Raises ProtocolError if the job is not well formed."""
     if any(step == 0 for _, _, step in spec.ranges):
         raise ProtocolError("a range whose step is 0")
+    try:
+        needs.parse(spec.needs)
+    except ValueError as error:
+        raise ProtocolError(str(error)) from None
     options = spec.options
     if options.task_size < 0 or options.retries < 0 or (spec.total or 0) < 0:
         raise ProtocolError("a job with a negative number")

@@ -7,7 +7,19 @@ from typing import Any, TypeAlias
 
 from nbdist.driver import Send
 from nbdist.errors import ProtocolError
-from nbdist.scheduler import attempts, balance, delivery, faults, history, jobs, members, pausing, restart, shares
+from nbdist.scheduler import (
+    attempts,
+    balance,
+    delivery,
+    faults,
+    history,
+    jobs,
+    members,
+    pausing,
+    restart,
+    setups,
+    shares,
+)
 from nbdist.scheduler.orders import (
     STORES,
     BlobsReady,
@@ -41,6 +53,7 @@ from nbdist.wire.messages import (
     Notice,
     Part,
     RenewSlots,
+    SetupBegun,
     SliceBegun,
     SliceCut,
     SliceEnded,
@@ -134,6 +147,8 @@ class Scheduler:
         state = self.state
         if state.stopping:
             jobs.end_stopped(state, now)
+        if state.doubtful:
+            setups.end_hopeless(state, now)
         fill(state, now)
         balance.balance(state, now)
         outbox, state.outbox = state.outbox, []
@@ -178,6 +193,7 @@ _FROM_WORKER: dict[type[Message], FromWorker] = {
     JobRefused: members.refused,
     Part: delivery.receive_part,
     SliceCut: _slice_cut,
+    SetupBegun: setups.begun,
     SliceBegun: _slice_begun,
     SliceEnded: _slice_ended,
     SlotCrashed: faults.crashed,

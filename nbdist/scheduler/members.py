@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from nbdist.errors import ProtocolError
-from nbdist.scheduler import attempts, delivery, faults, jobs, restart, shares
+from nbdist.scheduler import attempts, delivery, faults, jobs, restart, setups, shares
 from nbdist.scheduler.orders import STORES, Disconnect, WorkerGone, WorkerHere
 from nbdist.scheduler.records import (
     AttemptRecord,
@@ -158,6 +158,8 @@ def refused(state: State, worker: WorkerRecord, message: JobRefused, now: float)
     job.changed_at = now
     state.wake("progress", now)
     delivery.fail_targets(state, job, worker.id, worker.name, f"left out: {reason}", now)
+    if message.setup and job.alive:
+        setups.failed(state, job, worker)
 
 
 def _cut(text: str) -> str:

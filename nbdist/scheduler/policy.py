@@ -49,6 +49,9 @@ class Policy:
     copy_speedup: float = 2.0
     """… and only if that slot is so many times faster: an item of unknown length has, on average, as long to go as it
     has run, so that a copy on a slot twice as fast ends at the same time as the original."""
+    setup_patience_seconds: float = 5.0
+    """The items of a slot that runs a setup are copied after so long, if others are idle that have theirs behind them:
+    that stops the setup, which then runs again."""
     suspect_seconds: float = 5.0
     """A worker that is silent for so long has its running items copied, if slots are idle."""
     balance_retry_seconds: float = 0.1

@@ -300,11 +300,18 @@ class AttemptRecord:
     copied: bool = False
     fetching: bool = False
     """Its worker gets the blobs of its items; the slot has not begun it."""
+    setting_up: bool = False
+    """The slot runs a setup, and has not begun it either."""
 
     @property
     def place(self) -> Place:
         """The slot."""
         return self.worker.id, self.slot
+
+    @property
+    def is_early(self) -> bool:
+        """None of its items has begun: they are neither slow nor to blame for anything."""
+        return self.fetching or self.setting_up
 
     @property
     def left(self) -> int:
@@ -320,7 +327,7 @@ class AttemptRecord:
         speed = 0.0 if share is None else share.slot_speed(self.slot)
         if not speed:
             return 0.0
-        since = now - self.reported_at if self.running and not self.fetching else 0.0
+        since = now - self.reported_at if self.running and not self.is_early else 0.0
         left = self.left / speed - since
         return left if left > 0 else (self.left - 1) / speed
 
@@ -341,6 +348,8 @@ class State:
         self.active: dict[str, JobRecord] = {}
         """Jobs that wait or run."""
         self.stopping: dict[str, JobRecord] = {}
+        self.doubtful: dict[str, JobRecord] = {}
+        """Jobs of which a setup has failed somewhere."""
         self.workers: OrderedDict[str, WorkerRecord] = OrderedDict()
         """The one heard least recently is first."""
         self.notebooks: set[str] = set()

@@ -11,11 +11,16 @@ from nbdist.scheduler.orders import STORES, TargetsSet
 from nbdist.scheduler.policy import Policy
 from nbdist.scheduler.records import Event, JobRecord, Pace, Phase, Share, ShareState, State, WorkerRecord
 from nbdist.wire.messages import GrantItems, JobReady, PrepareJob
+from nbdist.wire.needs import Candidate
 
 
 def may_run(job: JobRecord, worker: WorkerRecord) -> bool:
     """Whether the worker could take part in the job, as far as is known without asking it."""
-    return worker.stated and not worker.leaving and unfit(job.spec.machine, worker.hello.machine) is None
+    return worker.stated and not worker.leaving and unfit(job.spec, _candidate(worker)) is None
+
+
+def _candidate(worker: WorkerRecord) -> Candidate:
+    return Candidate(worker.name, len(worker.slots), worker.hello.machine)
 
 
 def add_targets(state: State, job: JobRecord, workers: Iterable[WorkerRecord]) -> None:
@@ -37,7 +42,7 @@ def prepare(state: State, job: JobRecord, worker: WorkerRecord, now: float) -> N
         return
     if job.targets and not any(target[0] == worker.id for target in job.targets):
         return  # it came after the job had begun
-    problem = unfit(job.spec.machine, worker.hello.machine)
+    problem = unfit(job.spec, _candidate(worker))
     if problem is not None:
         leave_out(state, job, Share(worker, ShareState.REFUSED, problem.reason, problem.todo), now)
         return

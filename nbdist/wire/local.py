@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import sys
@@ -14,9 +15,10 @@ NONCE_FILE = "nonce"
 """In the hub's folder: a text that only the hub's user can read."""
 MAX_NONCE_BYTES = 1024
 """Whatever lies there under that name, no more of it is read."""
+_CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
-def this_machine(cores: int, memory_bytes: int = 0) -> Machine:
+def this_machine(cores: int, gpus: tuple[str, ...] = ()) -> Machine:
     """What a hub is told about this process and its computer."""
     return Machine(
         hostname=platform.node(),
@@ -26,9 +28,24 @@ def this_machine(cores: int, memory_bytes: int = 0) -> Machine:
         implementation=sys.implementation.name,
         nbdist=nbdist.__version__,
         cores=cores,
-        memory_bytes=memory_bytes,
+        memory_bytes=memory_bytes(),
         pid=os.getpid(),
+        gpus=gpus,
     )
+
+
+def memory_bytes() -> int:
+    """The memory that this machine, or the container that this is, has; 0 if the system does not say."""
+    if sys.platform == "win32":
+        return _windows_memory_bytes()
+    try:
+        found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return 0
+    for path in _CONTAINER_LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # "max": none
+            found = min(found, int(Path(path).read_text()))
+    return found
 
 
 def read_nonce(folder: Path) -> str:
@@ -38,3 +55,21 @@ def read_nonce(folder: Path) -> str:
             return file.read(MAX_NONCE_BYTES).decode("ascii").strip()
     except (OSError, ValueError):
         return ""
+
+
+if sys.platform == "win32":
+    import ctypes
+
+    class _MemoryStatus(ctypes.Structure):
+        """MEMORYSTATUSEX of the Windows API."""
+
+        _fields_ = (
+            ("length", ctypes.c_ulong),
+            ("load", ctypes.c_ulong),
+            ("total", ctypes.c_ulonglong),
+            ("others", ctypes.c_ulonglong * 6),
+        )
+
+    def _windows_memory_bytes() -> int:
+        status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
+        return int(status.total) if ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)) else 0

@@ -103,6 +103,8 @@ class Machine:
     cores: int = 1
     memory_bytes: int = 0
     pid: int = 0
+    gpus: tuple[str, ...] = ()
+    """Their names, as the driver says them."""
 
     @property
     def python_minor(self) -> str:
@@ -237,6 +239,8 @@ class SubmitJob(Message):
     """Top-level modules that a worker must be able to import."""
     bundles: tuple[Bundle, ...] = ()
     """Modules that travel: where these lie in `blobs`."""
+    needs: str = ""
+    """What a machine must have (`needs.py`)."""
     key: str = ""
     """Jobs with the same key give the same values: 64 hex digits, or empty (`FindJob`)."""
     items_key: str = ""
@@ -623,6 +627,8 @@ class JobRefused(Message):
     """The line to type on that machine, if one helps."""
     again_seconds: float = 0.0
     """The reason may be over by then: the hub asks again. 0: it does not."""
+    setup: bool = False
+    """One of the job's setups has failed, as it may everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -666,9 +672,20 @@ class SliceEnded(Message):
 
 @dataclass(frozen=True, slots=True)
 class SliceBegun(Message):
-    """The blobs of the attempt are here and its slot has begun. Until then it was getting data, and not slow."""
+    """The blobs of the attempt are here, its setups have run, and its slot has begun (from slot to worker to hub).
+
+    Until then it was getting data or setting up, and not slow.
+    """
 
     attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class SetupBegun(Message):
+    """Before the items of this attempt its slot runs a setup, from slot to worker to hub. `SliceBegun` follows."""
+
+    attempt: Attempt
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -707,6 +724,8 @@ class Output(Message):
     """The machine's name; the hub fills it in."""
     cut_bytes: int = 0
     """How many bytes were left out after this text, because the slice wrote more than its bound."""
+    setup: str = ""
+    """The setup that wrote it, before the item."""
 
 
 # --- worker and slot (a socket pair on one machine) -----------------------------------------------------------------
@@ -767,6 +786,8 @@ class TaskRefused(Message):
     attempt: Attempt
     reason: str
     todo: str = ""
+    setup: bool = False
+    """It was loaded, and one of its setups has failed."""
 
 
 MESSAGES: tuple[type[Message], ...] = tuple(

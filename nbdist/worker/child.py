@@ -13,17 +13,20 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from nbdist.execution.lending import lent
 from nbdist.execution.limits import Watch
 from nbdist.execution.run import Run
 from nbdist.execution.runs import ItemsBetween, execute
-from nbdist.execution.task import Task
-from nbdist.packing import load_task
+from nbdist.execution.setups import Made, give
+from nbdist.execution.task import Setup, Task
+from nbdist.packing import load_task, setup_reason
 from nbdist.packing.failures import cut
 from nbdist.wire.messages import (
     ForgetJob,
@@ -31,6 +34,8 @@ from nbdist.wire.messages import (
     Message,
     Output,
     RunSlice,
+    SetupBegun,
+    SliceBegun,
     SliceEnded,
     SlotReady,
     TaskRefused,
@@ -64,6 +69,10 @@ class _Job:
     """None: items come as blocks, slice by slice."""
     refusal: str = ""
     todo: str = ""
+    function: Any = None
+    """The task's, as it was loaded."""
+    is_set_up: bool = False
+    """Its setups have run here, and its function sees their names."""
 
 
 class Slot:
@@ -76,6 +85,9 @@ class Slot:
         self._spool = spool
         self._jobs: dict[str, _Job] = {}
         self._modules = LocalModules()
+        self._made = Made()
+        self._setup = ""
+        """The setup that runs."""
         self._send_lock = threading.Lock()
         self._outbox: Outbox | None = None
         self._slice: RunSlice | None = None
@@ -106,6 +118,13 @@ class Slot:
             self._send(TaskRefused(message.job, message.attempt, reason, "" if job is None else job.todo))
             return
         self._modules.use(job.message.bundles)
+        self._slice = message
+        self._capture.begin_slice(message.job)
+        with lent(os.environ, job.task.env):
+            if job.is_set_up or self._set_up(job, job.task, message):
+                self._run_items(job, job.task, message, payload)
+
+    def _run_items(self, job: _Job, task: Task, message: RunSlice, payload: memoryview) -> None:
         options = job.message.options
         self._outbox = Outbox(
             self._send,
@@ -115,16 +134,14 @@ class Slot:
             start=message.start,
             spool=self._spool,
             failures_apart=bool(options.retries) or options.on_error == "stop",
-            reduce=job.task.reduce,
+            reduce=task.reduce,
         )
-        self._slice = message
         if options.time_limit:
             self._watch = Watch(options.time_limit, time.monotonic_ns, self._claim.began)
-        self._capture.begin_slice(message.job)
         self._ticker.begin(_pause(self._watch))
         items = job.items or BlockItems(payload, {file.name: file.path for file in message.files}).between
         runs = execute(
-            job.task,
+            task,
             options,
             items,
             message.start,
@@ -135,6 +152,55 @@ class Slot:
             watch=self._watch,
         )
         self._finish(message, self._outbox, is_whole=self._drain(runs, self._outbox))
+
+    # --- setups -----------------------------------------------------------------------------------------------------
+
+    def _set_up(self, job: _Job, task: Task, message: RunSlice) -> bool:
+        """Runs those of the job's setups that have not run here; False if the slice is over with that."""
+        is_new = self._made.lacks(task.setups)
+        if is_new:
+            self._ticker.begin(TICK_SECONDS)
+        try:
+            give(job.function, self._made.run(task.setups, partial(self._call_setup, job)))
+        except Interrupted:
+            self._leave_setup(SliceEnded(message.attempt, "cancelled"))
+            return False
+        except BaseException as error:  # noqa: BLE001 - user code: whatever it raises is why the job cannot run here
+            reason = setup_reason(self._setup, _file_of(task, self._setup), error)
+            self._leave_setup(TaskRefused(message.job, message.attempt, reason, setup=True))
+            return False
+        job.is_set_up = True
+        if is_new:
+            self._send(SliceBegun(message.attempt))
+            self._capture.begin_slice(message.job)
+        return True
+
+    def _call_setup(self, job: _Job, setup: Setup, names: Mapping[str, Any]) -> None:
+        message = self._slice
+        assert message is not None
+        give(job.function, names)  # the methods of classes look there
+        self._setup = setup.name
+        self._send(SetupBegun(message.attempt, setup.name))
+        try:
+            self._is_interruptible = True
+            if self._claim.is_cancelled:
+                raise Interrupted
+            setup.function()
+        finally:
+            self._is_interruptible = False
+        if self._claim.is_cancelled:
+            raise Interrupted  # it may have kept an interrupt to itself, and be half done
+        self._send_output(message, is_last=True)
+        self._setup = ""
+
+    def _leave_setup(self, last: Message) -> None:
+        assert self._slice is not None
+        self._ticker.end()
+        self._send_output(self._slice, is_last=True)
+        self._slice, self._setup = None, ""
+        self._send(last)
+
+    # --- items ------------------------------------------------------------------------------------------------------
 
     def _drain(self, runs: Iterator[Run], outbox: Outbox) -> bool:
         """Runs to the end of the slice; False if it was interrupted."""
@@ -183,15 +249,18 @@ class Slot:
         if is_cancelled or left == 0:
             system.interrupt_main_thread()
         outbox, message = self._outbox, self._slice
-        if outbox is not None and message is not None:
+        if outbox is not None:
             outbox.send_due()
+        if message is not None:
             self._send_output(message)
         return _pause(watch, left)
 
     def _send_output(self, message: RunSlice, *, is_last: bool = False) -> None:
         with self._send_lock:
             for text in self._capture.take(is_last=is_last):
-                head = Output(message.job, message.attempt, text.item, text.stream, cut_bytes=text.cut_bytes)
+                head = Output(
+                    message.job, message.attempt, text.item, text.stream, cut_bytes=text.cut_bytes, setup=self._setup
+                )
                 self._link.send(head, text.data)
 
     def _send(self, message: Message, payload: bytes | bytearray | memoryview = b"") -> None:
@@ -253,10 +322,11 @@ def _load(message: LoadTask, payload: memoryview, modules: LocalModules) -> _Job
         if message.task:
             data = Path(message.task).read_bytes()
         task = load_task(data, {file.name: file.path for file in message.files})
+        function = task.function
         if message.each:
-            task = replace(task, function=_WithoutItem(task.function))
-            return _Job(message, task, range)
-        return _Job(message, task, from_ranges(message.ranges) if message.ranges else None)
+            task = replace(task, function=_WithoutItem(function))
+            return _Job(message, task, range, function=function)
+        return _Job(message, task, from_ranges(message.ranges) if message.ranges else None, function=function)
     except ImportError as error:
         name = (error.name or "").partition(".")[0]
         todo = f"{sys.executable} -m pip install {name}" if isinstance(error, ModuleNotFoundError) and name else ""
@@ -268,6 +338,12 @@ def _load(message: LoadTask, payload: memoryview, modules: LocalModules) -> _Job
 def _refused(message: LoadTask, why: str, todo: str = "") -> _Job:
     reason = f"the function cannot be loaded: {cut(why, REFUSAL_CHARACTERS)}"
     return _Job(message, None, None, reason, todo if len(todo) <= REFUSAL_CHARACTERS else "")
+
+
+def _file_of(task: Task, setup: str) -> str:
+    """The file of a setup's code."""
+    files = (each.function.__code__.co_filename for each in task.setups if each.name == setup)
+    return next(files, "")
 
 
 class _WithoutItem:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from nbdist.errors import AddressError
 from nbdist.wire.address import Address
+from nbdist.wire.local import memory_bytes
+from nbdist.wire.units import UNITS
 from nbdist.worker import system
 
 INVITE_VARIABLE = "NBDIST_INVITE"
@@ -21,7 +23,6 @@ LOW_PRIORITY = 10
 MAX_SLOTS = 4096
 LEAST_MEMORY_BYTES = 512_000_000
 """What a slot may use if nobody says otherwise, however many there are on this machine: libraries alone need that."""
-UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +128,15 @@ def _memory(text: str) -> int:
     if found is None or number <= 0 or (found[2] == "%" and number > 100):
         raise argparse.ArgumentTypeError(f"{text!r} is no amount of memory: write 500MB, 2GB or 50%")
     if found[2] == "%":
-        return int(system.memory_bytes() * number / 100)
+        return int(memory_bytes() * number / 100)
     return int(number * UNITS[found[2].upper()])
 
 
 def _default_memory(slots: int) -> int:
     """What a slot may use: its share of the machine's memory; 0 where nobody could watch it."""
-    if not system.WATCHES_MEMORY or not system.memory_bytes():
+    if not system.WATCHES_MEMORY or not memory_bytes():
         return 0
-    return max(LEAST_MEMORY_BYTES, system.memory_bytes() // slots)
+    return max(LEAST_MEMORY_BYTES, memory_bytes() // slots)
 
 
 def _invite(given: str) -> str:

@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
 
 from nbdist.errors import AccessError, ConnectionFailedError, FrameError, VersionError
-from nbdist.wire import frames
+from nbdist.wire import frames, graphics
 from nbdist.wire.address import Address, is_loopback
 from nbdist.wire.local import read_nonce, this_machine
 from nbdist.wire.messages import PROTOCOL_MAX, PROTOCOL_MIN, Hello, ProveLocal, Refused, Welcome
@@ -116,7 +116,8 @@ class Dialer:
         return replace(address, key=self._keys[address.key])
 
     async def _greet(self, connection: ClientConnection) -> Welcome:
-        machine = this_machine(system.cores(), system.memory_bytes())
+        gpus = await asyncio.to_thread(graphics.names)
+        machine = this_machine(system.cores(), gpus)
         hello = Hello("worker", PROTOCOL_MIN, PROTOCOL_MAX, machine, self.peer, name=self._name, slots=self._slots)
         await connection.send(frames.encode(hello))
         try:

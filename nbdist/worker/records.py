@@ -27,6 +27,8 @@ class WorkerPolicy:
     """… at most."""
     look_seconds: float = 0.1
     """Between two looks at what a slot with a time limit is at, at least."""
+    max_setup_crashes: int = 3
+    """After so many slots of a job have died in setups, and none has got through, it does not run on this machine."""
     memory_seconds: float = 0.25
     """How often the memory of slots that run something is looked at."""
 
@@ -56,6 +58,8 @@ class Slice:
     has_blobs: bool = False
     is_fetching: bool = False
     """Its blobs are on their way: no slot has it yet."""
+    setup: str = ""
+    """The setup that its slot runs before it."""
     time_limit: float = 0.0
     """Of each of its items, in seconds; 0: none."""
     home: int = -1

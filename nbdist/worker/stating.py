@@ -36,7 +36,8 @@ def held_by(slots: Sequence[Slot]) -> Iterator[HeldAttempt]:
                 homes.setdefault(held.home, []).append(held)
     for home, slices in homes.items():
         for place, held in enumerate(slices):
-            yield HeldAttempt(held.job, held.attempt, home, held.reported, held.stop, place == 0, held.is_fetching)
+            is_early = held.is_fetching or bool(held.setup)
+            yield HeldAttempt(held.job, held.attempt, home, held.reported, held.stop, place == 0, is_early)
 
 
 def running_in(slots: Sequence[Slot]) -> Iterator[RunningItem]:

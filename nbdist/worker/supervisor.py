@@ -20,6 +20,7 @@ from nbdist.worker.orders import HUB, LOCAL, SLOT
 from nbdist.worker.outgoing import Outgoing
 from nbdist.worker.prepared import PreparedJobs
 from nbdist.worker.records import Slice, Slot, WorkerPolicy
+from nbdist.worker.settingup import SettingUp
 from nbdist.worker.starting import TODO, Starts
 from nbdist.worker.stating import held_by, not_fetched, running_in, state_facts, state_life
 
@@ -38,6 +39,7 @@ class Supervisor:
         self._beat_at: float | None = None
         self._starts = Starts(self.slots, self.policy)
         self._limits = Limits(self.slots, self.policy, memory_bytes)
+        self._setting_up = SettingUp(self.policy)
         self._departure = Departure(self.policy)
         self._out: list[Send] = []
         self._now = 0.0
@@ -150,6 +152,7 @@ class Supervisor:
 
     def _forget_job(self, message: m.ForgetJob) -> None:
         self._about_job(message)
+        self._setting_up.forget(message.job)
         for slot in self.slots:
             if message.job in slot.loaded:
                 slot.loaded.discard(message.job)
@@ -235,6 +238,8 @@ class Supervisor:
         if held is not None:
             held.stop = event.stop
             self._say(HUB, m.SliceCut(event.attempt, event.stop))
+            if held.setup and held.stop <= held.start:
+                self._interrupt(self.slots[held.slot], held)  # nothing is left that its setup would be for
 
     def _cancel(self, message: m.CancelAttempt) -> None:
         held = self._held.get(message.attempt)
@@ -312,9 +317,16 @@ class Supervisor:
         held = self._running(slot, message.attempt)
         if held is not None:
             if not held.is_foreign:
-                self._say(HUB, m.JobRefused(message.job, message.reason, message.todo))
+                refused = m.JobRefused(message.job, message.reason, message.todo, setup=message.setup)
+                self._say(HUB, refused)
                 self._end(held.attempt, message.reason, held.home)
             self._slice_over(slot, held)
+
+    def _set_up(self, slot: Slot, message: m.SetupBegun | m.SliceBegun) -> None:
+        held = self._running(slot, message.attempt)
+        if held is not None and not held.is_foreign:
+            self._setting_up.receive(held, message)
+            self._say(HUB, message)
 
     def _output(self, slot: Slot, message: m.Output) -> None:
         held = self._running(slot, message.attempt)
@@ -357,11 +369,13 @@ class Supervisor:
     def _tell_of_death(self, slot: Slot, held: Slice, event: orders.SlotDied) -> None:
         if held.is_foreign:
             return
-        verdict = self._limits.verdict(slot, held, event)
-        if isinstance(verdict, m.SliceEnded):
-            self._end(verdict.attempt, verdict.reason, held.home)
-        elif self._is_connected:
-            self._tell(self._outgoing.add(verdict, slot=held.home))
+        for verdict in self._setting_up.died(held, self._limits.verdict(slot, held, event)):
+            if isinstance(verdict, m.SliceEnded):
+                self._end(verdict.attempt, verdict.reason, held.home)
+            elif isinstance(verdict, m.JobRefused):
+                self._say(HUB, verdict)
+            elif self._is_connected:
+                self._tell(self._outgoing.add(verdict, slot=held.home))
 
     def _renew_slots(self, message: m.RenewSlots) -> None:
         for slot in self.slots:
@@ -414,6 +428,8 @@ _FROM_SLOT: dict[type[Message], Callable[[Supervisor, Slot, Any], None]] = {
     m.SlotReady: Supervisor._slot_ready,
     m.Part: Supervisor._part,
     m.SlotPart: lambda supervisor, slot, message: supervisor._part(slot, message.part, message.path),
+    m.SetupBegun: Supervisor._set_up,
+    m.SliceBegun: Supervisor._set_up,
     m.SliceEnded: Supervisor._slice_ended,
     m.TaskRefused: Supervisor._task_refused,
     m.Output: Supervisor._output,

@@ -28,7 +28,6 @@ SENT_SIGNALS = os.name == "posix"
 WATCHES_MEMORY = sys.platform == "linux"
 """Elsewhere the standard library does not say what another process uses."""
 
-_CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _PR_SET_PDEATHSIG = 1
 _FREED_AND_KEPT_BYTES = 16 * 1024**2
 SHARED_MEMORY = "/dev/shm"
@@ -128,18 +127,6 @@ def take_over(given: Mapping[str, Any]) -> socket.socket:
     if sys.platform == "win32":
         return socket.fromshare(base64.b64decode(given["share"]))
     return socket.socket(fileno=int(given["descriptor"]))
-
-
-def memory_bytes() -> int:
-    """The memory that this machine, or the container that this is, has; 0 if the system does not say."""
-    try:
-        found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 0
-    for path in _CONTAINER_LIMITS:
-        with contextlib.suppress(OSError, ValueError):  # "max": none
-            found = min(found, int(Path(path).read_text()))
-    return found
 
 
 def slot_memory_bytes(pid: int, *, enough: int = 0) -> int:

@@ -30,7 +30,7 @@ import pytest
 from nbdist.client.analysis import canonical
 from nbdist.client.analysis.canonical import Form, NoFormError
 from nbdist.client.analysis.identity import Made, items_key, job_key
-from nbdist.execution.task import SKIP, StopHere, Task
+from nbdist.execution.task import SKIP, Setup, StopHere, Task
 
 
 def notebook(source: str, **names: Any) -> dict[str, Any]:
@@ -527,3 +527,37 @@ def test_keys_are_the_same_in_every_process() -> None:
         printed.add(done.stdout)
     assert len(printed) == 1
     assert "None" not in printed.pop()
+
+
+# --- setups and environment variables ---------------------------------------------------------------------------------
+
+
+def key_around(setups: tuple[str, ...] = (), env: dict[str, str] | None = None, **names: Any) -> str | None:
+    """The key of a job that uses what setups define."""
+    made = tuple(
+        Setup(f"cell {number}", notebook(f"def f():\n    global model\n    {code}")["f"], ("model",), "", str(number))
+        for number, code in enumerate(setups)
+    )
+    function = notebook("def f(x): return model(x)", **names)["f"]
+    return job_key(Task(function, setups=made, env=env or {}), range(3))
+
+
+def test_setups_and_variables_are_part_of_a_key() -> None:
+    keys = [
+        key_around(),
+        key_around(("model = 1",)),
+        key_around(("model = 2",)),
+        key_around(("model = 1", "model = 2")),
+        key_around(("model = 2", "model = 1")),
+        key_around(env={"A": "1"}),
+        key_around(env={"A": "2"}),
+        key_around(("model = 1",), env={"A": "1"}),
+    ]
+    assert None not in keys
+    assert len(set(keys)) == len(keys)
+    assert key_around(("model = 1",), {"A": "1"}) == keys[-1]
+
+
+def test_what_the_notebook_has_under_the_names_of_setups_is_not() -> None:
+    key = key_around(("model = 1",))
+    assert key_around(("model = 1",), model=threading.Lock()) == key_around(("model = 1",), model=7) == key is not None

@@ -13,7 +13,7 @@ import pytest
 
 import nbdist
 from nbdist.engines.alarm import CAN_RING
-from nbdist.errors import AddressError, ItemTimeoutError, JobCancelledError, NbdistError
+from nbdist.errors import AddressError, ItemTimeoutError, JobCancelledError, JobRefusedError, NbdistError
 
 
 @pytest.fixture
@@ -70,6 +70,12 @@ def test_it_says_what_it_is(pool: nbdist.Pool) -> None:
         pool.invite()
     with pytest.raises(AddressError, match="no workers"):
         nbdist.connect("inline", workers=2)
+
+
+def test_needs_that_this_process_does_not_meet_are_refused(pool: nbdist.Pool) -> None:
+    assert pool.map(abs, [-1], needs="cores>=1, worker=inline").result() == [1]
+    with pytest.raises(JobRefusedError, match="inline: this is inline, the job needs worker=other"):
+        pool.map(abs, [-1], needs="worker=other")
 
 
 def test_the_variable_names_the_default(monkeypatch: pytest.MonkeyPatch) -> None:

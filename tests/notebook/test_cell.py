@@ -193,7 +193,7 @@ def test_options(line: str, body: str, values: list[Any]) -> None:
 
 def test_option_values() -> None:
     line = "n in range(3) --task-size 2*k --retries 1 --on-error keep --seed 7 --name 'my job' --reduce max -> best"
-    line = line.replace("--seed", "--time-limit k/4 --seed")
+    line = line.replace("--seed", "--time-limit k/4 --needs 'memory>=1GB, linux' --seed")
     cell = parse(line, "n")
     job = cell.build({"k": 5}, "<test cell>")
     assert cell.target == "best"
@@ -202,6 +202,7 @@ def test_option_values() -> None:
         "task_size": 10,
         "retries": 1,
         "time_limit": 1.25,
+        "needs": "memory>=1GB, linux",
         "on_error": "keep",
         "seed": 7,
         "name": "my job",
@@ -277,7 +278,7 @@ REFUSED = [
     ("n in await f()", "n", "await", "before this one"),
     ("n in range(3) --polt", "n", "no option --polt", "--plot"),
     ("n in range(3) --keepif n", "n", "no option --keepif", "--keep-if"),
-    ("n in range(3) --needs 3", "n", "no option --needs", "--"),
+    ("n in range(3) --gadgets 3", "n", "no option --gadgets", "--"),
     ("n in range(3) --zzz", "n", "no option --zzz", "The options are"),
     ("n in range(3) --seed", "n", "--seed needs N", "random"),
     ("n in range(3) --keep-if", "n", "--keep-if needs EXPR", "value"),
@@ -314,6 +315,7 @@ REFUSED_WHEN_BUILT = [
     ("n in range(3) --seed 1.5", "whole number", "--help"),
     ("n in range(3) --retries True", "whole number", "--help"),
     ("n in range(3) --time-limit 0", "a number of seconds above 0, not 0", "--help"),
+    ("n in range(3) --needs 'a big one'", "--needs cannot be read: 'a big one' is no need", "--help"),
     ("n in range(3) --time-limit 'long'", "a number of seconds above 0", "--help"),
     ("n in range(3) --reduce 7", "a function of two values, not int", "--help"),
 ]

@@ -64,3 +64,9 @@ def test_a_page_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert text.count("x" * 1000) == 10
     assert text.count("no more is shown under this cell") == 1
     assert "[90,000 characters left out]" in printout.rest()["stdout"]
+
+
+def test_what_a_setup_wrote_has_its_name_and_its_machine_before_each_line() -> None:
+    text = OutputText(3, "stdout", "laptop", "one\ntwo", 7, "model")
+    mark = "[setup 'model' on laptop] "
+    assert joined([text])["stdout"] == f"{mark}one\n{mark}two\n\n[7 bytes more, of setup 'model', left out]\n"

@@ -84,6 +84,8 @@ class Chaos:
             stop_at=some(0.5) if rng.random() < 0.2 else frozenset(),
             prepare_seconds=rng.choice([0.0, 0.01, 2.0]),
             refused_by=frozenset({"w0"}) if rng.random() < 0.2 else frozenset(),
+            setup_seconds=(0.0, 0.3, 0.0, 8.0)[self.seed % 4],
+            setup_fails_on=frozenset({"w0", "w1"}) if self.seed % 8 == 1 else frozenset(),
         )
 
     def run(self) -> None:

@@ -102,6 +102,10 @@ class SimJob:
     resumes: str = ""
     taken: frozenset[int] = frozenset()
     """Items that it has from the job that it resumes, and that must not run for it."""
+    setup_seconds: float = 0.0
+    """What each slot does before its first items of the job …"""
+    setup_fails_on: frozenset[str] = frozenset()
+    """… and what fails on these machines."""
     # what came of it
     got: dict[int, str] = field(default_factory=dict)
     faults: dict[int, m.ItemFault] = field(default_factory=dict)
@@ -603,7 +607,9 @@ class SimWorker:
         self.waiting: list[m.RunSlice | None] = [None] * slots
         self.prepared: set[str] = set()
         self.fetching: set[m.Attempt] = set()
-        """Slices whose blobs are on their way."""
+        """Slices whose blobs are on their way, or whose slot is in a setup."""
+        self.set_up: set[tuple[str, int]] = set()
+        """(job, slot) whose setup has run."""
         self.kept: list[m.Part] = []
         """Parts that are not acknowledged."""
         self.connected = False
@@ -852,8 +858,30 @@ class SimWorker:
     def _begin(self, slot: int, run: Running | None) -> None:
         assert run is not None
         run.since = self.world.now
+        job = self.world.jobs[run.run.job]
         if run.run.blobs:
             self.say(m.SliceBegun(run.run.attempt))
+        if job.setup_seconds and (job.id, slot) not in self.set_up:
+            self.fetching.add(run.run.attempt)
+            self.say(m.SetupBegun(run.run.attempt, "setup"))
+            self.world.after(job.setup_seconds, lambda: self.awake(lambda: self._setup_ends(slot, run)))
+            return
+        self._plan_slot(slot)
+
+    def _setup_ends(self, slot: int, run: Running) -> None:
+        """The setup before this slice has run, unless that was cancelled, or has failed."""
+        job = self.world.jobs[run.run.job]
+        self.fetching.discard(run.run.attempt)
+        if self.running[slot] is not run:
+            return
+        if self.name in job.setup_fails_on:
+            self._next(slot)
+            self.say(m.JobRefused(job.id, "setup failed", setup=True))
+            self.say(m.SliceEnded(run.run.attempt, "setup failed"))
+            return
+        self.set_up.add((job.id, slot))
+        run.since = self.world.now
+        self.say(m.SliceBegun(run.run.attempt))
         self._plan_slot(slot)
 
     def _next(self, slot: int) -> None:
@@ -923,6 +951,7 @@ class SimWorker:
         """An item that crashes, raises or meets `stop_when`; those before it are finished."""
         if item in job.poison:
             self._report(slot, run, final=False, upto=item)
+            self.set_up = {(name, number) for name, number in self.set_up if number != slot}
             self._next(slot)
             self.say(m.SlotCrashed(run.run.attempt, item, "killed by SIGSEGV"))
             return

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nbdist.errors import AddressError
-from nbdist.worker import system
+from nbdist.worker import config, system
 from nbdist.worker.config import LEAST_MEMORY_BYTES, LOW_PRIORITY, parse
 
 INVITE = "ws://127.0.0.1:8786/#key=secret"
@@ -53,12 +53,12 @@ def test_a_number_of_slots_that_makes_no_sense_is_refused(slots: str, capsys: py
 def test_a_memory_limit_is_an_amount_or_a_share_of_the_machine_s(
     text: str, wanted: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(system, "memory_bytes", lambda: 8 * 10**9)
+    monkeypatch.setattr(config, "memory_bytes", lambda: 8 * 10**9)
     assert parse([INVITE, "--slots", "4", "--memory-limit", text]).memory_bytes == wanted
 
 
 def test_without_a_memory_limit_each_slot_has_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(system, "memory_bytes", lambda: 8 * 10**9)
+    monkeypatch.setattr(config, "memory_bytes", lambda: 8 * 10**9)
     monkeypatch.setattr(system, "WATCHES_MEMORY", True)
     assert parse([INVITE, "--slots", "4"]).memory_bytes == 2 * 10**9
     assert parse([INVITE, "--slots", "100"]).memory_bytes == LEAST_MEMORY_BYTES

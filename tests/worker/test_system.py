@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -51,16 +50,3 @@ def test_a_process_that_is_gone_uses_nothing() -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     assert system.slot_memory_bytes(ended.pid) == 0
-
-
-def test_a_container_s_limit_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: os.PathLike[str]) -> None:
-    paths = [os.path.join(tmp_path, name) for name in ("none", "max", "limit")]
-    for path, text in zip(paths[1:], ("max\n", "123456789\n"), strict=True):
-        with open(path, "w") as file:
-            file.write(text)
-    monkeypatch.setattr(system, "_CONTAINER_LIMITS", ())
-    whole = system.memory_bytes()
-    monkeypatch.setattr(system, "_CONTAINER_LIMITS", paths[:2])
-    assert system.memory_bytes() == whole
-    monkeypatch.setattr(system, "_CONTAINER_LIMITS", paths)
-    assert system.memory_bytes() == 123456789

@@ -22,7 +22,7 @@ from typing import Any
 from nbdist.client.analysis import names, origins
 from nbdist.client.analysis.canonical import Form, NoFormError
 from nbdist.execution.task import SKIP, Task
-from nbdist.packing import is_by_value
+from nbdist.packing import is_by_value, without_names
 
 KEY_FORMAT = 1
 """Grows when the same job gets another key, or gives other values."""
@@ -65,8 +65,11 @@ def job_key(
         return None
     size = task_size if task.reduce is not None else None  # folds of floats depend on it
     options = (filters, stop_when, size, on_error, seed)
-    functions = (task.function, task.keep_if, task.stop_when, task.reduce)
-    return _hashed(lambda form: form.add_all("job", of_items, options, task.star, functions))
+    set_up = {name for setup in task.setups for name in setup.defines}
+    functions = (without_names(task.function, set_up), task.keep_if, task.stop_when, task.reduce)
+    setups = tuple(setup.function for setup in task.setups)
+    around = (setups, dict(task.env)) if setups or task.env else ()
+    return _hashed(lambda form: form.add_all("job", of_items, options, task.star, functions, *around))
 
 
 def items_key(items: Any) -> str | None:

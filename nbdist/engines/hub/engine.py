@@ -343,6 +343,7 @@ class HubEngine:
             each=spec.each,
             modules=tuple(sorted({*spec.modules, *packed.modules})),
             bundles=tuple(packed.bundles),
+            needs=spec.needs,
             key=spec.key,
             items_key=spec.items_key,
             resumes=spec.resumes,

@@ -1,0 +1,91 @@
+"""Pickles of functions that find some names where they run: what the notebook has for these names stays there.
+
+And copies of functions with what they take along, as that is now.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable, Collection
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any
+
+import cloudpickle
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """Names that functions of this namespace do not take along."""
+
+    namespace: dict[str, Any]
+    names: Collection[str]
+
+    def of(self, function: FunctionType) -> Collection[str]:
+        """The names that this function does not take along."""
+        return self.names if function.__globals__ is self.namespace else ()
+
+
+def by_value(
+    value: Any, protocol: int, on_buffer: Callable[[pickle.PickleBuffer], Any] | None, hidden: Hidden
+) -> bytes:
+    """The pickle that cloudpickle makes, without the hidden names."""
+    file = io.BytesIO()
+    pickler = _Pickler(file, protocol, on_buffer)
+    pickler.hidden = hidden
+    pickler.dump(value)
+    return file.getvalue()
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Leaves names out of the globals that functions take along."""
+
+    hidden: Hidden
+
+    def _dynamic_function_reduce(self, function: FunctionType) -> Any:
+        reduced = super()._dynamic_function_reduce(function)
+        hidden = self.hidden.of(function)
+        state = reduced[2][1]
+        state["__globals__"] = {name: value for name, value in state["__globals__"].items() if name not in hidden}
+        return reduced
+
+
+def copy_of(function: FunctionType, protocol: int, hidden: Hidden) -> FunctionType:
+    """A copy of a function, of the functions that it calls and of their values. Classes stay what they are.
+
+    (Unpickling a class by value, where it came from, would give its methods the copied globals.) Raises whatever
+    pickling and unpickling do.
+    """
+    file = io.BytesIO()
+    pickler = _Copier(file, protocol)
+    pickler.hidden = hidden
+    pickler.dump(function)
+    token = _classes.set(pickler.classes)
+    try:
+        copied: FunctionType = pickle.loads(file.getvalue())
+    finally:
+        _classes.reset(token)
+    return copied
+
+
+class _Copier(_Pickler):
+    """Refers to classes by their numbers."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.classes: list[type] = []
+
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, type):
+            self.classes.append(value)
+            return _class, (len(self.classes) - 1,)
+        return super().reducer_override(value)
+
+
+_classes: ContextVar[list[type]] = ContextVar("classes")
+
+
+def _class(number: int) -> type:
+    return _classes.get()[number]

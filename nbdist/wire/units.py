@@ -1,0 +1,15 @@
+"""Sizes in bytes as people write them."""
+
+from __future__ import annotations
+
+UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+
+
+def size_text(size_bytes: float) -> str:
+    """`7.9 GB`: three digits at most, in thousands."""
+    size, unit = float(size_bytes), "bytes"
+    for unit in ("bytes", "KB", "MB", "GB", "TB"):
+        if size < 999.5 or unit == "TB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "bytes" or size >= 99.5 else f"{size:.1f} {unit}"
