@@ -118,8 +118,7 @@ class Slot:
             self._send(TaskRefused(message.job, message.attempt, reason, "" if job is None else job.todo))
             return
         self._modules.use(job.message.bundles)
-        self._slice = message
-        self._capture.begin_slice(message.job)
+        self._begin_output(message)
         with lent(os.environ, job.task.env):
             if job.is_set_up or self._set_up(job, job.task, message):
                 self._run_items(job, job.task, message, payload)
@@ -172,7 +171,7 @@ class Slot:
         job.is_set_up = True
         if is_new:
             self._send(SliceBegun(message.attempt))
-            self._capture.begin_slice(message.job)
+            self._begin_output(message)
         return True
 
     def _call_setup(self, job: _Job, setup: Setup, names: Mapping[str, Any]) -> None:
@@ -196,8 +195,8 @@ class Slot:
     def _leave_setup(self, last: Message) -> None:
         assert self._slice is not None
         self._ticker.end()
-        self._send_output(self._slice, is_last=True)
-        self._slice, self._setup = None, ""
+        self._end_output(self._slice)
+        self._setup = ""
         self._send(last)
 
     # --- items ------------------------------------------------------------------------------------------------------
@@ -223,8 +222,8 @@ class Slot:
 
     def _finish(self, message: RunSlice, outbox: Outbox, *, is_whole: bool) -> None:
         self._ticker.end()
-        self._send_output(message, is_last=True)
-        self._outbox = self._slice = self._watch = None
+        self._end_output(message)
+        self._outbox = self._watch = None
         if not is_whole:
             outbox.abandon()
             self._send(SliceEnded(message.attempt, "cancelled"))
@@ -255,13 +254,27 @@ class Slot:
             self._send_output(message)
         return _pause(watch, left)
 
+    def _begin_output(self, message: RunSlice) -> None:
+        with self._send_lock:
+            self._slice = message
+            self._capture.begin_slice(message.job)
+
+    def _end_output(self, message: RunSlice) -> None:
+        with self._send_lock:
+            self._write_output(message, is_last=True)
+            self._slice = None
+
     def _send_output(self, message: RunSlice, *, is_last: bool = False) -> None:
         with self._send_lock:
-            for text in self._capture.take(is_last=is_last):
-                head = Output(
-                    message.job, message.attempt, text.item, text.stream, cut_bytes=text.cut_bytes, setup=self._setup
-                )
-                self._link.send(head, text.data)
+            if self._slice is message:  # a tick may be late: what there is then is the next slice's
+                self._write_output(message, is_last=is_last)
+
+    def _write_output(self, message: RunSlice, *, is_last: bool) -> None:
+        for text in self._capture.take(is_last=is_last):
+            head = Output(
+                message.job, message.attempt, text.item, text.stream, cut_bytes=text.cut_bytes, setup=self._setup
+            )
+            self._link.send(head, text.data)
 
     def _send(self, message: Message, payload: bytes | bytearray | memoryview = b"") -> None:
         with self._send_lock:

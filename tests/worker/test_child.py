@@ -15,7 +15,9 @@ import pytest
 from nbdist.packing import unpack_part
 from nbdist.wire import frames
 from nbdist.wire import messages as m
+from nbdist.worker.child import Slot
 from nbdist.worker.orders import SlotDied
+from nbdist.worker.output import Capture
 
 pytestmark = pytest.mark.real
 
@@ -114,6 +116,26 @@ def test_bytes_text_and_what_comes_from_elsewhere_arrive_in_order(slot: OnSlot, 
         assert bench.text("stderr") == {0: wanted, 1: wanted}
 
     slot(test)
+
+
+def test_a_late_tick_does_not_send_what_the_next_slice_writes_under_the_name_of_the_last() -> None:
+    sent: list[tuple[str, bytes]] = []
+
+    class Link:
+        def send(self, message: Any, payload: bytes = b"") -> None:
+            sent.append((message.job, payload))
+
+    capture = Capture([0])
+    slot = Slot(Link(), None, capture, "")  # type: ignore[arg-type]
+    last, following = (m.RunSlice(job, (1, number), 0, 0, 1) for number, job in enumerate(("last", "following")))
+    slot._begin_output(last)
+    capture._stdout.write("one\n")
+    slot._end_output(last)
+    slot._begin_output(following)
+    capture._stdout.write("two\n")
+    slot._send_output(last)
+    slot._end_output(following)
+    assert sent == [("last", b"one\n"), ("following", b"two\n")]
 
 
 def test_a_character_in_two_halves_arrives_whole_and_what_is_none_is_marked(slot: OnSlot, packed: Pack) -> None:
