@@ -58,7 +58,7 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
 def check_state(folder: Path) -> None:
     """Nothing of a job is left in a hub's directory."""
     names = {path.name for path in folder.iterdir()}
-    logs = {"hub.log", "worker.log", "starting.lock", "worker.lock"}
+    logs = {"hub.log", "worker.log", "starting.lock", "worker.lock", "worker.left"}
     keys = {"lock", "keys.json", "access.json", "epoch.json", "ports.json", "shared-memory.json", "journal.sqlite3"}
     certificates = {name for name in names if name.startswith("hub-cert") or name == "hub-key.pem"}
     assert names - logs - keys - certificates == {"results"}
