@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from nbdist.scheduler.policy import Policy
+from nbdist.wire.units import size_bytes
 
 GB = 10**9
 KEEP_SECONDS = 24 * 3600.0
@@ -26,7 +26,6 @@ MIN_RESULTS_BYTES = Policy().least_results_bytes
 MAX_KEEP_SECONDS = 10 * 366 * 86400.0
 LEAST_ORPHAN_SECONDS = 3600.0
 """A job whose notebook is away runs on for so long at least: a shorter `--keep` is meant for what has ended."""
-UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -62,12 +61,12 @@ def duration(seconds: float) -> str:
     return f"{seconds / size:.0f}{unit}"
 
 
-def size_bytes(text: str) -> int:
+def amount(text: str) -> int:
     """An amount: `500MB` or `10GB`. Raises ArgumentTypeError."""
-    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*([kmgt]i?b)", text.strip(), re.IGNORECASE | re.ASCII)
+    found = size_bytes(text)
     if found is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no amount: write 500MB or 10GB")
-    return int(float(found[1]) * UNITS[found[2].upper()])
+    return found
 
 
 def _keep(text: str) -> float:
@@ -78,7 +77,7 @@ def _keep(text: str) -> float:
 
 
 def _results_limit(text: str) -> int:
-    found = size_bytes(text)
+    found = amount(text)
     if found < MIN_RESULTS_BYTES:  # a notebook says only now and then what it has taken
         raise argparse.ArgumentTypeError(f"{text!r} is too little: at least {MIN_RESULTS_BYTES // 2**20}MiB")
     return found
@@ -98,7 +97,7 @@ _OPTIONS: tuple[tuple[str, str, str, Callable[[str], Any], str, str], ...] = (
         "kept_bytes",
         "--kept-results",
         "NBDIST_KEPT_RESULTS",
-        size_bytes,
+        amount,
         "SIZE",
         "keep so much of the results that notebooks have had, for all jobs together (default: 10GB, and at most a "
         "quarter of the free disk)",
@@ -107,7 +106,7 @@ _OPTIONS: tuple[tuple[str, str, str, Callable[[str], Any], str, str], ...] = (
         "cache_bytes",
         "--cache",
         "NBDIST_CACHE",
-        size_bytes,
+        amount,
         "SIZE",
         "keep so much data that no job needs any more (default: 10GB, and at most a quarter of what is free)",
     ),

@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 from nbdist.wire.messages import Machine
-from nbdist.wire.units import UNITS, size_text
+from nbdist.wire.units import size_bytes, size_text
 
 MAX_NEEDS_CHARACTERS = 1_000
 SYSTEMS = {"linux": "linux", "macos": "darwin", "darwin": "darwin", "windows": "win32", "win32": "win32"}
@@ -40,7 +40,6 @@ KINDS = (
 _AND = re.compile(r"\s*,\s*|\s+and\s+|\s*&\s*")
 _NEED = re.compile(r"(?P<what>[A-Za-z_]\w*)\s*(?:(?P<relation>>=|<=|!=|==|=|>|<)\s*(?P<value>.+))?")
 _VERSION = re.compile(r"\d+(\.\d+){0,2}")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]I?B)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +148,6 @@ def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
-def _size(text: str) -> float | None:
-    found = _SIZE.fullmatch(text.upper())
-    return None if found is None else float(found[1]) * UNITS[found[2]]
-
-
 def _version(text: str) -> tuple[int, ...] | None:
     return tuple(int(part) for part in text.split(".")) if _VERSION.fullmatch(text) else None
 
@@ -168,7 +162,7 @@ _QUANTITIES: dict[str, tuple[Callable[[Candidate], Any], Callable[[str], Any], C
     "slots": (lambda one: one.slots, _number, lambda count: f"{count} slots"),
     "memory": (
         lambda one: one.machine.memory_bytes,
-        _size,
+        size_bytes,
         lambda size: f"{size_text(size)} of memory" if size else "an unknown amount of memory",
     ),
     "python": (_python, _version, lambda version: f"Python {'.'.join(map(str, version))}"),

@@ -14,7 +14,7 @@ from pathlib import Path
 from nbdist.errors import AddressError
 from nbdist.wire.address import Address
 from nbdist.wire.local import memory_bytes
-from nbdist.wire.units import UNITS
+from nbdist.wire.units import size_bytes
 from nbdist.worker import system
 
 INVITE_VARIABLE = "NBDIST_INVITE"
@@ -123,13 +123,13 @@ def _count(text: str) -> int:
 
 
 def _memory(text: str) -> int:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%|[kmgt]i?b)", text.strip(), re.IGNORECASE)
-    number = float(found[1]) if found is not None else 0.0
-    if found is None or number <= 0 or (found[2] == "%" and number > 100):
+    share = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*%", text.strip(), re.ASCII)
+    if share is not None and 0 < float(share[1]) <= 100:
+        return int(memory_bytes() * float(share[1]) / 100)
+    found = size_bytes(text)
+    if not found:
         raise argparse.ArgumentTypeError(f"{text!r} is no amount of memory: write 500MB, 2GB or 50%")
-    if found[2] == "%":
-        return int(memory_bytes() * number / 100)
-    return int(number * UNITS[found[2].upper()])
+    return found
 
 
 def _default_memory(slots: int) -> int:
