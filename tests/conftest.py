@@ -13,6 +13,9 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
+from ownpool import own_embedded_pool
+
+__all__ = ["own_embedded_pool"]
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 """A shell has its background jobs ignore Ctrl-C, and what these start does too: many tests press it."""

@@ -5,38 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
-import psutil
 import pytest
 
 import nbdist
-from nbdist import embedded
 from nbdist.errors import NbdistError
 
 LIMIT_SECONDS = 30.0
-
-
-@pytest.fixture(autouse=True)
-def own_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An embedded pool of the test's own, ended afterwards."""
-    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
-    yield
-    folder = str(embedded.state_folder())
-    for role in ("worker", "hub"):  # a worker hands its last results to its hub
-        mine = [process for process in psutil.process_iter() if _is(process, role, folder)]
-        for process in mine:
-            process.terminate()
-        psutil.wait_procs(mine, timeout=LIMIT_SECONDS)
-
-
-def _is(process: psutil.Process, role: str, folder: str) -> bool:
-    try:
-        command = process.cmdline()
-    except psutil.Error:
-        return False
-    return role in command and folder in " ".join(command)
+pytestmark = pytest.mark.usefixtures("own_embedded_pool")
 
 
 def kernel(code: str) -> str:

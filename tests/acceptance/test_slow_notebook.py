@@ -37,19 +37,31 @@ if __name__ == "__main__":
 """
 
 
-def test_a_notebook_that_stops_reading_costs_disk_and_slows_nobody(
-    start: Any, connect: Any, freeze: Callable[[int], None]
-) -> None:
-    hub = start.hub()
+def flooded(
+    start: Any, connect: Any, freeze: Callable[[int], None], hub: Any
+) -> tuple[nbdist.Pool, psutil.Process, Any, int]:
+    """A script whose results pour in stands still.
+
+    Gives another pool of that hub, the hub's process, the script, and what the hub had in memory before.
+    """
     start.worker(hub.invite, "--slots", "2")
     pool: nbdist.Pool = connect(hub.connect)
     pool.wait(workers=1, timeout=LIMIT_SECONDS)
     process = psutil.Process(hub.process.pid)
     assert pool.map(abs, range(2_000)).result(LIMIT_SECONDS) == list(range(2_000))
-    before = most = process.memory_info().rss
+    before: int = process.memory_info().rss
     script = start.script(SCRIPT, hub.connect)
     script.line("submitted")
     freeze(script.pid)
+    return pool, process, script, before
+
+
+def test_a_notebook_that_stops_reading_costs_disk_and_slows_nobody(
+    start: Any, connect: Any, freeze: Callable[[int], None]
+) -> None:
+    hub = start.hub()
+    pool, process, script, before = flooded(start, connect, freeze, hub)
+    most = before
     deadline = time.monotonic() + LIMIT_SECONDS
     while (done := done_of(pool, "poured")) < ITEMS:
         assert time.monotonic() < deadline, f"{done} items are done"
@@ -66,15 +78,8 @@ def test_a_job_whose_results_are_too_many_is_paused_until_they_are_taken_and_oth
     start: Any, connect: Any, freeze: Callable[[int], None]
 ) -> None:
     hub = start.hub("--results-limit", "64MiB")
-    start.worker(hub.invite, "--slots", "2")
-    pool: nbdist.Pool = connect(hub.connect)
-    pool.wait(workers=1, timeout=LIMIT_SECONDS)
-    process = psutil.Process(hub.process.pid)
-    assert pool.map(abs, range(2_000)).result(LIMIT_SECONDS) == list(range(2_000))
-    before = most = process.memory_info().rss
-    script = start.script(SCRIPT, hub.connect)
-    script.line("submitted")
-    freeze(script.pid)
+    pool, process, script, before = flooded(start, connect, freeze, hub)
+    most = before
     deadline = time.monotonic() + LIMIT_SECONDS
     while (row := row_of(pool, "poured"))["state"] != "paused" or row["running"]:
         assert time.monotonic() < deadline, row

@@ -151,6 +151,14 @@ def still_works(pool: nbdist.Pool) -> None:
     assert pool.map(abs, range(200)).result(LIMIT_SECONDS) == list(range(200))
 
 
+def is_kept_aside(named: str, pool: nbdist.Pool, job: nbdist.Job) -> None:
+    """The damaged bytes are where the hub says, its job is told to be over, and it works."""
+    assert set(Path(named).read_bytes()) == {0xFF}
+    with pytest.raises(JobCancelledError, match="does not know this job"):
+        job.result(LIMIT_SECONDS)
+    still_works(pool)
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_damaged_journal_is_kept_aside_and_named(pool_and_hub: tuple[nbdist.Pool, Any], start: Any) -> None:
     pool, hub = pool_and_hub
@@ -162,10 +170,7 @@ def test_a_damaged_journal_is_kept_aside_and_named(pool_and_hub: tuple[nbdist.Po
         path.write_bytes(b"\xff" * path.stat().st_size)
     again = start.hub(folder=hub.folder)
     named = again.process.line(r"the journal of jobs is damaged .*: it is kept as (\S+),")[1]
-    assert set(Path(named).read_bytes()) == {0xFF}
-    with pytest.raises(JobCancelledError, match="does not know this job"):
-        job.result(LIMIT_SECONDS)
-    still_works(pool)
+    is_kept_aside(named, pool, job)
     assert before <= set((hub.folder / "results").iterdir()), "something was deleted"
 
 
@@ -181,10 +186,7 @@ def test_a_damaged_wal_beside_a_good_journal_is_kept_aside_and_named(
     wal.write_bytes(b"\xff" * wal.stat().st_size)
     again = start.hub(folder=hub.folder)
     named = again.process.line(rf"{wal} is damaged: a copy is kept as (\S+); .* is lost")[1]
-    assert set(Path(named).read_bytes()) == {0xFF}
-    with pytest.raises(JobCancelledError, match="does not know this job"):
-        job.result(LIMIT_SECONDS)
-    still_works(pool)
+    is_kept_aside(named, pool, job)
     assert before <= set((hub.folder / "results").iterdir()), "something was deleted"
 
 
