@@ -29,7 +29,8 @@ def make(x):
 
 if __name__ == "__main__":
     job = nbdist.connect(sys.argv[1]).map(make, range({ITEMS}), name="poured", task_size=1)  # no blobs
-    print("submitted", flush=True)
+    next(iter(job))
+    print("begun", flush=True)
     values = job.result()
     assert [value[:1] + value[-1:] for value in values] == [bytes([x % 251] * 2) for x in range({ITEMS})]
     assert all(len(value) == {RESULT_BYTES} for value in values)
@@ -51,7 +52,7 @@ def flooded(
     assert pool.map(abs, range(2_000)).result(LIMIT_SECONDS) == list(range(2_000))
     before: int = process.memory_info().rss
     script = start.script(SCRIPT, hub.connect)
-    script.line("submitted")
+    script.line("begun")
     freeze(script.pid)
     return pool, process, script, before
 
