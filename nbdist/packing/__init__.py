@@ -1,15 +1,17 @@
 """Values to bytes and back. The only room that knows pickle and cloudpickle.
 
-`encode` and `decode` for one value, `pack_task` and `load_task` for a function with all that it needs, `pack_chunk` for
+`encode` and `decode` for one value, `pack_task` and `load_task` for a function with all that it needs
+(`pack_portable`: for every version of Python), `pack_chunk` for
 items, `pack_run` and `pack_part` for results.
 """
 
+from nbdist.packing.codes import remember_tree
 from nbdist.packing.container import Buffer
 from nbdist.packing.decoding import decode, open_file, unpack_chunk
 from nbdist.packing.encoding import encode, item_chunk, pack_chunk, pack_item
 from nbdist.packing.failures import Failure, traceback_text, user_frames
 from nbdist.packing.parts import PackedRun, UnpackedRun, pack_part, pack_run, pack_runs, unpack_part
-from nbdist.packing.tasks import load_task, pack_task
+from nbdist.packing.tasks import load_task, pack_portable, pack_task
 
 __all__ = [
     "Buffer",
@@ -24,9 +26,11 @@ __all__ = [
     "pack_chunk",
     "pack_item",
     "pack_part",
+    "pack_portable",
     "pack_run",
     "pack_runs",
     "pack_task",
+    "remember_tree",
     "traceback_text",
     "unpack_chunk",
     "unpack_part",

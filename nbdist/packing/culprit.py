@@ -9,6 +9,9 @@ from typing import Any
 
 import cloudpickle
 
+from nbdist.errors import PackingError
+from nbdist.packing import portable as portables
+
 MAX_TRIES = 2_000
 """So many values are tried before the search gives up and names the last one that is known to fail."""
 MAX_SHOWN = 80
@@ -43,9 +46,12 @@ _WHOLE = ("thread", "pool", "job")
 """What these are made of is nothing that the reader knows."""
 
 
-def find(value: Any, name: str) -> str | None:
-    """One line that says what in `value`, which the reader knows as `name`, cannot be packed; None if all of it can."""
-    search = _Search()
+def find(value: Any, name: str, *, portable: bool = False) -> str | None:
+    """One line that says what in `value`, which the reader knows as `name`, cannot be packed; None if all of it can.
+
+    `portable`: packed for other versions of Python.
+    """
+    search = _Search(portable)
     if not search.fails(value):
         return None
     path = name
@@ -62,8 +68,9 @@ def find(value: Any, name: str) -> str | None:
 class _Search:
     """Tries values, and never descends into the same one twice."""
 
-    def __init__(self) -> None:
+    def __init__(self, portable: bool) -> None:
         self.tries = 0
+        self._portable = portable
         self._seen: set[int] = set()
         self._reasons: dict[int, str] = {}
 
@@ -72,10 +79,14 @@ class _Search:
             return False
         self.tries += 1
         try:
-            cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+            if self._portable:
+                portables.by_value(value)
+            else:
+                cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
         except Exception as error:  # noqa: BLE001 - pickling runs user code, which may raise anything
             self._seen.add(id(value))
-            self._reasons[id(value)] = f"{type(error).__name__}: {error}"
+            is_told = isinstance(error, PackingError)
+            self._reasons[id(value)] = str(error) if is_told else f"{type(error).__name__}: {error}"
             return True
         return False
 

@@ -1,0 +1,286 @@
+"""Code objects as source: a recipe of plain data, from which every version of Python compiles its own bytecode.
+
+A recipe holds the syntax tree of one function, without decorators, defaults and annotations: what came of these are
+values. It is compiled inside a function whose parameters are the names that it takes from around it, so that each name
+means what it meant: `def maker(FREE, NAMES): class CLASS: def function(…): …`. Nothing of this runs; the code is taken.
+Before a recipe is used it is compiled here and compared with the code that it stands for: text that was changed since,
+or rewritten on its way to the compiler, is never sent.
+"""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import linecache
+import warnings
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from types import CodeType
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+
+from nbdist.errors import PackingError
+from nbdist.packing import trees
+from nbdist.packing.trees import Flat
+
+MAX_TEXTS = 32
+"""The trees of so many cells and files are kept."""
+
+_MAKER = "__nbdist_maker__"
+_NESTED = 0x10
+"""The flag of code inside other functions; it has no effect."""
+_V = TypeVar("_V")
+Scope: TypeAlias = tuple[ast.AST, str | None]
+"""A function or lambda, and the class in whose body it stands."""
+
+
+class Recipe(NamedTuple):
+    """What a code object is compiled from."""
+
+    tree: Flat
+    class_name: str | None
+    free: tuple[str, ...]
+    qualname: str
+    filename: str
+    futures: tuple[str, ...]
+    """The `__future__` features that it was compiled with."""
+    is_nested: bool
+    lines: str
+    """Its lines, if they are to be shown in tracebacks: empty if others bring them."""
+
+
+class _Memory(Generic[_V]):
+    """Values by code object, for as long as it lives. Equal code may have other lines and files: identity counts."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, tuple[weakref.ref[CodeType], _V]] = {}
+
+    def __setitem__(self, code: CodeType, value: _V) -> None:
+        key = id(code)
+        self._held[key] = weakref.ref(code, lambda _: self._held.pop(key, None)), value
+
+    def get(self, code: CodeType) -> _V | None:
+        found = self._held.get(id(code))
+        return found[1] if found is not None and found[0]() is code else None
+
+
+_recipes: _Memory[Recipe] = _Memory()
+_origins: _Memory[Scope] = _Memory()
+
+
+def remember_tree(code: CodeType, tree: ast.AST, class_name: str | None = None) -> None:
+    """Notes the tree that code was compiled from, for code whose file does not have it as text."""
+    _origins[code] = tree, class_name
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            remember_tree(inner, tree, class_name)
+
+
+# --- code to recipe ---------------------------------------------------------------------------------------------------
+
+
+def recipe_of(code: CodeType, sources: Mapping[str, str]) -> Recipe:
+    """The recipe of a function's code. Raises PackingError, which says why there is none.
+
+    `sources`: file name -> text of files that linecache does not know, or not as they were.
+    """
+    known = _recipes.get(code)
+    if known is not None:
+        return known
+    reason = "its text is not known; define it in a cell, script or module of its own"
+    for index, text in _indices(code, sources):
+        reason = "its text has changed since it was defined, or is not what was compiled; define it again"
+        for node, class_name in index.get((code.co_name, code.co_firstlineno), ()):
+            found = _try(code, node, class_name, text)
+            if found is not None:
+                _recipes[code] = found
+                return found
+    raise PackingError(f"{name_of(code)} cannot go as source to another version of Python: {reason}")
+
+
+def name_of(code: CodeType) -> str:
+    """The function, as an error names it."""
+    what = "the lambda" if code.co_name == "<lambda>" else f"the function {code.co_qualname!r}"
+    return f"{what} in line {code.co_firstlineno} of {code.co_filename}"
+
+
+_Index: TypeAlias = dict[tuple[str, int], list[Scope]]
+
+
+def _indices(code: CodeType, sources: Mapping[str, str]) -> Iterator[tuple[_Index, str]]:
+    """Where the code may come from, with the text of each: what was remembered, and its file."""
+    origin = _origins.get(code)
+    if origin is not None:
+        yield _index(*origin), ""
+    for text in _texts(code.co_filename, sources):
+        try:
+            yield _index_of_text(text), text
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue  # a cell with a magic: what it defines was remembered
+
+
+def _texts(filename: str, sources: Mapping[str, str]) -> Iterator[str]:
+    tried = {sources.get(filename, "")}
+    yield from filter(None, tried)
+    for is_fresh in (False, True):
+        if is_fresh:
+            linecache.checkcache(filename)
+        text = "".join(linecache.getlines(filename))
+        if text and text not in tried:
+            tried.add(text)
+            yield text
+
+
+@lru_cache(MAX_TEXTS)
+def _index_of_text(text: str) -> _Index:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _index(ast.parse(text))
+
+
+def _index(root: ast.AST, class_name: str | None = None) -> _Index:
+    """The functions of a tree, by the name and first line that their code has."""
+    index: _Index = {}
+    for node, inside in trees.scopes(root, class_name):
+        line = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))])  # type: ignore[attr-defined]
+        index.setdefault((getattr(node, "name", "<lambda>"), line), []).append((node, inside))
+    return index
+
+
+def _try(code: CodeType, node: ast.AST, class_name: str | None, text: str) -> Recipe | None:
+    """The recipe that makes this code of that node; None: it makes another."""
+    names = [name for name in __future__.all_feature_names if code.co_flags & getattr(__future__, name).compiler_flag]
+    last = getattr(node, "end_lineno", None) or code.co_firstlineno
+    lines = "\n".join(text.split("\n")[code.co_firstlineno - 1 : last]) if text else ""
+    recipe = Recipe(
+        tree=trees.flatten(_bare(node)),
+        class_name=class_name,
+        free=code.co_freevars,
+        qualname=code.co_qualname,
+        filename=code.co_filename,
+        futures=tuple(name for name in names if getattr(__future__, name).compiler_flag > 0xFFFF),
+        is_nested=bool(code.co_flags & _NESTED),
+        lines=lines,
+    )
+    try:
+        return recipe if _is_same(_compile(_tree_of(recipe), recipe), code) else None
+    except (PackingError, SyntaxError, ValueError, RecursionError):
+        return None
+
+
+def _is_same(one: CodeType, other: CodeType) -> bool:
+    """Whether two codes do the same in the same lines; Python's own comparison leaves out where names come from."""
+    if one != other or (one.co_freevars, one.co_cellvars) != (other.co_freevars, other.co_cellvars):
+        return False
+    return all(_is_same(*pair) for pair in zip(_inner(one), _inner(other), strict=True))
+
+
+def _bare(node: ast.AST) -> ast.AST:
+    """The function without what is evaluated when it is defined: decorators, defaults, annotations, type parameters."""
+    fields = {name: getattr(node, name, None) for name in node._fields}
+    arguments: ast.arguments = node.args  # type: ignore[attr-defined]
+    fields["args"] = ast.arguments(
+        posonlyargs=_plain(arguments.posonlyargs),
+        args=_plain(arguments.args),
+        vararg=_plain([arguments.vararg])[0] if arguments.vararg else None,
+        kwonlyargs=_plain(arguments.kwonlyargs),
+        kw_defaults=[None for _ in arguments.kwonlyargs],
+        kwarg=_plain([arguments.kwarg])[0] if arguments.kwarg else None,
+        defaults=[],
+    )
+    fields |= {"returns": None, "type_comment": None, "type_params": []} if "name" in fields else {}
+    for decorator in getattr(node, "decorator_list", ())[:1]:  # its line is the function's first
+        fields["decorator_list"] = [ast.copy_location(ast.Constant(0), decorator)]
+    kept = {name: value for name, value in fields.items() if name in node._fields}
+    return ast.copy_location(type(node)(**kept), node)
+
+
+def _plain(arguments: Sequence[ast.arg]) -> list[ast.arg]:
+    return [ast.copy_location(ast.arg(each.arg, None), each) for each in arguments]
+
+
+# --- recipe to code ---------------------------------------------------------------------------------------------------
+
+
+def build_code(*fields: Any) -> CodeType:
+    """The code of a recipe that came from another Python. Raises PackingError if this one cannot compile it."""
+    recipe = Recipe(*fields)
+    tree = _tree_of(recipe)
+    code = _compile(tree, recipe)
+    _recipes[code] = recipe
+    for inner in _inner(code):
+        remember_tree(inner, tree, recipe.class_name)
+    if recipe.lines:
+        _show_lines(recipe, code.co_firstlineno)
+    return code
+
+
+def _tree_of(recipe: Recipe) -> ast.AST:
+    return trees.unflatten(recipe.tree, _what(recipe))
+
+
+def _what(recipe: Recipe) -> str:
+    return f"{recipe.qualname!r} of {recipe.filename}"
+
+
+def _compile(tree: ast.AST, recipe: Recipe) -> CodeType:
+    flags = 0
+    for name in recipe.futures:
+        flags |= getattr(__future__, name).compiler_flag
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            module = ast.Module([_wrapped(tree, recipe)], [])
+            found: CodeType = compile(module, recipe.filename, "exec", flags, dont_inherit=True)
+    except SyntaxError as error:
+        raise PackingError(f"{_what(recipe)} cannot be compiled by this version of Python: {error}") from error
+    for _ in ("maker", "function") if recipe.class_name is None else ("maker", "class", "function"):
+        (found,) = _inner(found)
+    if set(found.co_freevars) != set(recipe.free):
+        raise PackingError(f"{_what(recipe)} takes other names here than there: {found.co_freevars}, not {recipe.free}")
+    return _renamed(found, found.co_qualname, recipe.qualname, recipe.is_nested)
+
+
+def _wrapped(node: ast.AST, recipe: Recipe) -> ast.stmt:
+    """The function in another whose parameters are its free names, and in the class whose private names it knows."""
+    place = {name: getattr(node, name) for name in ("lineno", "col_offset", "end_lineno", "end_col_offset")}
+    parameters = [ast.arg(name, **place) for name in recipe.free if name != "__class__" or recipe.class_name is None]
+    statement: ast.stmt = node if isinstance(node, ast.stmt) else ast.Expr(node, **place)  # type: ignore[arg-type]
+    maker = ast.parse("def maker(): pass").body[0]
+    assert isinstance(maker, ast.FunctionDef)
+    body = [statement]
+    if recipe.class_name is not None:
+        cls = ast.parse("class C: pass").body[0]
+        assert isinstance(cls, ast.ClassDef)
+        cls.name, cls.body = recipe.class_name, body
+        body = [ast.copy_location(cls, node)]
+    elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name not in recipe.free:
+        body = [ast.Global([node.name], **place), statement]  # its own name is not the maker's
+    maker.name, maker.body = _MAKER, body
+    maker.args.args = parameters
+    return ast.copy_location(maker, node)
+
+
+def _inner(code: CodeType) -> list[CodeType]:
+    return [each for each in code.co_consts if isinstance(each, CodeType)]
+
+
+def _renamed(code: CodeType, old: str, new: str, is_nested: bool) -> CodeType:
+    """The code, and what is inside it, with the qualified names that it has where it comes from."""
+    if code.co_qualname != old and not code.co_qualname.startswith(old + "."):
+        return code
+    constants = tuple(_renamed(each, old, new, True) if isinstance(each, CodeType) else each for each in code.co_consts)
+    flags = code.co_flags & ~_NESTED | (_NESTED if is_nested else 0)
+    return code.replace(co_qualname=new + code.co_qualname[len(old) :], co_consts=constants, co_flags=flags)
+
+
+def _show_lines(recipe: Recipe, first: int) -> None:
+    """Makes its lines known for tracebacks, beside those that are known of the same file."""
+    new = [line + "\n" for line in recipe.lines.split("\n")]
+    if linecache.getlines(recipe.filename)[first - 1 : first - 1 + len(new)] == new:
+        return
+    entry = linecache.cache.get(recipe.filename)
+    known = list(entry[2]) if entry is not None and len(entry) == 4 and entry[1] is None else []
+    known += ["\n"] * (first - 1 + len(new) - len(known))
+    known[first - 1 : first - 1 + len(new)] = new
+    linecache.cache[recipe.filename] = (sum(map(len, known)), None, known, recipe.filename)

@@ -1,0 +1,84 @@
+"""Dataclasses: their generated methods are left out, and generated again from the fields."""
+
+from __future__ import annotations
+
+import dataclasses
+import reprlib
+import types
+import weakref
+from typing import Any
+
+_GENERATED = frozenset(
+    {
+        "__delattr__",
+        "__eq__",
+        "__ge__",
+        "__gt__",
+        "__hash__",
+        "__init__",
+        "__le__",
+        "__lt__",
+        "__replace__",
+        "__repr__",
+        "__setattr__",
+    }
+)
+_DERIVED = frozenset({"__dataclass_fields__", "__dataclass_params__"})
+_FILES = ("<string>", dataclasses.__file__, reprlib.__file__)
+_PARAMETERS = ("init", "repr", "eq", "order", "unsafe_hash", "frozen")
+_OPTIONS = ("default", "default_factory", "init", "repr", "hash", "compare", "kw_only")
+
+_expected: weakref.WeakSet[type] = weakref.WeakSet()
+"""Classes that are about to become dataclasses."""
+_waiting: dict[type, list[tuple[Any, ...]]] = {}
+"""Such a class -> the arguments of `apply` for those that inherit from it."""
+
+
+def expect(cls: type) -> None:
+    """Announces that the class is to be a dataclass: its fields may refer to classes that inherit from it."""
+    _expected.add(cls)
+
+
+def own_attributes(attributes: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of a dataclass that nobody generates."""
+    return {
+        name: value for name, value in attributes.items() if name not in _DERIVED and not _is_generated(name, value)
+    }
+
+
+def _is_generated(name: str, value: Any) -> bool:
+    return name in _GENERATED and isinstance(value, types.FunctionType) and value.__code__.co_filename in _FILES
+
+
+def arguments_of(cls: Any) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """What `dataclass` was called with, and the options of each field that is the class's own."""
+    parameters = {name: getattr(cls.__dataclass_params__, name) for name in _PARAMETERS}
+    parameters["match_args"] = "__match_args__" in vars(cls)
+    inherited = [base.__dict__.get("__dataclass_fields__", {}) for base in cls.__mro__[1:]]
+    fields = {}
+    for name, field in vars(cls)["__dataclass_fields__"].items():
+        is_own = not any(fields.get(name) is field for fields in inherited)
+        if is_own and field._field_type is not dataclasses._FIELD_CLASSVAR:  # type: ignore[attr-defined]
+            options = {option: getattr(field, option) for option in _OPTIONS}
+            given = {option: value for option, value in options.items() if value is not dataclasses.MISSING}
+            fields[name] = given | ({"metadata": dict(field.metadata)} if field.metadata else {})
+    return parameters, fields
+
+
+def apply(cls: type, parameters: dict[str, Any], fields: dict[str, dict[str, Any]]) -> None:
+    """Makes a class a dataclass, once those that it inherits from are."""
+    base = next((base for base in cls.__mro__[1:] if base in _expected), None)
+    if base is not None:
+        _waiting.setdefault(base, []).append((cls, parameters, fields))
+        return
+    for name in [name for name, value in vars(cls).items() if _is_generated(name, value)]:
+        type.__delattr__(cls, name)  # it is loaded a second time
+    slots = {name: value for name, value in vars(cls).items() if isinstance(value, types.MemberDescriptorType)}
+    for name, options in fields.items():
+        type.__setattr__(cls, name, dataclasses.field(**options))
+    dataclasses.dataclass(**parameters)(cls)
+    for name, member in slots.items():
+        type.__setattr__(cls, name, member)
+    _expected.discard(cls)
+    for waiting in _waiting.pop(cls, ()):
+        apply(*waiting)
