@@ -31,6 +31,7 @@ _DROPPED = frozenset(
         "__annotate_func__",
         "__annotations__",
         "__annotations_cache__",
+        "__callable_proto_members_only__",
         "__classdictcell__",
         "__dict__",
         "__firstlineno__",
@@ -38,6 +39,7 @@ _DROPPED = frozenset(
         "__non_callable_proto_members__",
         "__orig_bases__",
         "__protocol_attrs__",
+        "__slotnames__",
         "__slots__",
         "__static_attributes__",
         "__weakref__",
@@ -141,9 +143,8 @@ def _is_made_there(cls: type, name: str, value: Any) -> bool:
     """Whether an attribute is not the user's: the Python that loads the class makes its own."""
     if name in _DROPPED or isinstance(value, types.MemberDescriptorType):
         return True
-    function = getattr(value, "__func__", value)
-    code = getattr(function, "__code__", None)
-    return bool(vars(cls).get("_is_protocol")) and code is not None and code.co_filename == typing.__file__
+    code = getattr(getattr(value, "__func__", value), "__code__", None)
+    return name in ("__init__", "__subclasshook__") and code is not None and code.co_filename == typing.__file__
 
 
 def _finish_protocol(cls: type) -> None:

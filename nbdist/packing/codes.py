@@ -29,6 +29,8 @@ MAX_TEXTS = 32
 _MAKER = "__nbdist_maker__"
 _NESTED = 0x10
 """The flag of code inside other functions; it has no effect."""
+_OPTIMIZED = 0x1
+"""The flag of functions: classes do not have it."""
 _V = TypeVar("_V")
 Scope: TypeAlias = tuple[ast.AST, str | None]
 """A function or lambda, and the class in whose body it stands."""
@@ -90,11 +92,11 @@ def recipe_of(code: CodeType, sources: Mapping[str, str]) -> Recipe:
     reason = "its text is not known; define it in a cell, script or module of its own"
     for index, text in _indices(code, sources):
         reason = "its text has changed since it was defined, or is not what was compiled; define it again"
-        for node, class_name in index.get((code.co_name, code.co_firstlineno), ()):
-            found = _try(code, node, class_name, text)
-            if found is not None:
-                _recipes[code] = found
-                return found
+        for scope in index.scopes.get((code.co_name, code.co_firstlineno), ()):
+            recipe = _recipe(code, scope, text)
+            if _makes(recipe, code, ()) or (index.imports and _makes(recipe, code, index.imports)):
+                _recipes[code] = recipe
+                return recipe
     raise PackingError(f"{name_of(code)} cannot go as source to another version of Python: {reason}")
 
 
@@ -104,7 +106,13 @@ def name_of(code: CodeType) -> str:
     return f"{what} in line {code.co_firstlineno} of {code.co_filename}"
 
 
-_Index: TypeAlias = dict[tuple[str, int], list[Scope]]
+class _Index(NamedTuple):
+    """The functions of a tree."""
+
+    scopes: dict[tuple[str, int], list[Scope]]
+    """By the name and first line that their code has."""
+    imports: tuple[str, ...]
+    """The names that are imported outside functions: the compiler calls their attributes in another way."""
 
 
 def _indices(code: CodeType, sources: Mapping[str, str]) -> Iterator[tuple[_Index, str]]:
@@ -139,20 +147,20 @@ def _index_of_text(text: str) -> _Index:
 
 
 def _index(root: ast.AST, class_name: str | None = None) -> _Index:
-    """The functions of a tree, by the name and first line that their code has."""
-    index: _Index = {}
+    found: dict[tuple[str, int], list[Scope]] = {}
     for node, inside in trees.scopes(root, class_name):
         line = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))])  # type: ignore[attr-defined]
-        index.setdefault((getattr(node, "name", "<lambda>"), line), []).append((node, inside))
-    return index
+        found.setdefault((getattr(node, "name", "<lambda>"), line), []).append((node, inside))
+    return _Index(found, tuple(trees.imported_names(root)))
 
 
-def _try(code: CodeType, node: ast.AST, class_name: str | None, text: str) -> Recipe | None:
-    """The recipe that makes this code of that node; None: it makes another."""
+def _recipe(code: CodeType, scope: Scope, text: str) -> Recipe:
+    """The recipe that may make this code."""
+    node, class_name = scope
     names = [name for name in __future__.all_feature_names if code.co_flags & getattr(__future__, name).compiler_flag]
     last = getattr(node, "end_lineno", None) or code.co_firstlineno
     lines = "\n".join(text.split("\n")[code.co_firstlineno - 1 : last]) if text else ""
-    recipe = Recipe(
+    return Recipe(
         tree=trees.flatten(_bare(node)),
         class_name=class_name,
         free=code.co_freevars,
@@ -162,10 +170,14 @@ def _try(code: CodeType, node: ast.AST, class_name: str | None, text: str) -> Re
         is_nested=bool(code.co_flags & _NESTED),
         lines=lines,
     )
+
+
+def _makes(recipe: Recipe, code: CodeType, imports: Sequence[str]) -> bool:
+    """Whether the recipe makes this code, in a module with these imports."""
     try:
-        return recipe if _is_same(_compile(_tree_of(recipe), recipe), code) else None
-    except (PackingError, SyntaxError, ValueError, RecursionError):
-        return None
+        return _is_same(_compile(_tree_of(recipe), recipe, imports), code)
+    except (PackingError, ValueError, RecursionError):
+        return False
 
 
 def _is_same(one: CodeType, other: CodeType) -> bool:
@@ -223,22 +235,24 @@ def _what(recipe: Recipe) -> str:
     return f"{recipe.qualname!r} of {recipe.filename}"
 
 
-def _compile(tree: ast.AST, recipe: Recipe) -> CodeType:
-    flags = 0
+def _compile(tree: ast.AST, recipe: Recipe, imports: Sequence[str] = ()) -> CodeType:
+    futures = 0
     for name in recipe.futures:
-        flags |= getattr(__future__, name).compiler_flag
+        futures |= getattr(__future__, name).compiler_flag
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            module = ast.Module([_wrapped(tree, recipe)], [])
-            found: CodeType = compile(module, recipe.filename, "exec", flags, dont_inherit=True)
+            head = [ast.Import([ast.alias(name, lineno=1, col_offset=0)], lineno=1, col_offset=0) for name in imports]
+            module = ast.Module([*head, _wrapped(tree, recipe)], [])
+            found: CodeType = compile(module, recipe.filename, "exec", futures, dont_inherit=True)
     except SyntaxError as error:
         raise PackingError(f"{_what(recipe)} cannot be compiled by this version of Python: {error}") from error
     for _ in ("maker", "function") if recipe.class_name is None else ("maker", "class", "function"):
         (found,) = _inner(found)
     if set(found.co_freevars) != set(recipe.free):
         raise PackingError(f"{_what(recipe)} takes other names here than there: {found.co_freevars}, not {recipe.free}")
-    return _renamed(found, found.co_qualname, recipe.qualname, recipe.is_nested)
+    flags = found.co_flags & ~_NESTED | (_NESTED if recipe.is_nested else 0)
+    return _renamed(found.replace(co_flags=flags), found.co_qualname, recipe.qualname)
 
 
 def _wrapped(node: ast.AST, recipe: Recipe) -> ast.stmt:
@@ -248,15 +262,17 @@ def _wrapped(node: ast.AST, recipe: Recipe) -> ast.stmt:
     statement: ast.stmt = node if isinstance(node, ast.stmt) else ast.Expr(node, **place)  # type: ignore[arg-type]
     maker = ast.parse("def maker(): pass").body[0]
     assert isinstance(maker, ast.FunctionDef)
-    body = [statement]
     if recipe.class_name is not None:
         cls = ast.parse("class C: pass").body[0]
         assert isinstance(cls, ast.ClassDef)
-        cls.name, cls.body = recipe.class_name, body
-        body = [ast.copy_location(cls, node)]
-    elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name not in recipe.free:
-        body = [ast.Global([node.name], **place), statement]  # its own name is not the maker's
-    maker.name, maker.body = _MAKER, body
+        cls.name, cls.body = recipe.class_name, [statement]
+        statement = ast.copy_location(cls, node)
+    name = getattr(statement, "name", None)
+    if name is not None and name not in recipe.free:
+        maker.body = [ast.Global([name], **place), statement]  # who uses it does not mean the maker's
+    else:
+        maker.body = [statement]
+    maker.name = _MAKER
     maker.args.args = parameters
     return ast.copy_location(maker, node)
 
@@ -265,13 +281,21 @@ def _inner(code: CodeType) -> list[CodeType]:
     return [each for each in code.co_consts if isinstance(each, CodeType)]
 
 
-def _renamed(code: CodeType, old: str, new: str, is_nested: bool) -> CodeType:
+def _renamed(code: CodeType, old: str, new: str) -> CodeType:
     """The code, and what is inside it, with the qualified names that it has where it comes from."""
     if code.co_qualname != old and not code.co_qualname.startswith(old + "."):
         return code
-    constants = tuple(_renamed(each, old, new, True) if isinstance(each, CodeType) else each for each in code.co_consts)
-    flags = code.co_flags & ~_NESTED | (_NESTED if is_nested else 0)
-    return code.replace(co_qualname=new + code.co_qualname[len(old) :], co_consts=constants, co_flags=flags)
+    qualname = new + code.co_qualname[len(old) :]
+    is_class = not code.co_flags & _OPTIMIZED
+    constants = tuple(
+        _renamed(each, old, new)
+        if isinstance(each, CodeType)
+        else qualname
+        if is_class and each == code.co_qualname  # which it sets as its `__qualname__`
+        else each
+        for each in code.co_consts
+    )
+    return code.replace(co_qualname=qualname, co_consts=constants)
 
 
 def _show_lines(recipe: Recipe, first: int) -> None:

@@ -25,6 +25,7 @@ _GENERATED = frozenset(
 )
 _DERIVED = frozenset({"__dataclass_fields__", "__dataclass_params__"})
 _FILES = ("<string>", dataclasses.__file__, reprlib.__file__)
+_POST_INIT = "__post_init__"
 _PARAMETERS = ("init", "repr", "eq", "order", "unsafe_hash", "frozen")
 _OPTIONS = ("default", "default_factory", "init", "repr", "hash", "compare", "kw_only")
 
@@ -50,8 +51,8 @@ def _is_generated(name: str, value: Any) -> bool:
     return name in _GENERATED and isinstance(value, types.FunctionType) and value.__code__.co_filename in _FILES
 
 
-def arguments_of(cls: Any) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """What `dataclass` was called with, and the options of each field that is the class's own."""
+def arguments_of(cls: Any) -> tuple[dict[str, Any], dict[str, dict[str, Any]], bool]:
+    """What `dataclass` was called with, the options of each field of its own, and whether there is a `__post_init__`."""
     parameters = {name: getattr(cls.__dataclass_params__, name) for name in _PARAMETERS}
     parameters["match_args"] = "__match_args__" in vars(cls)
     inherited = [base.__dict__.get("__dataclass_fields__", {}) for base in cls.__mro__[1:]]
@@ -62,21 +63,26 @@ def arguments_of(cls: Any) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
             options = {option: getattr(field, option) for option in _OPTIONS}
             given = {option: value for option, value in options.items() if value is not dataclasses.MISSING}
             fields[name] = given | ({"metadata": dict(field.metadata)} if field.metadata else {})
-    return parameters, fields
+    return parameters, fields, hasattr(cls, _POST_INIT)
 
 
-def apply(cls: type, parameters: dict[str, Any], fields: dict[str, dict[str, Any]]) -> None:
-    """Makes a class a dataclass, once those that it inherits from are."""
+def apply(cls: type, parameters: dict[str, Any], fields: dict[str, dict[str, Any]], has_post_init: bool) -> None:
+    """Makes a class a dataclass, once those that it inherits from are. It need not have its methods yet."""
     base = next((base for base in cls.__mro__[1:] if base in _expected), None)
     if base is not None:
-        _waiting.setdefault(base, []).append((cls, parameters, fields))
+        _waiting.setdefault(base, []).append((cls, parameters, fields, has_post_init))
         return
     for name in [name for name, value in vars(cls).items() if _is_generated(name, value)]:
         type.__delattr__(cls, name)  # it is loaded a second time
     slots = {name: value for name, value in vars(cls).items() if isinstance(value, types.MemberDescriptorType)}
     for name, options in fields.items():
         type.__setattr__(cls, name, dataclasses.field(**options))
+    is_announced = has_post_init and not hasattr(cls, _POST_INIT)
+    if is_announced:
+        type.__setattr__(cls, _POST_INIT, None)
     dataclasses.dataclass(**parameters)(cls)
+    if is_announced:
+        type.__delattr__(cls, _POST_INIT)
     for name, member in slots.items():
         type.__setattr__(cls, name, member)
     _expected.discard(cls)

@@ -16,8 +16,6 @@ from typing import Any, TypeAlias
 
 from cloudpickle.cloudpickle import _find_imported_submodules
 
-from nbdist.errors import PackingError
-
 Reduced: TypeAlias = tuple[Any, ...]
 """What `__reduce__` gives: function, arguments, state, None, None, function that sets the state."""
 
@@ -165,6 +163,11 @@ def make_cached_property(function: Callable[[Any], Any], name: str | None, doc: 
     return made
 
 
-def refuse_code(code: CodeType) -> Reduced:
-    """A code object that belongs to no function."""
-    raise PackingError(f"the code object {code.co_name!r} is bytecode of this version of Python: send its function")
+def reduce_method_dispatcher(dispatcher: functools.singledispatchmethod[Any]) -> Reduced:
+    return make_method_dispatcher, (dispatcher.func, dispatcher.dispatcher)
+
+
+def make_method_dispatcher(function: Callable[..., Any], dispatcher: Any) -> Any:
+    made = functools.singledispatchmethod(function)
+    made.dispatcher = dispatcher
+    return made

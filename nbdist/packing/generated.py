@@ -38,7 +38,7 @@ def arguments_of_enum(cls: Any) -> tuple[Any, ...]:
     """The arguments of `make_enum`. Raises PackingError where the members cannot be made from their values."""
     data = getattr(cls, "_member_type_", object)
     new = cls.__dict__.get("__new_member__") or cls.__dict__.get("_new_member_")
-    if data is not object and (data.__module__ != "builtins" or isinstance(new, types.FunctionType)):
+    if data is not object and (data.__module__ != "builtins" or _is_users(new)):
         raise PackingError(
             f"the enum {cls.__qualname__!r} makes its members of {data.__qualname__} in a way of its own, which cannot "
             "go to another version of Python: put it into a module that is installed there"
@@ -99,7 +99,7 @@ def _is_internal(name: str) -> bool:
 
 
 def is_namedtuple(cls: type) -> bool:
-    new = vars(cls).get("__new__")
+    new = getattr(vars(cls).get("__new__"), "__func__", None)
     is_made = isinstance(new, types.FunctionType) and new.__code__.co_filename.startswith("<")
     return cls.__bases__ == (tuple,) and "_fields" in vars(cls) and is_made
 

@@ -120,6 +120,7 @@ _REDUCERS: dict[type, Callable[[Any], Any]] = {
     CellType: functions.reduce_cell,
     functools._lru_cache_wrapper: _cached,
     functools.cached_property: functions.reduce_cached_property,
+    functools.singledispatchmethod: functions.reduce_method_dispatcher,
     type(dataclasses.KW_ONLY): lambda _: "KW_ONLY",
     typing.ForwardRef: _forward,
     typing.ParamSpec: _type_parameter,

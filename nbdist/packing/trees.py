@@ -112,3 +112,15 @@ def scopes(root: ast.AST, class_name: str | None = None) -> Iterator[tuple[ast.A
             waiting += [(child, node.name if id(child) in body else inside) for child in ast.iter_child_nodes(node)]
         else:
             waiting += [(child, inside) for child in ast.iter_child_nodes(node)]
+
+
+def imported_names(root: ast.AST) -> Iterator[str]:
+    """The names that a module imports outside its functions and classes."""
+    waiting: list[ast.AST] = [root]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names = (alias.asname or alias.name.partition(".")[0] for alias in node.names)
+            yield from (name for name in names if name != "*")
+        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef, ast.expr)):
+            waiting += ast.iter_child_nodes(node)
