@@ -89,9 +89,9 @@ def recipe_of(code: CodeType, sources: Mapping[str, str]) -> Recipe:
     known = _recipes.get(code)
     if known is not None:
         return known
-    reason = "its text is not known; define it in a cell, script or module of its own"
+    reason = "its text is not known; define it with def in a cell or a file (not in exec, eval or below %%time)"
     for index, text in _indices(code, sources):
-        reason = "its text has changed since it was defined, or is not what was compiled; define it again"
+        reason = "the text there is not what it was made of; run its cell, or import its module, again"
         for scope in index.scopes.get((code.co_name, code.co_firstlineno), ()):
             recipe = _recipe(code, scope, text)
             if _makes(recipe, code, ()) or (index.imports and _makes(recipe, code, index.imports)):

@@ -62,7 +62,8 @@ def find(value: Any, name: str, *, portable: bool = False) -> str | None:
                 break
         else:
             break
-    return _describe(value, path, search.reason(value))
+    reason = search.reason(value)
+    return f"{path}: {reason}" if search.is_told(value) else _describe(value, path, reason)
 
 
 class _Search:
@@ -72,7 +73,7 @@ class _Search:
         self.tries = 0
         self._portable = portable
         self._seen: set[int] = set()
-        self._reasons: dict[int, str] = {}
+        self._reasons: dict[int, Exception] = {}
 
     def fails(self, value: Any) -> bool:
         if id(value) in self._seen:
@@ -85,13 +86,17 @@ class _Search:
                 cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
         except Exception as error:  # noqa: BLE001 - pickling runs user code, which may raise anything
             self._seen.add(id(value))
-            is_told = isinstance(error, PackingError)
-            self._reasons[id(value)] = str(error) if is_told else f"{type(error).__name__}: {error}"
+            self._reasons[id(value)] = error
             return True
         return False
 
     def reason(self, value: Any) -> str:
-        return self._reasons[id(value)]
+        error = self._reasons[id(value)]
+        return str(error) if self.is_told(value) else f"{type(error).__name__}: {error}"
+
+    def is_told(self, value: Any) -> bool:
+        """Whether the reason says by itself what it is about, and the way out."""
+        return isinstance(self._reasons[id(value)], PackingError)
 
 
 def _describe(value: Any, path: str, reason: str) -> str:

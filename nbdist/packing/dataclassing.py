@@ -52,7 +52,7 @@ def _is_generated(name: str, value: Any) -> bool:
 
 
 def arguments_of(cls: Any) -> tuple[dict[str, Any], dict[str, dict[str, Any]], bool]:
-    """What `dataclass` was called with, the options of each field of its own, and whether there is a `__post_init__`."""
+    """What `dataclass` was called with, the options of its own fields, and whether there is a `__post_init__`."""
     parameters = {name: getattr(cls.__dataclass_params__, name) for name in _PARAMETERS}
     parameters["match_args"] = "__match_args__" in vars(cls)
     inherited = [base.__dict__.get("__dataclass_fields__", {}) for base in cls.__mro__[1:]]

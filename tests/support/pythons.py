@@ -69,6 +69,14 @@ class Peer:
         exec(compile(text, filename, "exec", dont_inherit=True), names)
         self._names[filename] = names
 
+    def names(self, filename: str) -> dict[str, Any]:
+        """The names of a cell; of this process only."""
+        return self._names[filename]
+
+    def edit(self, filename: str, text: str) -> None:
+        """Changes the text of a cell that has run."""
+        linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+
     def pack(self, filename: str) -> bytes | str:
         """The function `f` of a cell as bytes for any version; text: the reason why it cannot go."""
         from nbdist.errors import PackingError
@@ -123,9 +131,25 @@ class Peer:
         is_equal = value == expected if names.get("compare", True) else True
         return repr(value), repr(expected), bool(is_equal) and type(value) is type(expected), ""
 
-    def value(self, filename: str, name: str) -> str:
-        """The representation of a name of a cell."""
-        return repr(eval(name, self._names[filename]))
+    def run_items(self, data: bytes, items: bytes) -> bytes:
+        """The packed results of a packed task for packed items, as a plain loop gives them."""
+        from nbdist.execution.run import Run
+        from nbdist.execution.task import SKIP, StopHere
+        from nbdist.packing import load_task, pack_part, pack_run, unpack_chunk
+
+        task = load_task(data, {})
+        values = [task.function(item) for item in unpack_chunk(items)]
+        values = [
+            ("stopped", each.value) if isinstance(each, StopHere) else each for each in values if each is not SKIP
+        ]
+        if task.reduce is not None:
+            values = [functools.reduce(task.reduce, values)]
+        run = Run(0, len(values), 0.0, values)
+        return b"".join(pack_part([pack_run(run, portable=True)]))
+
+    def evaluate(self, expression: str) -> str:
+        """The representation of an expression in this process."""
+        return repr(eval(expression, {"sys": sys, "linecache": linecache}))
 
 
 class Other:
@@ -161,6 +185,28 @@ class Other:
         if not is_well:
             raise RemoteTrouble(answer)
         return answer
+
+
+class Pythons:
+    """A peer for each version, made when it is first asked for; a version that is not installed skips the test."""
+
+    def __init__(self) -> None:
+        self._peers: dict[str, Any] = {HERE: Peer()}
+
+    def __getitem__(self, version: str) -> Any:
+        if version not in self._peers:
+            interpreter = find(version)
+            if interpreter is None:
+                import pytest
+
+                pytest.skip(f"Python {version} is not installed here: neither on PATH nor in pyenv")
+            self._peers[version] = Other(interpreter)
+        return self._peers[version]
+
+    def close(self) -> None:
+        for peer in self._peers.values():
+            if isinstance(peer, Other):
+                peer.close()
 
 
 class RemoteTrouble(Exception):
