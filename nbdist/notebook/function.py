@@ -24,7 +24,7 @@ from typing import Any
 from nbdist.execution.task import SKIP, StopHere
 from nbdist.notebook.body import Body
 from nbdist.notebook.names import make_function
-from nbdist.packing import remember_tree
+from nbdist.packing import remember_tree, rename_code
 
 _ITEM = "__nbdist_item__"
 _VALUE = "__nbdist_value__"
@@ -75,7 +75,7 @@ def compile_function(
 def _rename(function: FunctionType, name: str) -> None:
     """Gives it the name that tracebacks show; in the tree it has one that no body uses."""
     code: CodeType = function.__code__
-    function.__code__ = code.replace(co_name=name, co_qualname=name)
+    function.__code__ = rename_code(code, code.co_qualname, name).replace(co_name=name)
     function.__name__ = function.__qualname__ = name
     function.__module__ = "__main__"
 

@@ -5,7 +5,7 @@
 items, `pack_run` and `pack_part` for results.
 """
 
-from nbdist.packing.codes import remember_tree
+from nbdist.packing.codes import remember_tree, rename_code
 from nbdist.packing.container import Buffer
 from nbdist.packing.decoding import decode, open_file, unpack_chunk
 from nbdist.packing.encoding import encode, item_chunk, pack_chunk, pack_item
@@ -31,6 +31,7 @@ __all__ = [
     "pack_runs",
     "pack_task",
     "remember_tree",
+    "rename_code",
     "traceback_text",
     "unpack_chunk",
     "unpack_part",

@@ -252,7 +252,7 @@ def _compile(tree: ast.AST, recipe: Recipe, imports: Sequence[str] = ()) -> Code
     if set(found.co_freevars) != set(recipe.free):
         raise PackingError(f"{_what(recipe)} takes other names here than there: {found.co_freevars}, not {recipe.free}")
     flags = found.co_flags & ~_NESTED | (_NESTED if recipe.is_nested else 0)
-    return _renamed(found.replace(co_flags=flags), found.co_qualname, recipe.qualname)
+    return rename_code(found.replace(co_flags=flags), found.co_qualname, recipe.qualname)
 
 
 def _wrapped(node: ast.AST, recipe: Recipe) -> ast.stmt:
@@ -281,14 +281,14 @@ def _inner(code: CodeType) -> list[CodeType]:
     return [each for each in code.co_consts if isinstance(each, CodeType)]
 
 
-def _renamed(code: CodeType, old: str, new: str) -> CodeType:
+def rename_code(code: CodeType, old: str, new: str) -> CodeType:
     """The code, and what is inside it, with the qualified names that it has where it comes from."""
     if code.co_qualname != old and not code.co_qualname.startswith(old + "."):
         return code
     qualname = new + code.co_qualname[len(old) :]
     is_class = not code.co_flags & _OPTIMIZED
     constants = tuple(
-        _renamed(each, old, new)
+        rename_code(each, old, new)
         if isinstance(each, CodeType)
         else qualname
         if is_class and each == code.co_qualname  # which it sets as its `__qualname__`

@@ -132,24 +132,21 @@ class Peer:
         return repr(value), repr(expected), bool(is_equal) and type(value) is type(expected), ""
 
     def run_items(self, data: bytes, items: bytes) -> bytes:
-        """The packed results of a packed task for packed items, as a plain loop gives them."""
+        """The packed results of a packed task for packed items."""
         from nbdist.execution.run import Run
-        from nbdist.execution.task import SKIP, StopHere
         from nbdist.packing import load_task, pack_part, pack_run, unpack_chunk
 
-        task = load_task(data, {})
-        values = [task.function(item) for item in unpack_chunk(items)]
-        values = [
-            ("stopped", each.value) if isinstance(each, StopHere) else each for each in values if each is not SKIP
-        ]
-        if task.reduce is not None:
-            values = [functools.reduce(task.reduce, values)]
+        values = self.plain(load_task(data, {}), unpack_chunk(items))
         run = Run(0, len(values), 0.0, values)
         return b"".join(pack_part([pack_run(run, portable=True)]))
 
-    def evaluate(self, expression: str) -> str:
-        """The representation of an expression in this process."""
-        return repr(eval(expression, {"sys": sys, "linecache": linecache}))
+    def plain(self, task: Any, items: list[Any]) -> list[Any]:
+        """The values of a task by a plain loop."""
+        from nbdist.execution.task import SKIP, StopHere
+
+        found = [value for value in map(task.function, items) if value is not SKIP]
+        values = [("stopped", value.value) if isinstance(value, StopHere) else value for value in found]
+        return values if task.reduce is None else [functools.reduce(task.reduce, values)]
 
 
 class Other:
