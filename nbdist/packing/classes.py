@@ -7,13 +7,15 @@ the same object wherever instances of it come back to: it has an id, and who kno
 from __future__ import annotations
 
 import abc
+import contextlib
 import os
 import sys
 import types
 import typing
 import uuid
 import weakref
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, cast
 
 from cloudpickle.cloudpickle import (
     _DYNAMIC_CLASS_TRACKER_BY_ID,
@@ -48,6 +50,7 @@ _DROPPED = frozenset(
 )
 """Attributes that the version of Python makes, or that are given when the class is made."""
 
+_HOOK = "__init_subclass__"
 _RUN = uuid.uuid4().hex
 _received: weakref.WeakSet[type] = weakref.WeakSet()
 """Classes that were made here after one of another process."""
@@ -132,11 +135,38 @@ def _arguments(cls: type) -> tuple[Any, ...]:
 
 
 def make_plain(meta: type, name: str, bases: tuple[Any, ...], namespace: dict[str, Any], is_dataclass: bool) -> type:
-    """A class without attributes."""
-    made = types.new_class(name, bases, {"metaclass": meta}, lambda names: names.update(namespace))
+    """A class without attributes. What its bases and metaclass did when it was defined comes with its attributes: those
+    of them that were shipped too do not do it again."""
+    with _without_hooks(types.resolve_bases(bases)):
+        if meta in _received:
+            made = _make_by_shipped(meta, name, bases, namespace)
+        else:
+            made = types.new_class(name, bases, {"metaclass": meta}, lambda names: names.update(namespace))
     if is_dataclass:
         dataclassing.expect(made)
     return made
+
+
+def _make_by_shipped(meta: type, name: str, bases: tuple[Any, ...], namespace: dict[str, Any]) -> type:
+    known: Any = next(cls for cls in meta.__mro__ if cls not in _received)
+    resolved = types.resolve_bases(bases)
+    if resolved is not bases:
+        namespace = namespace | {"__orig_bases__": bases}
+    return cast(type, known.__new__(meta, name, resolved, namespace))
+
+
+@contextlib.contextmanager
+def _without_hooks(bases: tuple[Any, ...]) -> Iterator[None]:
+    """Takes `__init_subclass__` away from shipped classes for a moment."""
+    classes = {cls for base in bases for cls in base.__mro__ if cls in _received and _HOOK in vars(cls)}
+    hooks = {cls: vars(cls)[_HOOK] for cls in classes}
+    for cls in hooks:
+        type.__delattr__(cls, _HOOK)
+    try:
+        yield
+    finally:
+        for cls, hook in hooks.items():
+            type.__setattr__(cls, _HOOK, hook)
 
 
 def _is_made_there(cls: type, name: str, value: Any) -> bool:

@@ -11,7 +11,9 @@ from __future__ import annotations
 import __future__
 
 import ast
+import contextlib
 import linecache
+import threading
 import warnings
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -66,6 +68,7 @@ class _Memory(Generic[_V]):
         return found[1] if found is not None and found[0]() is code else None
 
 
+_one_at_a_time = threading.Lock()
 _recipes: _Memory[Recipe] = _Memory()
 _origins: _Memory[Scope] = _Memory()
 
@@ -106,6 +109,15 @@ def name_of(code: CodeType) -> str:
     return f"{what} in line {code.co_firstlineno} of {code.co_filename}"
 
 
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the warnings that Python gave when it compiled the same text before. One thread at a time, or the
+    filters of one would be restored by another."""
+    with _one_at_a_time, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 class _Index(NamedTuple):
     """The functions of a tree."""
 
@@ -141,8 +153,7 @@ def _texts(filename: str, sources: Mapping[str, str]) -> Iterator[str]:
 
 @lru_cache(MAX_TEXTS)
 def _index_of_text(text: str) -> _Index:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _quietly():
         return _index(ast.parse(text))
 
 
@@ -240,8 +251,7 @@ def _compile(tree: ast.AST, recipe: Recipe, imports: Sequence[str] = ()) -> Code
     for name in recipe.futures:
         futures |= getattr(__future__, name).compiler_flag
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quietly():
             head = [ast.Import([ast.alias(name, lineno=1, col_offset=0)], lineno=1, col_offset=0) for name in imports]
             module = ast.Module([*head, _wrapped(tree, recipe)], [])
             found: CodeType = compile(module, recipe.filename, "exec", futures, dont_inherit=True)
