@@ -12,6 +12,7 @@ from pythons import HERE, Peer, Pythons, find, others
 from nbdist.errors import PackingError
 from nbdist.notebook.cell import parse, parse_expression
 from nbdist.packing import encode, pack_chunk, pack_portable, unpack_part
+from notebooks import Notebook
 
 THERE = [HERE, *(version for version in others() if find(version))]
 FILE = "<cell 7>"
@@ -119,4 +120,35 @@ def test_a_traceback_shows_the_cell_and_its_lines(there: str, pythons: Pythons) 
 def test_what_a_cell_captures_and_cannot_go_is_named() -> None:
     job = parse("n in range(3)", "g(n)\n").build(names() | {"g": eval("lambda x: x")}, FILE)
     with pytest.raises(PackingError, match=r"the captured name 'g' of the function: .*its text is not known"):
+        pack_portable(job.task, lambda view: "")
+
+
+SHELL_CELLS = [
+    "from __future__ import annotations\nimport math, functools\nfrom dataclasses import dataclass",
+    "%env NBDIST_TEST=1\nimport os\ndef root(x: Unknown) -> float:\n    return math.sqrt(x), os.path.join('a', 'b')",
+    "@dataclass(order=True)\nclass P:\n    x: int\n    y: int = 0\n    def far(self):\n        return root(self.x)[0]",
+    "add, sub = (lambda a: a + 1), (lambda a: a - 1)\nops = {'mul': lambda a: a * 3}",
+    "@functools.lru_cache\ndef slow(x):\n    return x ** 2",
+    "def root(x):\n    return math.sqrt(x + 1), 'again'",
+    "def f(x):\n    return root(x), P(x).far(), add(x), sub(x), ops['mul'](x), slow(x), P(3), P.__match_args__",
+]
+
+
+@pytest.mark.parametrize("there", THERE)
+def test_what_cells_of_a_notebook_define_goes_there(
+    there: str, notebook: Notebook, pythons: Pythons, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NBDIST_TEST", "0")  # the cells set it
+    notebook.run(*SHELL_CELLS)
+    job = parse("n in range(3)", "f(n)\n").build(notebook.shell.user_ns, FILE)
+    data, chunk = packed(job, [0, 1, 2])
+    (run,) = unpack_part(pythons[there].run_items(data, chunk))
+    assert run.values == [notebook["f"](n) for n in range(3)]
+    assert type(run.values[0][6]) is notebook["P"]
+
+
+def test_what_was_defined_below_a_timed_cell_is_named(notebook: Notebook) -> None:
+    notebook.run("%%time\ndef timed(x):\n    return x", "def f(x):\n    return timed(x)")
+    job = parse("n in range(3)", "f(n)\n").build(notebook.shell.user_ns, FILE)
+    with pytest.raises(PackingError, match=r"'timed' of the captured name 'f' .*%%time"):
         pack_portable(job.task, lambda view: "")

@@ -148,6 +148,29 @@ class Peer:
         values = [("stopped", value.value) if isinstance(value, StopHere) else value for value in found]
         return values if task.reduce is None else [functools.reduce(task.reduce, values)]
 
+    def without_recipe(self, module: str) -> tuple[list[str], int]:
+        """The functions of a module that cannot go as source, and how many there are."""
+        import importlib
+
+        from nbdist.errors import PackingError
+        from nbdist.packing.codes import recipe_of
+
+        path = importlib.import_module(module).__file__
+        assert path is not None
+        waiting = [compile(Path(path).read_text(encoding="utf-8"), path, "exec", dont_inherit=True)]
+        failed, count = [], 0
+        while waiting:
+            inner = [each for each in waiting.pop().co_consts if isinstance(each, types.CodeType)]
+            waiting += inner
+            for code in inner:
+                is_function = bool(code.co_flags & 1) and (code.co_name == "<lambda>" or code.co_name[0] != "<")
+                count += is_function
+                try:
+                    _ = is_function and recipe_of(code, {})
+                except PackingError as error:
+                    failed.append(str(error))
+        return failed, count
+
 
 class Other:
     """A `Peer` in another interpreter: has its methods."""
