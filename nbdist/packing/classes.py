@@ -81,7 +81,7 @@ def reduce_class(cls: type) -> Reduced:
     if "__dataclass_fields__" in vars(cls):
         state["attributes"] = dataclassing.own_attributes(attributes)
         # First in the state: it is a dataclass before anything that refers to it is loaded.
-        state = {"head": _Dataclass(cls, sender, state.pop("annotations"))} | state
+        state = {"head": _Dataclass(cls, sender)} | state
     return make_class, (identity, maker, arguments), state, None, None, set_class
 
 
@@ -102,8 +102,8 @@ def set_class(cls: type, state: dict[str, Any]) -> None:
         return
     for name, value in state["attributes"].items():
         type.__setattr__(cls, name, value)
-    if state.get("annotations"):
-        cls.__annotations__ = state["annotations"]
+    if state["annotations"]:
+        dataclassing.set_annotations(cls, state["annotations"])
     for name, attributes in state.get("members", {}).items():
         cls[name].__dict__.update(attributes)  # type: ignore[index]
     for subclass in state.get("registered", ()):
@@ -192,15 +192,14 @@ def _finish_protocol(cls: type) -> None:
 class _Dataclass:
     """Makes a class a dataclass when it is unpickled."""
 
-    def __init__(self, cls: type, sender: str, annotations: dict[str, Any]) -> None:
-        self._arguments = (cls, sender, annotations, *dataclassing.arguments_of(cls))
+    def __init__(self, cls: type, sender: str) -> None:
+        self._arguments = (cls, sender, *dataclassing.arguments_of(cls))
 
     def __reduce__(self) -> Reduced:
         return make_dataclass, self._arguments
 
 
-def make_dataclass(cls: type, sender: str, annotations: dict[str, Any], *arguments: Any) -> None:
+def make_dataclass(cls: type, sender: str, *arguments: Any) -> None:
     """Gives a class the methods of a dataclass."""
     if _is_to_be_set(cls, sender):
-        cls.__annotations__ = annotations
         dataclassing.apply(cls, *arguments)

@@ -31,6 +31,8 @@ MAX_TEXTS = 32
 _MAKER = "__nbdist_maker__"
 _NESTED = 0x10
 """The flag of code inside other functions; it has no effect."""
+_IN_CLASS = 0x8000000
+"""The flag of functions in classes, from Python 3.14 on; it has no effect either."""
 _OPTIMIZED = 0x1
 """The flag of functions: classes do not have it."""
 _V = TypeVar("_V")
@@ -186,7 +188,9 @@ def _recipe(code: CodeType, scope: Scope, text: str) -> Recipe:
 def _makes(recipe: Recipe, code: CodeType, imports: Sequence[str]) -> bool:
     """Whether the recipe makes this code, in a module with these imports."""
     try:
-        return _is_same(_compile(_tree_of(recipe), recipe, imports), code)
+        made = _compile(_tree_of(recipe), recipe, imports)
+        flags = made.co_flags & ~_IN_CLASS | code.co_flags & _IN_CLASS
+        return _is_same(made.replace(co_flags=flags), code)
     except (PackingError, ValueError, RecursionError):
         return False
 
