@@ -50,6 +50,8 @@ _DROPPED = frozenset(
 )
 """Attributes that the version of Python makes, or that are given when the class is made."""
 
+_TYPINGS = frozenset({"__class_getitem__", "__init__", "__subclasshook__"})
+"""What `typing` gives to some classes."""
 _HOOK = "__init_subclass__"
 _RUN = uuid.uuid4().hex
 _received: weakref.WeakSet[type] = weakref.WeakSet()
@@ -174,7 +176,7 @@ def _is_made_there(cls: type, name: str, value: Any) -> bool:
     if name in _DROPPED or isinstance(value, types.MemberDescriptorType):
         return True
     code = getattr(getattr(value, "__func__", value), "__code__", None)
-    return name in ("__init__", "__subclasshook__") and code is not None and code.co_filename == typing.__file__
+    return name in _TYPINGS and code is not None and code.co_filename == typing.__file__
 
 
 def _finish_protocol(cls: type) -> None:

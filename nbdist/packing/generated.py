@@ -61,7 +61,7 @@ def make_enum(
     namespace = meta.__prepare__(name, bases)
     namespace["__module__"], namespace["__qualname__"] = module, qualname
     for member, value in members:
-        namespace[member] = value
+        namespace[member] = enum.member(value)  # a function too
     made: type = meta(name, bases, namespace, **options)
     return made
 
@@ -101,17 +101,29 @@ def _is_internal(name: str) -> bool:
 def is_namedtuple(cls: type) -> bool:
     new = getattr(vars(cls).get("__new__"), "__func__", None)
     is_made = isinstance(new, types.FunctionType) and new.__code__.co_filename.startswith("<")
-    return cls.__bases__ == (tuple,) and "_fields" in vars(cls) and is_made
+    return cls.__bases__[:1] == (tuple,) and "_fields" in vars(cls) and is_made
 
 
 def arguments_of_namedtuple(cls: Any) -> tuple[Any, ...]:
     defaults = tuple(cls._field_defaults.values())
-    return cls.__name__, cls._fields, defaults, cls.__module__, cls.__qualname__
+    bases = cls.__bases__, getattr(cls, "__orig_bases__", None)
+    return cls.__name__, cls._fields, defaults, cls.__module__, cls.__qualname__, bases
 
 
-def make_namedtuple(name: str, fields: tuple[str, ...], defaults: tuple[Any, ...], module: str, qualname: str) -> Any:
-    made: Any = collections.namedtuple(name, fields, rename=True, defaults=defaults or None, module=module)  # type: ignore[misc]
+def make_namedtuple(
+    name: str,
+    fields: tuple[str, ...],
+    defaults: tuple[Any, ...],
+    module: str,
+    qualname: str,
+    bases: tuple[tuple[type, ...], Any],
+) -> Any:
+    """A named tuple without its methods. `bases`: those that it has, and as they were written."""
+    make: Any = collections.namedtuple
+    made = make(name, fields, rename=True, defaults=defaults or None, module=module)
     made.__qualname__ = qualname
+    if bases[0] != (tuple,):
+        made.__bases__, made.__orig_bases__ = bases
     return made
 
 
