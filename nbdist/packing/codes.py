@@ -70,7 +70,7 @@ class _Memory(Generic[_V]):
         return found[1] if found is not None and found[0]() is code else None
 
 
-_one_at_a_time = threading.Lock()
+_one_at_a_time = threading.RLock()
 _recipes: _Memory[Recipe] = _Memory()
 _origins: _Memory[Scope] = _Memory()
 
@@ -137,7 +137,7 @@ def _indices(code: CodeType, sources: Mapping[str, str]) -> Iterator[tuple[_Inde
     for text in _texts(code.co_filename, sources):
         try:
             yield _index_of_text(text), text
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
+        except (SyntaxError, ValueError, MemoryError):
             continue  # a cell with a magic: what it defines was remembered
 
 
@@ -191,7 +191,7 @@ def _makes(recipe: Recipe, code: CodeType, imports: Sequence[str]) -> bool:
         made = _compile(_tree_of(recipe), recipe, imports)
         flags = made.co_flags & ~_IN_CLASS | code.co_flags & _IN_CLASS
         return _is_same(made.replace(co_flags=flags), code)
-    except (PackingError, ValueError, RecursionError):
+    except PackingError:
         return False
 
 
@@ -253,13 +253,17 @@ def _what(recipe: Recipe) -> str:
 def _compile(tree: ast.AST, recipe: Recipe, imports: Sequence[str] = ()) -> CodeType:
     futures = 0
     for name in recipe.futures:
+        if name not in __future__.all_feature_names:
+            raise PackingError(
+                f"{_what(recipe)} needs a later version of Python: it has `from __future__ import {name}`"
+            )
         futures |= getattr(__future__, name).compiler_flag
     try:
         with _quietly():
             head = [ast.Import([ast.alias(name, lineno=1, col_offset=0)], lineno=1, col_offset=0) for name in imports]
             module = ast.Module([*head, _wrapped(tree, recipe)], [])
             found: CodeType = compile(module, recipe.filename, "exec", futures, dont_inherit=True)
-    except SyntaxError as error:
+    except (SyntaxError, TypeError, ValueError) as error:  # of a tree that another version made
         raise PackingError(f"{_what(recipe)} cannot be compiled by this version of Python: {error}") from error
     for _ in ("maker", "function") if recipe.class_name is None else ("maker", "class", "function"):
         (found,) = _inner(found)

@@ -71,6 +71,17 @@ def test_syntax_that_this_python_does_not_have_is_named() -> None:
         trees.unflatten([("TemplateStr", ())], "'f' of a cell")
 
 
+def test_what_this_python_cannot_compile_is_named() -> None:
+    recipe = recipe_of(define("def f(x):\n    return x + 1\n")["f"].__code__, {})
+    with pytest.raises(PackingError, match=r"'f' of <cell codes> needs a later version of Python: .*import unheard"):
+        build_code(*recipe._replace(futures=("unheard",)))
+    tree = trees.unflatten(recipe.tree, "it")
+    assert isinstance(tree, ast.FunctionDef)
+    tree.body[0].lineno = 9
+    with pytest.raises(PackingError, match="'f' of <cell codes> cannot be compiled by this version of Python"):
+        build_code(*recipe._replace(tree=trees.flatten(tree)))
+
+
 def test_a_recipe_gives_the_same_code() -> None:
     text = (
         "def make(a):\n    def f(x, *, k=1):\n        return [lambda: (a, i) for i in x]\n    return f\nf = make(1)\n"
