@@ -28,7 +28,6 @@ from nbdist.packing.functions import Reduced, annotations_of
 
 _DROPPED = frozenset(
     {
-        "__abc_impl__",
         "__annotate__",
         "__annotate_func__",
         "__annotations__",
