@@ -22,6 +22,7 @@ from nbdist.notebook.body import Body
 from nbdist.notebook.head import Loop
 from nbdist.notebook.options import Parts, refuse_together, split
 from nbdist.notebook.text import Source, logical_line, not_too_deep
+from nbdist.packing import remember_tree
 from nbdist.wire import needs
 
 CELL_MAGIC = "%%distribute "
@@ -179,6 +180,7 @@ class Cell:
         assert tree is not None
         with not_too_deep():
             code = compile(ast.Expression(tree), filename, "eval", dont_inherit=True)
+            remember_tree(code, tree)
         return eval(code, namespace)
 
     def _number(self, option: str, namespace: dict[str, Any], filename: str) -> int:

@@ -24,6 +24,7 @@ from typing import Any
 from nbdist.execution.task import SKIP, StopHere
 from nbdist.notebook.body import Body
 from nbdist.notebook.names import make_function
+from nbdist.packing import remember_tree, rename_code
 
 _ITEM = "__nbdist_item__"
 _VALUE = "__nbdist_value__"
@@ -66,15 +67,22 @@ def compile_function(
     function = made["__nbdist_make__"](SKIP, StopHere)
     assert isinstance(function, FunctionType)
     _rename(function, name)
+    # Under the name that it has now: the cell's text does not have this function, so it goes elsewhere as this tree.
+    remember_tree(function.__code__, _renamed(definition, name))
     return function
 
 
 def _rename(function: FunctionType, name: str) -> None:
     """Gives it the name that tracebacks show; in the tree it has one that no body uses."""
     code: CodeType = function.__code__
-    function.__code__ = code.replace(co_name=name, co_qualname=name)
+    function.__code__ = rename_code(code, code.co_qualname, name).replace(co_name=name)
     function.__name__ = function.__qualname__ = name
     function.__module__ = "__main__"
+
+
+def _renamed(definition: ast.FunctionDef, name: str) -> ast.FunctionDef:
+    fields = {field: getattr(definition, field) for field in definition._fields if hasattr(definition, field)}
+    return ast.copy_location(ast.FunctionDef(**fields | {"name": name}), definition)
 
 
 def _opening(rules: Rules) -> tuple[list[str], list[ast.stmt]]:

@@ -18,6 +18,7 @@ from nbdist.client.analysis.identity import Made
 from nbdist.errors import CellError
 from nbdist.notebook.options import Span
 from nbdist.notebook.text import Source, not_too_deep
+from nbdist.packing import remember_tree
 
 MAX_ITEMS = 2**63 - 1
 """More items than that cannot be numbered on the wire."""
@@ -201,6 +202,7 @@ def _as_value(target: ast.expr) -> ast.expr:
 def _evaluate(node: ast.expr, namespace: dict[str, Any], filename: str) -> Any:
     with not_too_deep():
         code = compile(ast.fix_missing_locations(ast.Expression(node)), filename, "eval", dont_inherit=True)
+        remember_tree(code, node)
     return eval(code, namespace)
 
 

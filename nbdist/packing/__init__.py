@@ -1,15 +1,17 @@
 """Values to bytes and back. The only room that knows pickle and cloudpickle.
 
-`encode` and `decode` for one value, `pack_task` and `load_task` for a function with all that it needs, `pack_chunk` for
+`encode` and `decode` for one value, `pack_task` and `load_task` for a function with all that it needs
+(`pack_portable`: for every version of Python), `pack_chunk` for
 items, `pack_run` and `pack_part` for results.
 """
 
+from nbdist.packing.codes import remember_tree, rename_code
 from nbdist.packing.container import Buffer
 from nbdist.packing.decoding import decode, open_file, unpack_chunk
 from nbdist.packing.encoding import encode, is_by_value, item_chunk, pack_chunk, pack_item
 from nbdist.packing.failures import Failure, setup_reason, traceback_text, user_frames
 from nbdist.packing.parts import PackedRun, UnpackedRun, pack_part, pack_run, pack_runs, unpack_part
-from nbdist.packing.tasks import fresh_setups, load_task, pack_task, snapshot, without_names
+from nbdist.packing.tasks import fresh_setups, load_task, pack_portable, pack_task, snapshot, without_names
 
 __all__ = [
     "Buffer",
@@ -26,9 +28,12 @@ __all__ = [
     "pack_chunk",
     "pack_item",
     "pack_part",
+    "pack_portable",
     "pack_run",
     "pack_runs",
     "pack_task",
+    "remember_tree",
+    "rename_code",
     "setup_reason",
     "snapshot",
     "traceback_text",

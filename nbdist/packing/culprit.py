@@ -9,6 +9,8 @@ from typing import Any
 
 import cloudpickle
 
+from nbdist.errors import PackingError
+from nbdist.packing import portable as portables
 from nbdist.packing.hiding import Hidden, by_value
 
 MAX_TRIES = 2_000
@@ -45,12 +47,12 @@ _WHOLE = ("thread", "pool", "job")
 """What these are made of is nothing that the reader knows."""
 
 
-def find(value: Any, name: str, hidden: Hidden | None = None) -> str | None:
+def find(value: Any, name: str, hidden: Hidden | None = None, *, portable: bool = False) -> str | None:
     """One line that says what in `value`, which the reader knows as `name`, cannot be packed; None if all of it can.
 
-    `hidden` names are not packed.
+    `hidden` names are not packed. `portable`: packed for other versions of Python.
     """
-    search = _Search(hidden)
+    search = _Search(hidden, portable)
     if not search.fails(value):
         return None
     path = name
@@ -61,35 +63,44 @@ def find(value: Any, name: str, hidden: Hidden | None = None) -> str | None:
                 break
         else:
             break
-    return _describe(value, path, search.reason(value))
+    reason = search.reason(value)
+    return f"{path}: {reason}" if search.is_told(value) else _describe(value, path, reason)
 
 
 class _Search:
     """Tries values, and never descends into the same one twice."""
 
-    def __init__(self, hidden: Hidden | None) -> None:
+    def __init__(self, hidden: Hidden | None, portable: bool) -> None:
         self.tries = 0
         self._hidden = hidden
+        self._portable = portable
         self._seen: set[int] = set()
-        self._reasons: dict[int, str] = {}
+        self._reasons: dict[int, Exception] = {}
 
     def fails(self, value: Any) -> bool:
         if id(value) in self._seen:
             return False
         self.tries += 1
         try:
-            if self._hidden is None:
+            if self._portable:
+                portables.by_value(value, hidden=self._hidden)
+            elif self._hidden is None:
                 cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
             else:
                 by_value(value, pickle.HIGHEST_PROTOCOL, None, self._hidden)
         except Exception as error:  # noqa: BLE001 - pickling runs user code, which may raise anything
             self._seen.add(id(value))
-            self._reasons[id(value)] = f"{type(error).__name__}: {error}"
+            self._reasons[id(value)] = error
             return True
         return False
 
     def reason(self, value: Any) -> str:
-        return self._reasons[id(value)]
+        error = self._reasons[id(value)]
+        return str(error) if self.is_told(value) else f"{type(error).__name__}: {error}"
+
+    def is_told(self, value: Any) -> bool:
+        """Whether the reason says by itself what it is about, and the way out."""
+        return isinstance(self._reasons[id(value)], PackingError)
 
 
 def _describe(value: Any, path: str, reason: str) -> str:

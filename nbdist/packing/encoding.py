@@ -1,4 +1,7 @@
-"""Values to bytes: plain pickle where it does, cloudpickle where functions and classes must travel by value."""
+"""Values to bytes: plain pickle where it does, cloudpickle where functions and classes must travel by value.
+
+`portable=True` is for what other versions of Python read: functions and classes then travel as source (`portable.py`).
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,10 @@ import cloudpickle
 
 from nbdist.errors import PackingError
 from nbdist.packing import culprit, hiding
+from nbdist.packing import portable as portables
 from nbdist.packing.container import Buffer, assemble
 
-PROTOCOL = 5
+PROTOCOL = portables.PROTOCOL
 LARGE_BYTES = 256 * 1024
 """Buffers of an item that have this size, or more, are left out of its pickle; as `wire.blocks.LARGE_BYTES`."""
 MAX_ITEM_BUFFERS = 60
@@ -22,20 +26,20 @@ _MAIN = b"__main__"
 OnBuffer = Callable[[pickle.PickleBuffer], Any]
 
 
-def encode(value: Any) -> list[Buffer]:
+def encode(value: Any, *, portable: bool = False) -> list[Buffer]:
     """Packs a value as a container, in buffers that are to be written one after another.
 
     The memory of large arrays is referred to, not copied: write the buffers before the value changes. Raises
     PackingError, which names what cannot be packed.
     """
     buffers: list[pickle.PickleBuffer] = []
-    data = dumps(value, buffers)
+    data = dumps(value, buffers, portable=portable)
     if not buffers:
         return assemble([data])
     return assemble([data, *[buffer.raw() for buffer in buffers]])
 
 
-def pack_chunk(items: Sequence[Any], first: int = 0) -> bytes | None:
+def pack_chunk(items: Sequence[Any], first: int = 0, *, portable: bool = False) -> bytes | None:
     """Packs consecutive items, of which the first has index `first`.
 
     None: one of them has a buffer of `LARGE_BYTES` or more, which was not copied: it should be packed alone. Raises
@@ -52,17 +56,17 @@ def pack_chunk(items: Sequence[Any], first: int = 0) -> bytes | None:
         return is_small
 
     try:
-        data = _dumps(items, on_buffer)
+        data = _dumps(items, on_buffer, portable=portable)
         return None if large else data
     except Exception as error:
         for index, item in enumerate(items, first):
-            problem = culprit.find(item, f"item {index}")
+            problem = culprit.find(item, f"item {index}", portable=portable)
             if problem is not None:
                 raise PackingError(problem) from error
         raise PackingError(f"items {first} to {first + len(items) - 1} cannot be packed: {error}") from error
 
 
-def pack_item(item: Any, index: int = 0) -> list[Buffer]:
+def pack_item(item: Any, index: int = 0, *, portable: bool = False) -> list[Buffer]:
     """Packs one item as the entries of a container: its pickle, and the buffers of `LARGE_BYTES` or more, not copied.
 
     Raises PackingError, which names the item.
@@ -77,9 +81,10 @@ def pack_item(item: Any, index: int = 0) -> list[Buffer]:
         return is_small
 
     try:
-        data = _dumps([item], on_buffer, buffers.clear)
+        data = _dumps([item], on_buffer, buffers.clear, portable=portable)
     except Exception as error:
-        raise PackingError(culprit.find(item, f"item {index}") or f"item {index} cannot be packed: {error}") from error
+        problem = culprit.find(item, f"item {index}", portable=portable)
+        raise PackingError(problem or f"item {index} cannot be packed: {error}") from error
     return [data, *[buffer.raw() for buffer in buffers]]
 
 
@@ -88,16 +93,29 @@ def item_chunk(entries: Sequence[Buffer], names: Sequence[str | None]) -> bytes:
     return b"".join(assemble(entries, names))
 
 
-def dumps(value: Any, buffers: list[pickle.PickleBuffer] | None = None, *, name: str = "the value") -> bytes:
+def dumps(
+    value: Any,
+    buffers: list[pickle.PickleBuffer] | None = None,
+    *,
+    name: str = "the value",
+    portable: bool = False,
+) -> bytes:
     """The pickle of a value; out-of-band buffers go to `buffers`. Raises PackingError, which names it by `name`."""
     try:
-        return _dumps(value, None) if buffers is None else _dumps(value, buffers.append, buffers.clear)
+        if buffers is None:
+            return _dumps(value, None, portable=portable)
+        return _dumps(value, buffers.append, buffers.clear, portable=portable)
     except Exception as error:
-        raise PackingError(culprit.find(value, name) or f"{name} cannot be packed: {error}") from error
+        problem = culprit.find(value, name, portable=portable)
+        raise PackingError(problem or f"{name} cannot be packed: {error}") from error
 
 
-def by_value(value: Any, on_buffer: OnBuffer | None = None, hidden: hiding.Hidden | None = None) -> bytes:
+def by_value(
+    value: Any, on_buffer: OnBuffer | None = None, hidden: hiding.Hidden | None = None, *, portable: bool = False
+) -> bytes:
     """The pickle that cloudpickle makes; functions and classes of a notebook or script travel by value."""
+    if portable:
+        return portables.by_value(value, on_buffer, hidden=hidden)
     if hidden is not None:
         return hiding.by_value(value, PROTOCOL, on_buffer, hidden)
     file = io.BytesIO()
@@ -112,7 +130,9 @@ def is_by_value(module: str) -> bool:
     return any(".".join(parts[: count + 1]) in registered for count in range(len(parts)))
 
 
-def _dumps(value: Any, on_buffer: OnBuffer | None, again: Callable[[], None] = lambda: None) -> bytes:
+def _dumps(
+    value: Any, on_buffer: OnBuffer | None, again: Callable[[], None] = lambda: None, *, portable: bool = False
+) -> bytes:
     """Plain pickle, unless it fails or refers to `__main__`, which is another module at the other end.
 
     `again` is called when all buffers are about to come a second time.
@@ -121,8 +141,8 @@ def _dumps(value: Any, on_buffer: OnBuffer | None, again: Callable[[], None] = l
         data = pickle.dumps(value, PROTOCOL, buffer_callback=on_buffer)
     except Exception:  # noqa: BLE001 - pickling runs user code, which may raise anything
         again()
-        return by_value(value, on_buffer)
-    if _MAIN in data or cloudpickle.list_registry_pickle_by_value():
+        return by_value(value, on_buffer, portable=portable)
+    if _MAIN in data or cloudpickle.list_registry_pickle_by_value() or (portable and portables.is_ours_alone(data)):
         again()
-        return by_value(value, on_buffer)
+        return by_value(value, on_buffer, portable=portable)
     return data

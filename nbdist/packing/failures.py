@@ -49,14 +49,14 @@ class Failure:
         return ItemError(f"{self.type_name}: {self.message}" if self.message else self.type_name)
 
 
-def pack_failure(index: int, error: BaseException) -> FailureRow:
+def pack_failure(index: int, error: BaseException, *, portable: bool = False) -> FailureRow:
     """Describes the exception that item `index` raised."""
     return (
         index,
         _type_name(type(error)),
         cut(_text(error), MAX_MESSAGE_CHARS),
         traceback_text(error),
-        _pack_exception(error),
+        _pack_exception(error, portable),
     )
 
 
@@ -113,12 +113,12 @@ def _text(error: BaseException) -> str:
         return f"(its message cannot be shown: {type(trouble).__name__})"
 
 
-def _pack_exception(error: BaseException) -> bytes | None:
+def _pack_exception(error: BaseException, portable: bool) -> bytes | None:
     """The pickled exception, if it comes back as what it is; exceptions with an `__init__` of their own often do not
     by themselves, but do by their arguments and attributes."""
     for candidate in (error, _Parts(error)):
         try:
-            packed = dumps(candidate)
+            packed = dumps(candidate, portable=portable)
             if len(packed) <= MAX_EXCEPTION_BYTES and type(pickle.loads(packed)) is type(error):
                 return packed
         except Exception:  # noqa: BLE001 - pickling runs user code; the text always travels

@@ -10,7 +10,7 @@ import pickle
 from collections.abc import Callable, Collection
 from contextvars import ContextVar
 from dataclasses import dataclass
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 import cloudpickle
@@ -53,39 +53,39 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
 
 def copy_of(function: FunctionType, protocol: int, hidden: Hidden) -> FunctionType:
-    """A copy of a function, of the functions that it calls and of their values. Classes stay what they are.
+    """A copy of a function, of the functions that it calls and of their values. Classes and code stay what they are.
 
-    (Unpickling a class by value, where it came from, would give its methods the copied globals.) Raises whatever
-    pickling and unpickling do.
+    (Unpickling a class by value, where it came from, would give its methods the copied globals; a copy of code is not
+    known to whoever asks for its source.) Raises whatever pickling and unpickling do.
     """
     file = io.BytesIO()
     pickler = _Copier(file, protocol)
     pickler.hidden = hidden
     pickler.dump(function)
-    token = _classes.set(pickler.classes)
+    token = _kept.set(pickler.kept)
     try:
         copied: FunctionType = pickle.loads(file.getvalue())
     finally:
-        _classes.reset(token)
+        _kept.reset(token)
     return copied
 
 
 class _Copier(_Pickler):
-    """Refers to classes by their numbers."""
+    """Refers to classes and code by their numbers."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.classes: list[type] = []
+        self.kept: list[type | CodeType] = []
 
     def reducer_override(self, value: Any) -> Any:
-        if isinstance(value, type):
-            self.classes.append(value)
-            return _class, (len(self.classes) - 1,)
+        if isinstance(value, type | CodeType):
+            self.kept.append(value)
+            return _kept_one, (len(self.kept) - 1,)
         return super().reducer_override(value)
 
 
-_classes: ContextVar[list[type]] = ContextVar("classes")
+_kept: ContextVar[list[type | CodeType]] = ContextVar("kept")
 
 
-def _class(number: int) -> type:
-    return _classes.get()[number]
+def _kept_one(number: int) -> type | CodeType:
+    return _kept.get()[number]

@@ -80,24 +80,27 @@ class UnpackedRun:
     stopped_at: int | None
 
 
-def pack_run(run: FinishedRun) -> PackedRun:
-    """Packs a run. An item whose value cannot be packed becomes a failed one, with a ResultError that names it."""
+def pack_run(run: FinishedRun, *, portable: bool = False) -> PackedRun:
+    """Packs a run. An item whose value cannot be packed becomes a failed one, with a ResultError that names it.
+
+    `portable`: for a notebook with another version of Python; no bytecode goes there.
+    """
     try:
-        return _pack(run, run.values, run.kept, run.failures)
+        return _pack(run, run.values, run.kept, run.failures, portable)
     except PackingError:
-        values, kept, failures = _sendable(run)
-        return _pack(run, values, kept, failures)
+        values, kept, failures = _sendable(run, portable)
+        return _pack(run, values, kept, failures, portable)
 
 
-def pack_runs(run: FinishedRun) -> list[PackedRun]:
+def pack_runs(run: FinishedRun, *, portable: bool = False) -> list[PackedRun]:
     """Packs a run like `pack_run`, but cut so that each item whose value cannot be packed is a run of its own."""
     try:
-        return [_pack(run, run.values, run.kept, run.failures)]
+        return [_pack(run, run.values, run.kept, run.failures, portable)]
     except PackingError:
         if run.stop - run.start == 1 or len(run.values) < 2:
-            return [pack_run(run)]
+            return [pack_run(run, portable=portable)]
         first, second = _halves(run)
-        return [*pack_runs(first), *pack_runs(second)]
+        return [*pack_runs(first, portable=portable), *pack_runs(second, portable=portable)]
 
 
 def pack_part(runs: Sequence[PackedRun]) -> list[Buffer]:
@@ -145,21 +148,25 @@ def unpack_part(data: Buffer) -> list[UnpackedRun]:
 
 
 def _pack(
-    run: FinishedRun, values: list[Any], kept: list[int] | None, failures: Sequence[tuple[int, BaseException]]
+    run: FinishedRun,
+    values: list[Any],
+    kept: list[int] | None,
+    failures: Sequence[tuple[int, BaseException]],
+    portable: bool,
 ) -> PackedRun:
-    pieces = encode(values)
+    pieces = encode(values, portable=portable)
     size = sum(map(len, pieces))
     if size < JOIN_BYTES and len(pieces) > 1:
         pieces = [b"".join(pieces)]
-    extra = b"" if kept is None and not failures else _write_extra(kept, failures)
+    extra = b"" if kept is None and not failures else _write_extra(kept, failures, portable)
     failed = tuple(index for index, _ in failures)
     stopped_at = None if run.stopped_at in failed else run.stopped_at
     total = _HEAD.size + ALIGN_BYTES + size + len(extra)
     return PackedRun(run.start, run.stop, run.seconds, total, failed, stopped_at, pieces, extra)
 
 
-def _write_extra(kept: list[int] | None, failures: Sequence[tuple[int, BaseException]]) -> bytes:
-    rows: list[FailureRow] = [pack_failure(index, error) for index, error in failures]
+def _write_extra(kept: list[int] | None, failures: Sequence[tuple[int, BaseException]], portable: bool) -> bytes:
+    rows: list[FailureRow] = [pack_failure(index, error, portable=portable) for index, error in failures]
     return pickle.dumps((None if kept is None else array("q", kept), rows), PROTOCOL)
 
 
@@ -170,7 +177,7 @@ def _read_extra(data: memoryview) -> tuple[Sequence[int] | None, list[Failure]]:
     return kept, [Failure(*row) for row in rows]
 
 
-def _sendable(run: FinishedRun) -> tuple[list[Any], list[int], list[tuple[int, BaseException]]]:
+def _sendable(run: FinishedRun, portable: bool) -> tuple[list[Any], list[int], list[tuple[int, BaseException]]]:
     """The values of a run that can be packed, the items that they belong to, and all failures."""
     indices = run.kept if run.kept is not None else range(run.start, run.stop)
     is_fold = len(indices) != len(run.values)
@@ -179,7 +186,7 @@ def _sendable(run: FinishedRun) -> tuple[list[Any], list[int], list[tuple[int, B
     failures = list(run.failures)
     for index, value in zip(indices, run.values, strict=False):
         try:
-            encode(value)
+            encode(value, portable=portable)
         except PackingError as error:
             what = (
                 f"the value of items {run.start} to {run.stop - 1}, folded,"

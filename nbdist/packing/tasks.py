@@ -13,6 +13,7 @@ from typing import Any
 
 from nbdist.errors import PackingError
 from nbdist.packing import culprit
+from nbdist.packing import portable as portables
 from nbdist.packing.container import Buffer, assemble
 from nbdist.packing.decoding import decode
 from nbdist.packing.encoding import PROTOCOL, by_value
@@ -31,11 +32,40 @@ def pack_task(
 
     Raises PackingError, which names the captured value that cannot be packed, its type and the way out.
     """
+    return _pack(task, name_blob, blob_bytes, by_value, portable=False)
+
+
+def pack_portable(
+    task: Any, name_blob: Callable[[memoryview], str], blob_bytes: int = BLOB_BYTES
+) -> tuple[list[Buffer], list[tuple[str, memoryview]]]:
+    """As `pack_task`, for every version and implementation of Python: functions and classes go as source.
+
+    Their text is that of `task.sources` or of their files. `load_task` loads it like any other. Raises PackingError,
+    which names what cannot go as source, and the way out.
+    """
+    sources = getattr(task, "sources", {})
+    return _pack(
+        task,
+        name_blob,
+        blob_bytes,
+        lambda value, on_buffer, hidden: portables.by_value(value, on_buffer, sources, hidden),
+        portable=True,
+    )
+
+
+def _pack(
+    task: Any,
+    name_blob: Callable[[memoryview], str],
+    blob_bytes: int,
+    dump: Callable[[Any, Callable[[pickle.PickleBuffer], Any], Hidden | None], bytes],
+    *,
+    portable: bool,
+) -> tuple[list[Buffer], list[tuple[str, memoryview]]]:
     buffers: list[pickle.PickleBuffer] = []
     try:
-        data = by_value(task, buffers.append, _hidden(task))
+        data = dump(task, buffers.append, _hidden(task))
     except Exception as error:
-        raise PackingError(_culprit(task) or f"the function cannot be packed: {error}") from error
+        raise PackingError(_culprit(task, portable) or f"the function cannot be packed: {error}") from error
     views = [buffer.raw() for buffer in buffers]
     large = sorted((view.nbytes, at) for at, view in enumerate(views) if view.nbytes >= blob_bytes)[-MAX_BLOBS:]
     chosen = {at for _, at in large}
@@ -84,12 +114,14 @@ def without_names(function: Any, hidden: Collection[str]) -> Any:
     return FunctionType(code, left, function.__name__, function.__defaults__, closure)
 
 
-def _culprit(task: Any) -> str | None:
+def _culprit(task: Any, portable: bool) -> str | None:
     """What in the task cannot be packed: in the function, or in another of the functions that go with it."""
     hidden = _hidden(task)
     fields = {"function": "the function"} | {name: name for name in ("keep_if", "stop_when", "reduce")}
-    found = (culprit.find(getattr(task, field, None), name, hidden) for field, name in fields.items())
-    return next(filter(None, found), None) or culprit.find(task, "the task", hidden)
+    found = (
+        culprit.find(getattr(task, field, None), name, hidden, portable=portable) for field, name in fields.items()
+    )
+    return next(filter(None, found), None) or culprit.find(task, "the task", hidden, portable=portable)
 
 
 def load_task(data: Buffer, files: Mapping[str, str]) -> Any:
