@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from portable_rows import Row, rows
-from pythons import HERE, Peer, Pythons, RemoteTrouble, find, others
+from pythons import HERE, Peer, Pythons, RemoteTrouble, find, missing, others
 
 from nbdist.errors import PackingError, ResultError
 from nbdist.execution.run import Run
@@ -77,7 +77,7 @@ def test_it_does_there_what_it_does_here(row: Row, home: str, there: str, python
 @pytest.mark.parametrize("version", others())
 def test_this_version_takes_part(version: str) -> None:
     if version not in THERE:
-        pytest.skip(f"Python {version} is not installed here: neither on PATH nor in pyenv")
+        pytest.skip(missing(version))
 
 
 def test_there_are_many_kinds() -> None:

@@ -21,6 +21,8 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
+NEWEST = "3.14"
+"""The one version that a machine which lands changes need not have."""
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 _SIZE = struct.Struct(">Q")
 
@@ -28,6 +30,11 @@ _SIZE = struct.Struct(">Q")
 def others() -> list[str]:
     """The supported versions of Python besides this one."""
     return [version for version in VERSIONS if version != HERE]
+
+
+def missing(version: str) -> str:
+    """Why a test that needs this version is skipped."""
+    return f"Python {version} is not installed here: neither on PATH nor in pyenv"
 
 
 @functools.cache
@@ -219,7 +226,7 @@ class Pythons:
             if interpreter is None:
                 import pytest
 
-                pytest.skip(f"Python {version} is not installed here: neither on PATH nor in pyenv")
+                pytest.skip(missing(version))
             self._peers[version] = Other(interpreter)
         return self._peers[version]
 

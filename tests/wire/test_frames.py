@@ -42,7 +42,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
 
 
 def records(cls: Any) -> st.SearchStrategy[Any]:
-    hints = typing.get_type_hints(cls, vars(messages))
+    hints = typing.get_type_hints(cls)
     return st.builds(cls, **{field.name: values(hints[field.name]) for field in dataclasses.fields(cls)})
 
 
