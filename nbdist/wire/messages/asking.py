@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nbdist.wire.messages.records import BlobRef, Bundle, Each, JobOptions, Machine, Message, Role
+from nbdist.wire.messages.records import BlobRef, Bundle, Each, JobOptions, Machine, Message, Package, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,8 @@ class SubmitJob(Message):
     """Run the task, without an item, once on each machine or slot; `ranges` and `total` are empty."""
     modules: tuple[str, ...] = ()
     """Top-level modules that a worker must be able to import."""
+    packages: tuple[Package, ...] = ()
+    """What these modules belong to on the notebook's machine, with versions."""
     bundles: tuple[Bundle, ...] = ()
     """Modules that travel: where these lie in `blobs`."""
     needs: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nbdist.wire.messages.asking import SubmitJob
-from nbdist.wire.messages.records import Attempt, BlobFile, BlobRef, Bundle, JobOptions, Message
+from nbdist.wire.messages.records import Attempt, BlobFile, BlobRef, Bundle, JobOptions, Message, Package
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,8 @@ class PrepareJob(Message):
     each: bool = False
     modules: tuple[str, ...] = ()
     bundles: tuple[Bundle, ...] = ()
+    install: tuple[Package, ...] = ()
+    """What the worker does not have as the job needs it: it makes an environment with all of these first."""
 
 
 @dataclass(frozen=True, slots=True)

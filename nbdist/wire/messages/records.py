@@ -50,6 +50,18 @@ class Bundle:
 
 
 @dataclass(frozen=True, slots=True)
+class Package:
+    """An installed distribution that a job needs, as it is on the notebook's machine."""
+
+    name: str
+    """`scikit-learn`: what an installer calls it."""
+    version: str
+    """`1.7.2`; empty: any."""
+    modules: tuple[str, ...] = ()
+    """What the job imports of it: `sklearn`."""
+
+
+@dataclass(frozen=True, slots=True)
 class JobOptions:
     """The rules of a job that hub, worker and slot must know. The functions among them are inside the packed task."""
 
@@ -91,6 +103,8 @@ class Machine:
     pid: int = 0
     gpus: tuple[str, ...] = ()
     """Their names, as the driver says them."""
+    installs: bool = False
+    """A worker that makes environments with the packages that jobs need (`--install`)."""
 
     @property
     def python_minor(self) -> str:
