@@ -46,6 +46,18 @@ class SchedulingMachine(PureMachine, Protocol):
     def row(self, job: str, now: float) -> dict[str, Any]:
         """What `describe` says of one job; empty if it is not known."""
 
+    def look_at_job(self, job: str, now: float) -> dict[str, Any]:
+        """All that can be shown of one job; empty if it is not known."""
+
+    def look_at_worker(self, worker: str, now: float) -> dict[str, Any]:
+        """All that can be shown of one machine; empty if it is not here."""
+
+    def events(self, now: float) -> list[dict[str, Any]]:
+        """What has happened in the pool lately."""
+
+    def totals(self) -> tuple[int, int, int]:
+        """Items done since the start, busy slots, slots."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -79,6 +91,8 @@ class Switchboard:
         self.peers = Peers()
         self.requests: Callable[[Peer, Message], None] = _no_requests
         self.changed: Callable[[], None] = _nothing
+        self.printed: Callable[[str, str, int, Payload], None] = lambda job, worker, item, text: None
+        """Told what jobs print: job, machine, item, the text in UTF-8."""
         self._machine = machine
         self._clock = clock
         self._call_soon = call_soon
@@ -110,6 +124,7 @@ class Switchboard:
             m.FindJob: self._ask,
             m.ReadResults: self._ask,
             m.MakeInvite: self._ask,
+            m.MakeLogin: self._ask,
             m.CloseInvites: self._ask,
         }
         self._outputs: dict[type[Message], Callable[[Peer, Any], None]] = {
@@ -195,6 +210,10 @@ class Switchboard:
     def explain(self, job: str, item: int) -> str:
         """Why an item is not done, as text."""
         return self._machine.explain(job, item, self._clock())
+
+    def order(self, message: orders.StopJob | orders.StopWorker) -> None:
+        """Does what somebody wants who looks at the hub's pages."""
+        self._driver.receive(orders.STORES, message)
 
     def stop(self) -> None:
         """Says good-bye to everybody and stops the timer."""
@@ -342,6 +361,8 @@ class Switchboard:
     def _output(self, peer: Peer, message: m.Output, payload: Payload) -> None:
         record = self.stores.get(message.job)
         notebook = None if record is None else self._outgoing.notebook(record)
+        if record is not None:
+            self.printed(message.job, peer.name, message.item, payload)
         if notebook is not None:
             cut = max(0, len(payload) - MAX_OUTPUT_BYTES)
             named = replace(message, worker=peer.name, cut_bytes=max(0, message.cut_bytes) + cut)
