@@ -35,9 +35,10 @@ from nbdist.hub.ports import Ports
 from nbdist.hub.requests import Requests
 from nbdist.hub.rooms import Rooms
 from nbdist.hub.saver import Saver
+from nbdist.hub.scheduling import SchedulingMachine
 from nbdist.hub.statedir import StateBusyError, StateDir, shared_folder, write_private
 from nbdist.hub.stores import Stores
-from nbdist.hub.switchboard import Identity, SchedulingMachine, Switchboard
+from nbdist.hub.switchboard import Identity, Switchboard
 from nbdist.scheduler.machine import Scheduler
 from nbdist.wire.address import SOCKET_PATH
 from nbdist.wire.frames import MAX_FRAME_BYTES

@@ -10,9 +10,9 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, get_args
+from typing import Any, get_args
 
-from nbdist.driver import Driver, PureMachine
+from nbdist.driver import Driver
 from nbdist.errors import BlobError, NbdistError, ProtocolError
 from nbdist.hub import refusal
 from nbdist.hub.access import Grant
@@ -22,6 +22,7 @@ from nbdist.hub.jobs import JobRecord
 from nbdist.hub.outgoing import Outgoing
 from nbdist.hub.peers import Link, Peer, Peers
 from nbdist.hub.roles import ALLOWED
+from nbdist.hub.scheduling import SchedulingMachine
 from nbdist.hub.stores import Stores
 from nbdist.hub.turns import Turn
 from nbdist.scheduler import orders
@@ -32,31 +33,6 @@ from nbdist.wire.frames import Payload
 from nbdist.wire.messages import Message
 
 log = logging.getLogger("nbdist.hub")
-
-
-class SchedulingMachine(PureMachine, Protocol):
-    """The scheduler, as the hub uses it."""
-
-    def describe(self, now: float) -> dict[str, Any]:
-        """The pool now, as JSON data."""
-
-    def explain(self, job: str, item: int, now: float) -> str:
-        """Why an item is not done."""
-
-    def row(self, job: str, now: float) -> dict[str, Any]:
-        """What `describe` says of one job; empty if it is not known."""
-
-    def look_at_job(self, job: str, now: float) -> dict[str, Any]:
-        """All that can be shown of one job; empty if it is not known."""
-
-    def look_at_worker(self, worker: str, now: float) -> dict[str, Any]:
-        """All that can be shown of one machine; empty if it is not here."""
-
-    def events(self, now: float) -> list[dict[str, Any]]:
-        """What has happened in the pool lately."""
-
-    def totals(self) -> tuple[int, int, int]:
-        """Items done since the start, busy slots, slots."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ __all__ = ["connect", "start"]
 ARTEFACTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """One browser; each page has its own context."""
+    """One browser for a file: its event loop runs in this thread while it is open, and others could not."""
     with open_browser() as opened:
         yield opened
 

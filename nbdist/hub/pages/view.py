@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from nbdist.hub.pages.recording import MAX_TAIL_CHARS, Tails, Throughput
+from nbdist.hub.scheduling import Looking
 from nbdist.wire.frames import Payload
 
 MAX_WORKERS = 500
 MAX_JOBS = 200
-
-
-class Looking(Protocol):
-    """The scheduler, as the pages see it."""
-
-    def look_at_job(self, job: str, now: float) -> dict[str, Any]:
-        """All that can be shown of one job; empty if it is not known."""
-
-    def look_at_worker(self, worker: str, now: float) -> dict[str, Any]:
-        """All that can be shown of one machine; empty if it is not here."""
-
-    def events(self, now: float) -> list[dict[str, Any]]:
-        """What has happened in the pool lately."""
-
-    def totals(self) -> tuple[int, int, int]:
-        """Items done since the start, busy slots, slots."""
 
 
 class View:
