@@ -13,7 +13,7 @@ def balance(state: State, now: float) -> None:
     """Lets idle slots take over what others would finish later."""
     if not state.idle:
         return
-    for job in sorted(state.active.values(), key=lambda job: job.usage):
+    for job in sorted(state.active.values(), key=lambda job: job.usage(now)):
         if job.phase is not Phase.RUNNING or job.targets or job.paused:
             continue
         if job.pending:

@@ -50,7 +50,7 @@ def submit(state: State, owner: str, spec: SubmitJob, now: float, resumption: Re
         available=total or 0 if spec.ranges else 0,
         history=deque(maxlen=state.policy.history_events),
     )
-    job.used_seconds = min((other.usage for other in state.active.values()), default=0.0)
+    job.used_seconds = min((other.usage(now) for other in state.active.values()), default=0.0)
     job.pending.add(0, job.available)
     reason = resuming.take_over(state, job, resumption or Resumption(spec)) if spec.resumes else ""
     if reason:

@@ -43,7 +43,7 @@ def _may_wait(message: ResultsWait, policy: Policy) -> tuple[int, str]:
 def _resume(state: State, job: JobRecord, now: float) -> None:
     """The job goes on; what others have had while it could not does not give it precedence now."""
     job.pause_todo = ""
-    others = [other.usage for other in state.active.values() if other is not job and not other.paused]
+    others = [other.usage(now) for other in state.active.values() if other is not job and not other.paused]
     job.used_seconds = max(job.used_seconds, min(others, default=0.0))
     job.history.append(Event(now, "goes on", 0, 0))
     state.send(job.owner, Notice(job.id, "info", f"job {job.id} goes on: its results were taken"))

@@ -40,22 +40,29 @@ def _fill_all(state: State, places: OrderedDict[Place, None], now: float) -> Non
 
 
 def _give(state: State, place: Place, now: float) -> bool:
-    """Gives a slot one slice; the jobs that have had the least of the pool come first."""
+    """Gives a slot one slice; the jobs that have had the least of the pool come first.
+
+    A busy slot is not given what would wait before a job whose turn it is, and whose slices do not wait: it would never
+    be idle for that.
+    """
     worker = state.workers[place[0]]
     running = worker.slots[place[1]].running
     busy_seconds = None if running is None else running.seconds_left(now)
-    for job in _candidates(state, place[0]):
-        found = next_slice(job, job.shares[place[0]], place, state.policy, busy_seconds, now)
+    for job in _candidates(state, place[0], now):
+        share = job.shares[place[0]]
+        found = next_slice(job, share, place, state.policy, busy_seconds, now)
         if found is not None:
             attempts.begin(state, job, worker, place[1], *found, now)
             return True
+        if running is not None and next_slice(job, share, place, state.policy, None, now) is not None:
+            return False
     return False
 
 
-def _candidates(state: State, worker: str) -> list[JobRecord]:
+def _candidates(state: State, worker: str, now: float) -> list[JobRecord]:
     jobs = [job for job in state.active.values() if job.pending and not job.paused and _is_ready(job, worker)]
     if len(jobs) > 1:
-        jobs.sort(key=lambda job: job.usage)
+        jobs.sort(key=lambda job: job.usage(now))
     return jobs
 
 

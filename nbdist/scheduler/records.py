@@ -176,10 +176,12 @@ class JobRecord:
         """Items that are done, here or in earlier jobs; of the latter some may not have come."""
         return self.done.count + self.taken.ahead.count
 
-    @property
-    def usage(self) -> float:
-        """What fair sharing compares."""
-        return self.used_seconds + self.in_flight_seconds
+    def usage(self, now: float) -> float:
+        """What fair sharing compares. What runs without being expected to end at any time counts as long as it has."""
+        expected = self.used_seconds + self.in_flight_seconds
+        if self.known_slots:
+            return expected
+        return expected + sum(now - attempt.began_at for attempt in self.attempts.values() if attempt.running)
 
     @property
     def takes_results(self) -> bool:

@@ -64,10 +64,11 @@ def test_others_run_on_meanwhile_and_are_not_put_behind_it_afterwards(hand):
             hand.part("w", run, seconds=5.0)
     assert {run.job for run in given[2:]} == {"other"}
     full, other = (hand.scheduler.state.jobs[name] for name in ("full", "other"))
-    before = full.usage
+    now = hand.now
+    before = full.usage(now)
     hand.say(STORES, ResultsWait("full", 0, FREE))
-    assert before < other.usage - 50.0
-    assert full.usage >= other.usage - 10.0
+    assert before < other.usage(now) - 50.0
+    assert full.usage(now) >= other.usage(now) - 10.0
     hand.finish()
     assert sorted(done.job for done in hand.take(m.JobFinished)) == ["full", "other"]
 
