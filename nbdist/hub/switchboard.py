@@ -46,6 +46,9 @@ class SchedulingMachine(PureMachine, Protocol):
     def row(self, job: str, now: float) -> dict[str, Any]:
         """What `describe` says of one job; empty if it is not known."""
 
+    def knows_packages(self, digest: str) -> bool:
+        """Whether a list of what is installed on a machine is here."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -150,7 +153,8 @@ class Switchboard:
             self._detach(before)
         folder = "" if link.is_remote or peer.role == "viewer" else str(self.stores.blobs.folder)
         who = self.identity
-        link.send(m.Welcome(protocol, who.hub, who.epoch, peer.name, who.version, folder))
+        knows = self._machine.knows_packages(hello.machine.packages)
+        link.send(m.Welcome(protocol, who.hub, who.epoch, peer.name, who.version, folder, knows_packages=knows))
         if peer.role != "viewer":
             self._driver.receive(peer.id, replace(hello, name=peer.name))
         self.changed()

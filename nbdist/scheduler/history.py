@@ -5,6 +5,7 @@ from __future__ import annotations
 from heapq import nlargest
 from typing import Any
 
+from nbdist.scheduler import fitting
 from nbdist.scheduler.records import AttemptRecord, JobRecord, Phase, Share, ShareState, State, WorkerRecord
 from nbdist.scheduler.resuming import left
 from nbdist.wire.messages import JobProgress, WorkerRow
@@ -101,13 +102,15 @@ def describe(state: State, now: float) -> dict[str, Any]:
     """The pool as plain data.
 
     `workers`: id, name, slots, busy, state (idle, busy, leaving), relative_speed (1.0 is the mean of the pool in its
-    last job; None: unknown), done (items), joined_seconds, heard_seconds (ago), load, memory_used_bytes, and machine
-    (the fields of `messages.Machine`). `jobs`, newest first: id, name, state, done, total, failed, running, queued,
-    items_per_second, elapsed_seconds, submitted_seconds (ago), owner, reason, left (items that a job would run which
-    resumes it; None: unknown), resumes (the id of an earlier job, or empty), is_open (whether its notebook is here).
+    last job; None: unknown), done (items), fit (whether it fits the last job, or why not), joined_seconds,
+    heard_seconds (ago), load, memory_used_bytes, and machine (the fields of `messages.Machine`).
+    `jobs`, newest first: id, name, state, done, total, failed, running, queued, items_per_second, elapsed_seconds,
+    submitted_seconds (ago), owner, reason, left (items that a job would run which resumes it; None: unknown), resumes
+    (the id of an earlier job, or empty), is_open (whether its notebook is here).
     `hub`: epoch, notebooks, slots, busy, items_per_second.
     """
-    workers = [_describe_worker(worker, now) for worker in state.workers.values()]
+    last = next(reversed(state.jobs.values()), None)
+    workers = [_describe_worker(worker, last, now) for worker in state.workers.values()]
     jobs = [describe_job(state, job, now) for job in reversed(state.jobs.values())]
     return {
         "workers": sorted(workers, key=lambda worker: str(worker["name"])),
@@ -122,7 +125,7 @@ def describe(state: State, now: float) -> dict[str, Any]:
     }
 
 
-def _describe_worker(worker: WorkerRecord, now: float) -> dict[str, Any]:
+def _describe_worker(worker: WorkerRecord, last: JobRecord | None, now: float) -> dict[str, Any]:
     machine = worker.hello.machine
     return {
         "id": worker.id,
@@ -132,6 +135,7 @@ def _describe_worker(worker: WorkerRecord, now: float) -> dict[str, Any]:
         "state": "leaving" if worker.leaving else "busy" if worker.busy_slots else "idle",
         "relative_speed": worker.relative_speed or None,
         "done": worker.done,
+        "fit": "" if last is None else fitting.row(last, worker).text,
         "joined_seconds": now - worker.joined_at,
         "heard_seconds": now - worker.heard_at,
         "load": worker.load,

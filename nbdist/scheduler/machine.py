@@ -13,6 +13,7 @@ from nbdist.scheduler import (
     delivery,
     faults,
     history,
+    installed,
     jobs,
     members,
     pausing,
@@ -45,6 +46,7 @@ from nbdist.wire.messages import (
     ForgetJob,
     Heartbeat,
     Hello,
+    InstalledPackages,
     JobReady,
     JobRefused,
     LeavePool,
@@ -88,7 +90,7 @@ class Scheduler:
                 if worker is None:
                     return []  # it was lost a moment ago and has been told to connect again
                 members.heard(state, worker, now)
-                if not worker.stated and type(message) is not WorkerFacts:
+                if not worker.stated and type(message) not in (WorkerFacts, InstalledPackages):
                     raise ProtocolError("a worker states its facts before anything else")
                 from_worker(state, worker, message, now)
             elif (from_hub := _FROM_HUB.get(type(message))) is not None:
@@ -134,6 +136,10 @@ class Scheduler:
         """What `describe` says of one job; empty if it is not known."""
         found = self.state.jobs.get(job)
         return {} if found is None else history.describe_job(self.state, found, now)
+
+    def knows_packages(self, digest: str) -> bool:
+        """Whether the list of which this is the hash is here; that of a worker that tells none need not be."""
+        return installed.knows(self.state, digest)
 
     def _thaw(self, now: float) -> None:
         """If the scheduler was not asked when it was due, the hub has stood still, and nobody is to blame for that."""
@@ -188,6 +194,7 @@ def _slice_ended(state: State, worker: WorkerRecord, message: SliceEnded, now: f
 
 _FROM_WORKER: dict[type[Message], FromWorker] = {
     WorkerFacts: members.facts,
+    InstalledPackages: installed.told,
     Heartbeat: lambda state, worker, message, now: members.heartbeat(worker, message, state),
     JobReady: shares.ready,
     JobRefused: members.refused,

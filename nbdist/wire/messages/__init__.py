@@ -82,6 +82,7 @@ from nbdist.wire.messages.records import (
 )
 from nbdist.wire.messages.reporting import (
     Heartbeat,
+    InstalledPackages,
     JobReady,
     JobRefused,
     Leaving,
@@ -131,6 +132,7 @@ __all__ = [
     "Heartbeat",
     "HeldAttempt",
     "Hello",
+    "InstalledPackages",
     "ItemFault",
     "JobFinished",
     "JobKnown",
