@@ -127,7 +127,7 @@ _compared = lru_cache(maxsize=512)(compare)
 def _grouped(rows: Iterable[FitRow]) -> str:
     """Each reason once, with the names of the machines."""
     names: dict[str, list[str]] = {}
-    for each in rows:
+    for each in sorted(rows):
         names.setdefault(each.reason + (f" ({each.todo})" if each.todo else ""), []).append(each.machine)
     shown = list(names.items())[:MAX_REASONS]
     return "; ".join(f"{', '.join(machines[:MAX_NAMES])}: {reason}" for reason, machines in shown)

@@ -73,9 +73,11 @@ def waits_for(state: State, job: JobRecord) -> str:
         return "no machine has joined this pool yet: %distribute invite, or nbdist invite, shows the line that adds one"
     if nobody_can(state, job):
         return f"no machine can run it. {left_out(job, MAX_REASON)}"
-    preparing = [share.worker.name for share in job.shares.values() if share.state is ShareState.PREPARING]
+    preparing = [share for share in job.shares.values() if share.state is ShareState.PREPARING]
+    if installing := [f"{share.worker.name} ({share.reason})" for share in preparing if share.reason]:
+        return f"still getting ready: {', '.join(installing[:8])}"
     if preparing:
-        return f"{', '.join(preparing[:8])} still getting its data"
+        return f"{', '.join(share.worker.name for share in preparing[:8])} still getting its data"
     return "all slots are busy with other jobs"
 
 

@@ -42,7 +42,9 @@ def prepare(state: State, job: JobRecord, worker: WorkerRecord, now: float) -> N
         leave_out(state, job, Share(worker, ShareState.REFUSED, problem.reason, problem.todo), now)
         return
     spec = job.spec
-    job.shares[worker.id] = Share(worker, reason=fitting.installing(spec, worker))
+    job.shares[worker.id] = share = Share(worker, reason=fitting.installing(spec, worker))
+    if share.reason:
+        state.wake("progress", now)  # it takes a while
     message = PrepareJob(
         job=job.id,
         options=spec.options,

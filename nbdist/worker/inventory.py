@@ -24,7 +24,7 @@ from nbdist.wire.messages import Message, Welcome
 
 LOOK_SECONDS = 2.0
 SETTLED_NS = 2_000_000_000
-"""A folder that was changed more recently is looked at again: clocks of file systems are coarse, installers slow."""
+"""A folder that was changed more recently is looked at again: clocks of file systems are coarse."""
 MAX_METADATA_BYTES = 64 * 1024
 
 Stamp: TypeAlias = tuple[tuple[str, int], ...]
@@ -50,9 +50,9 @@ class Inventory:
         self._send = tell
         self._changed = changed
         self._folders = folders or site_folders
-        self._found = Installed()
+        self._found = self._last = Installed()
         self._seen: Installed | None = None
-        """What was here at the last look of `watch`."""
+        """What was here at the start, and then at the last look of `watch`."""
         self._stamp: Stamp | None = None
         self._stated = self._told = ""
         """What the hub has heard in the hello, and what it has the list of."""
@@ -61,6 +61,7 @@ class Inventory:
     def state(self) -> str:
         """The hash for a hello. It looks at folders, and may be called in a thread."""
         self._look()
+        self._seen = self._seen or self._found
         self._stated = self._found.digest
         return self._stated
 
@@ -73,7 +74,7 @@ class Inventory:
         """Looks now and then whether something was installed, for as long as the worker lives."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            await asyncio.to_thread(self._look)
+            await asyncio.to_thread(self._look, twice=True)
             before, self._seen = self._seen, self._found
             if before is not None and before is not self._seen:
                 importlib.invalidate_caches()
@@ -86,17 +87,19 @@ class Inventory:
             for message in self._found.messages():
                 self._send(message)
 
-    def _look(self) -> None:
+    def _look(self, *, twice: bool = False) -> None:
+        """`twice`: what is new counts once two looks agree, so that an installer has done its work."""
         with self._lock:
             folders = self._folders()
             stamp = _stamp(folders)
             if stamp == self._stamp:
                 return
-            found = look(folders)
-            if found != self._found:
-                self._found = found
+            before, self._last = self._last, look(folders)
+            if self._last != self._found and (self._last == before or not twice):
+                self._found = self._last
             newest = max((changed for _, changed in stamp), default=0)
-            self._stamp = stamp if newest < time.time_ns() - SETTLED_NS else None
+            is_settled = newest < time.time_ns() - SETTLED_NS and self._found == self._last
+            self._stamp = stamp if is_settled else None
 
 
 def site_folders() -> list[str]:

@@ -52,6 +52,21 @@ def test_modules_of_what_is_pickled_by_reference() -> None:
     assert required(defined("def f(x):\n    return table[x]", table=np.arange(3))["f"]) == ("numpy",)
 
 
+def imports_inside(x: int) -> Any:
+    import scipy
+
+    return scipy, x
+
+
+def calls(x: int) -> Any:
+    return imports_inside(x)
+
+
+def test_modules_that_a_function_of_a_local_module_imports_if_it_is_the_jobs_own() -> None:
+    assert "scipy" in required(imports_inside)
+    assert "scipy" not in required(calls)  # who knows whether that runs
+
+
 def test_functions_are_given_once() -> None:
     namespace = defined("def f(x):\n    return g(x)\ndef g(x):\n    return f(x)")
     assert {f.__name__ for f in functions_in(namespace["f"])} == {"f", "g"}

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from nbdist.client.analysis import names
+from nbdist.client.analysis import names, places
 from nbdist.client.analysis.origins import absolute
 
 OURS = "nbdist"
@@ -37,11 +37,13 @@ def needed(*roots: Any) -> set[str]:
     found: set[str] = set()
     for root in roots:
         found |= home(root)
+        if isinstance(root, types.FunctionType) and _by_reference(root) and places.find(_top(root.__module__)):
+            found |= _imports(root)  # it surely runs, wherever it was written
     for function in names.functions_in(*roots):
         if _by_reference(function):
             found |= home(function)  # its module is imported there, and brings what it needs
             continue
-        found |= set(imported(function.__code__, function.__globals__.get("__package__") or ""))
+        found |= _imports(function)
         for value in names.captured(function).values():
             found |= home(value)
     return found
@@ -63,6 +65,10 @@ def imported(code: types.CodeType, package: str = "") -> Iterable[str]:
                 yield f"{module}.{instruction.argval}"
             if instruction.opname != "EXTENDED_ARG":
                 before.append(instruction.argval)
+
+
+def _imports(function: types.FunctionType) -> set[str]:
+    return set(imported(function.__code__, function.__globals__.get("__package__") or ""))
 
 
 def home(value: Any) -> set[str]:
