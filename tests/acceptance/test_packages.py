@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from nbdist.hub.pyz import build_pyz
+
 pytestmark = pytest.mark.real
 LIMIT_SECONDS = 30.0
 Install = Callable[..., Path]
@@ -102,6 +104,23 @@ def test_machines_that_have_not_what_the_job_needs_are_left_out_and_named(
     assert set(exact.result(LIMIT_SECONDS)) == {"2.3.3"}
     older = pool.map(use, range(10), task_size=1, needs="versions=any, worker=major")
     assert set(older.result(LIMIT_SECONDS)) == {"1.5.3"}
+
+
+def test_a_worker_on_a_bare_python_says_that_it_has_nothing(
+    start: Any, connect: Any, join: Any, tmp_path: Path
+) -> None:
+    hub = start.hub()
+    join(hub, "same", "2.3.3")
+    (tmp_path / "worker.pyz").write_bytes(build_pyz())
+    bare = (sys.executable, "-I", "-S", tmp_path / "worker.pyz", "--slots", "1", "--name", "bare")
+    start.run(*bare, env={"NBDIST_INVITE": hub.invite})
+    pool = connect(hub.connect)
+    pool.wait(workers=2, timeout=LIMIT_SECONDS)
+    assert pool.map(use, range(3)).result(LIMIT_SECONDS) == ["2.3.3"] * 3
+    assert fit(pool)["same"] == "fits"
+    missing = f"left out: no pk-tool; no pytest (pip install pk-tool==2.3.3 pytest=={pytest.__version__})"
+    assert fit(pool)["bare"] == missing  # this module, which travels, imports pytest
+    assert pool.map(lambda x: x + 1, range(3), needs="worker=bare").result(LIMIT_SECONDS) == [1, 2, 3]
 
 
 def test_a_package_that_is_installed_while_the_worker_runs(
