@@ -139,7 +139,10 @@ def test_what_is_installed_later_is_noticed(tmp_path: Path, monkeypatch: Any) ->
         assert await next_list() == {"x": "1.0", "y": "1.0"}
         (tmp_path / "x-1.0.dist-info").rename(tmp_path / "x-2.0.dist-info")
         assert await next_list() == {"x": "2.0", "y": "1.0"}
-        assert world.changes == [False, True]
+        (tmp_path / "y-1.0.dist-info").rename(tmp_path / "y-3.0.dist-info")
+        os.utime(tmp_path, (5, 5))  # by something that keeps times
+        assert await next_list() == {"x": "2.0", "y": "3.0"}
+        assert world.changes == [False, True, True]
         watching.cancel()
 
     asyncio.run(run())
