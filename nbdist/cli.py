@@ -58,7 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("hub", help="start a hub and print the addresses for notebooks and for workers")
     commands.add_parser("worker", help="let this machine work for a hub")
     commands.add_parser("doctor", help="say why this machine cannot join a hub, and what to do")
-    _add_command(commands, "status", _status, "the pool's machines and jobs")
+    status = _add_command(commands, "status", _status, "the pool's machines and jobs")
+    status.add_argument("--web", action="store_true", help="open the pool's web page in a browser instead")
     _add_command(commands, "jobs", _jobs, "the pool's jobs")
     invite = _add_command(commands, "invite", _invite, "the lines that add a machine to the pool")
     invite.add_argument("--uses", type=int, default=0, metavar="N", help="good for so many machines; 0: any number")
@@ -139,6 +140,9 @@ def _ask(options: argparse.Namespace, question: Callable[[Engine], None]) -> int
 
 def _status(options: argparse.Namespace) -> int:
     def show(engine: Engine) -> None:
+        if options.web:
+            _show_page(engine.page_link())
+            return
         pool = engine.describe()
         print(f"pool at {engine.address}")
         for line in _kept(pool.get("hub", {})):
@@ -148,6 +152,13 @@ def _status(options: argparse.Namespace) -> int:
         _table(pool.get("jobs", []), "no jobs")
 
     return _ask(options, show)
+
+
+def _show_page(link: str) -> None:
+    import webbrowser
+
+    print(f"The pool's page (the link logs a browser in, once, within ten minutes):\n    {link}")
+    webbrowser.open(link)
 
 
 def _kept(hub: dict[str, Any]) -> list[str]:

@@ -333,6 +333,14 @@ class Pool:
         self._check_open()
         return self._engine.invite(role=role, uses=uses, valid_seconds=valid_seconds)
 
+    def page_link(self, role: str = "notebook") -> str:
+        """A link to the hub's web page that logs a browser in; good once, for ten minutes.
+
+        A browser that came by a link for a "viewer" may look; one for a "notebook" may also stop jobs and machines.
+        """
+        self._check_open()
+        return self._engine.page_link(role)
+
     def close_invites(self) -> None:
         """Revokes all invites; nobody new can join from the network."""
         self._engine.close_invites()

@@ -204,6 +204,9 @@ class Engine(Protocol):
     def invite(self, *, role: str = "worker", uses: int = 0, valid_seconds: float = 86400.0) -> dict[str, Any]:
         """Makes an invite: `url` and `lines` (pairs of a label and the line to type)."""
 
+    def page_link(self, role: str = "notebook") -> str:
+        """A link to the hub's page that logs a browser in, once, soon. A `viewer` may look, a `notebook` also stop."""
+
     def close_invites(self) -> None:
         """Revokes all invites and shuts the LAN port."""
 

@@ -116,6 +116,10 @@ class InlineEngine:
         """Nobody can join this process: raises NbdistError."""
         raise NbdistError("the inline pool is this process alone: connect to another pool to invite machines")
 
+    def page_link(self, role: str = "notebook") -> str:
+        """This process has no page: raises NbdistError."""
+        raise NbdistError("the inline pool is this process alone, and has no page: connect to another pool")
+
     def stage(self, view: memoryview) -> Callable[[str], None]:
         """Nothing is sent."""
         return lambda name: None

@@ -25,7 +25,7 @@ MAX_LOGIN_CODES = 100
 MAX_USERS_PER_INVITE = 1_000
 """An invite for a number of uses remembers its users; one for more uses than this does not."""
 
-NEW_LOGIN = "A hub that is started in a terminal shows a new one; so does POST /api/login with a notebook's credential"
+NEW_LOGIN = "%distribute web in a notebook, or nbdist status --web on the hub's machine, shows a new one"
 ASK_AGAIN = "ask for a new invite: %distribute invite in the notebook, or nbdist invite on the hub's machine"
 
 
@@ -189,6 +189,11 @@ class Access:
 
     def _is_over(self, grant: Grant) -> bool:
         return 0 < grant.expires <= self.clock()
+
+
+def login_path(code: str) -> str:
+    """What stands behind the hub's address in a link with a login code."""
+    return f"/login#code={code}"
 
 
 def new_secret() -> str:

@@ -20,7 +20,7 @@ from nbdist.awake.keeper import Keeper, system_lock
 from nbdist.errors import NbdistError
 from nbdist.folders import HeldFolder
 from nbdist.hub import web
-from nbdist.hub.access import INVITE_SECONDS, Access
+from nbdist.hub.access import INVITE_SECONDS, Access, login_path
 from nbdist.hub.archive import Archive
 from nbdist.hub.blobdoor import PIECE_BYTES, BlobDoor
 from nbdist.hub.blobs import BlobStore
@@ -29,13 +29,16 @@ from nbdist.hub.doors import SocketDoor
 from nbdist.hub.keys import ACCESS_FILE, Keys, open_access
 from nbdist.hub.lifetime import Lifetime
 from nbdist.hub.pages import doors as pages
+from nbdist.hub.pages.recording import SAMPLE_SECONDS
+from nbdist.hub.pages.view import View
 from nbdist.hub.ports import Ports
 from nbdist.hub.requests import Requests
 from nbdist.hub.rooms import Rooms
 from nbdist.hub.saver import Saver
+from nbdist.hub.scheduling import SchedulingMachine
 from nbdist.hub.statedir import StateBusyError, StateDir, shared_folder, write_private
 from nbdist.hub.stores import Stores
-from nbdist.hub.switchboard import Identity, SchedulingMachine, Switchboard
+from nbdist.hub.switchboard import Identity, Switchboard
 from nbdist.scheduler.machine import Scheduler
 from nbdist.wire.address import SOCKET_PATH
 from nbdist.wire.frames import MAX_FRAME_BYTES
@@ -129,7 +132,9 @@ class Hub:
             call_soon=loop.call_soon,
         )
         self.ports = Ports(state, self._make_server)
-        self.rooms = Rooms(self.board, access, self.blobs, self.ports.hosts, __version__)
+        self.view = View(scheduler, self.board.describe, loop.time)
+        self.board.printed = self.view.printed
+        self.rooms = Rooms(self.board, access, self.blobs, self.ports.hosts, self.view, __version__)
         self.board.requests = Requests(self.board, access, self.ports, lambda job: scheduler.row(job, loop.time()))
         self.board.changed = self._changed
         self._keeper = Keeper(
@@ -141,6 +146,7 @@ class Hub:
         self._application = make_application(self.rooms)
         self._expiry_seconds = min(EXPIRE_PAUSE_SECONDS, limits.keep_seconds / 10)
         self._expiry = loop.call_later(self._expiry_seconds, self._expire)
+        self._sampling = loop.call_later(SAMPLE_SECONDS, self._sample)
 
     async def start(self) -> None:
         """Takes up what an earlier hub has left here, opens the port and says so."""
@@ -153,15 +159,16 @@ class Hub:
             write_private(self._config.ready_file, json.dumps(ready).encode())
         print(f"connect {connect}\ninvite {invite}", flush=True)
         if sys.stderr.isatty():  # for a person; a log gets no secret
-            code = self.rooms.access.make_login_code("viewer", INVITE_SECONDS)
+            code = self.rooms.access.make_login_code("notebook", INVITE_SECONDS)
             address = self.ports.address("")
-            page = f"{'https' if address.tls else 'http'}://{address.netloc}/login#code={code}"
+            page = f"{'https' if address.tls else 'http'}://{address.netloc}{login_path(code)}"
             print(f"status page (the link works once): {page}", file=sys.stderr)
         self._changed()
 
     async def stop(self) -> None:
         """Says good-bye, shuts the ports, and leaves nothing behind that the next hub here does not need."""
         self._expiry.cancel()
+        self._sampling.cancel()
         self._keeper.close()
         self.ports.close()
         self.board.stop()
@@ -177,6 +184,10 @@ class Hub:
     def _expire(self) -> None:
         self.board.expire()
         self._expiry = asyncio.get_running_loop().call_later(self._expiry_seconds, self._expire)
+
+    def _sample(self) -> None:
+        self.view.sample()
+        self._sampling = asyncio.get_running_loop().call_later(SAMPLE_SECONDS, self._sample)
 
     def _make_server(self, context: ssl.SSLContext | None) -> HTTPServer:
         return HTTPServer(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nbdist.errors import NbdistError
-from nbdist.hub.access import Access
+from nbdist.hub.access import Access, login_path
 from nbdist.hub.jobs import JobRecord
 from nbdist.hub.joinlines import join_lines
 from nbdist.hub.peers import Peer
@@ -27,6 +27,7 @@ from nbdist.wire.messages import (
     FindJob,
     JobKnown,
     MakeInvite,
+    MakeLogin,
     Message,
     ReadResults,
 )
@@ -62,10 +63,17 @@ class Requests:
             self._access.revoke_invites()
             self._ports.close_lan()
             peer.link.send(Answer(message.request))
+        elif isinstance(message, MakeLogin):
+            peer.link.send(self._login(message))
         elif isinstance(message, MakeInvite):
             task = asyncio.get_running_loop().create_task(self._invite(peer, message))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _login(self, message: MakeLogin) -> Answer:
+        if message.role == "worker":
+            return Answer(message.request, error="a browser logs in as a viewer or as a notebook")
+        return Answer(message.request, text=login_path(self._access.make_login_code(message.role)))
 
     def _describe_job(self, peer: Peer, message: DescribeJob) -> tuple[Answer, bytes]:
         try:

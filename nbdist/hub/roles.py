@@ -17,6 +17,7 @@ ALLOWED: dict[m.Role, frozenset[type[Message]]] = {
             m.ExplainItem,
             m.StopWorkers,
             m.MakeInvite,
+            m.MakeLogin,
             m.CloseInvites,
             m.ClearPool,
         }

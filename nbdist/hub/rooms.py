@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nbdist.hub.access import Access
 from nbdist.hub.blobs import BlobStore
+from nbdist.hub.pages.view import View
 from nbdist.hub.switchboard import Switchboard
 
 
@@ -19,4 +20,5 @@ class Rooms:
     blobs: BlobStore
     hosts: Callable[[], Iterable[str]]
     """The names and addresses to which the hub answers now."""
+    view: View
     version: str

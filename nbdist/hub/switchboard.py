@@ -10,9 +10,9 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, get_args
+from typing import Any, get_args
 
-from nbdist.driver import Driver, PureMachine
+from nbdist.driver import Driver
 from nbdist.errors import BlobError, NbdistError, ProtocolError
 from nbdist.hub import refusal
 from nbdist.hub.access import Grant
@@ -22,6 +22,7 @@ from nbdist.hub.jobs import JobRecord
 from nbdist.hub.outgoing import Outgoing
 from nbdist.hub.peers import Link, Peer, Peers
 from nbdist.hub.roles import ALLOWED
+from nbdist.hub.scheduling import SchedulingMachine
 from nbdist.hub.stores import Stores
 from nbdist.hub.turns import Turn
 from nbdist.scheduler import orders
@@ -32,22 +33,6 @@ from nbdist.wire.frames import Payload
 from nbdist.wire.messages import Message
 
 log = logging.getLogger("nbdist.hub")
-
-
-class SchedulingMachine(PureMachine, Protocol):
-    """The scheduler, as the hub uses it."""
-
-    def describe(self, now: float) -> dict[str, Any]:
-        """The pool now, as JSON data."""
-
-    def explain(self, job: str, item: int, now: float) -> str:
-        """Why an item is not done."""
-
-    def row(self, job: str, now: float) -> dict[str, Any]:
-        """What `describe` says of one job; empty if it is not known."""
-
-    def knows_packages(self, digest: str) -> bool:
-        """Whether a list of what is installed on a machine is here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +67,8 @@ class Switchboard:
         self.peers = Peers()
         self.requests: Callable[[Peer, Message], None] = _no_requests
         self.changed: Callable[[], None] = _nothing
+        self.printed: Callable[[str, str, int, Payload], None] = lambda job, worker, item, text: None
+        """Told what jobs print: job, machine, item, the text in UTF-8."""
         self._machine = machine
         self._clock = clock
         self._call_soon = call_soon
@@ -113,6 +100,7 @@ class Switchboard:
             m.FindJob: self._ask,
             m.ReadResults: self._ask,
             m.MakeInvite: self._ask,
+            m.MakeLogin: self._ask,
             m.CloseInvites: self._ask,
         }
         self._outputs: dict[type[Message], Callable[[Peer, Any], None]] = {
@@ -199,6 +187,10 @@ class Switchboard:
     def explain(self, job: str, item: int) -> str:
         """Why an item is not done, as text."""
         return self._machine.explain(job, item, self._clock())
+
+    def order(self, message: orders.StopJob | orders.StopWorker) -> None:
+        """Does what somebody wants who looks at the hub's pages."""
+        self._driver.receive(orders.STORES, message)
 
     def stop(self) -> None:
         """Says good-bye to everybody and stops the timer."""
@@ -346,6 +338,8 @@ class Switchboard:
     def _output(self, peer: Peer, message: m.Output, payload: Payload) -> None:
         record = self.stores.get(message.job)
         notebook = None if record is None else self._outgoing.notebook(record)
+        if record is not None:
+            self.printed(message.job, peer.name, message.item, payload)
         if notebook is not None:
             cut = max(0, len(payload) - MAX_OUTPUT_BYTES)
             named = replace(message, worker=peer.name, cut_bytes=max(0, message.cut_bytes) + cut)

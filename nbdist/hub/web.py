@@ -13,12 +13,11 @@ from nbdist.hub.access import AlreadyTradedError, Grant, bearer
 from nbdist.hub.rooms import Rooms
 from nbdist.wire.messages import PROTOCOL_MAX, PROTOCOL_MIN, Role
 
-COOKIE = "nbdist"
 MAX_BODY_BYTES = 64 * 1024
 """Of a request that is no blob."""
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
         "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
@@ -56,11 +55,20 @@ class Door(RequestHandler):
             self.set_header("WWW-Authenticate", "Bearer")
         self.finish(reason + "\n")
 
+    @property
+    def cookie_name(self) -> str:
+        """One for each hub: browsers send a machine's cookies to all its ports."""
+        return f"nbdist-{self.rooms.board.identity.hub[:12]}"
+
+    @property
+    def secret(self) -> str:
+        """What the request shows, as a program or as a browser; empty if it shows nothing."""
+        return bearer(self.request.headers.get("Authorization", "")) or self.get_cookie(self.cookie_name) or ""
+
     def grant(self, *roles: Role) -> Grant | None:
         """The grant of the request's credential if it has one of these roles; if not, the request has been refused."""
-        secret = bearer(self.request.headers.get("Authorization", "")) or self.get_cookie(COOKIE) or ""
         try:
-            grant = self.rooms.access.check(secret)
+            grant = self.rooms.access.check(self.secret)
         except AccessError as error:
             self.refuse(401, str(error))
             return None

@@ -98,6 +98,11 @@ def _invite(session: Session, words: argparse.Namespace) -> str | Table:
     return Table(f"Lines that add a {'notebook' if words.notebook else 'machine'}", ("where", "type"), rows, warning)
 
 
+def _web(session: Session, words: argparse.Namespace) -> str:
+    link = session.pool.page_link()
+    return f"The pool's page; the link logs one browser in, within ten minutes: {link}"
+
+
 def _wait(session: Session, words: argparse.Namespace) -> Table:
     session.pool.wait(workers=words.count, timeout=words.timeout)
     return show_pool(session)
@@ -177,6 +182,7 @@ COMMANDS = {
                 (("--timeout",), {"type": seconds_of, "default": WAIT_SECONDS, "metavar": "60s"}),
             ),
         ),
+        Command("web", "a link to the pool's web page, good once", _web),
         Command("workers", "the machines of the pool", _workers),
         Command("jobs", "the jobs of the pool", _jobs),
         Command("attach", "bring back the view and the result of a job", _attach, ((("id",), {"metavar": "ID"}),)),

@@ -10,10 +10,11 @@ from nbdist.packing.container import Buffer
 from nbdist.packing.decoding import decode, open_file, unpack_chunk
 from nbdist.packing.encoding import encode, is_by_value, item_chunk, pack_chunk, pack_item
 from nbdist.packing.failures import Failure, setup_reason, traceback_text, user_frames
-from nbdist.packing.parts import PackedRun, UnpackedRun, pack_part, pack_run, pack_runs, unpack_part
+from nbdist.packing.parts import MAX_REASONS, PackedRun, UnpackedRun, pack_part, pack_run, pack_runs, unpack_part
 from nbdist.packing.tasks import fresh_setups, load_task, pack_portable, pack_task, snapshot, without_names
 
 __all__ = [
+    "MAX_REASONS",
     "Buffer",
     "Failure",
     "PackedRun",

@@ -75,7 +75,8 @@ class _Search:
         self._hidden = hidden
         self._portable = portable
         self._seen: set[int] = set()
-        self._reasons: dict[int, Exception] = {}
+        self._reasons: dict[int, str] = {}
+        self._told: set[int] = set()
 
     def fails(self, value: Any) -> bool:
         if id(value) in self._seen:
@@ -90,17 +91,19 @@ class _Search:
                 by_value(value, pickle.HIGHEST_PROTOCOL, None, self._hidden)
         except Exception as error:  # noqa: BLE001 - pickling runs user code, which may raise anything
             self._seen.add(id(value))
-            self._reasons[id(value)] = error
-            return True
+            told = isinstance(error, PackingError)
+            if told:
+                self._told.add(id(value))
+            self._reasons[id(value)] = str(error) if told else f"{type(error).__name__}: {error}"
+            return True  # the error is not kept: its traceback would hold the value until a collection
         return False
 
     def reason(self, value: Any) -> str:
-        error = self._reasons[id(value)]
-        return str(error) if self.is_told(value) else f"{type(error).__name__}: {error}"
+        return self._reasons[id(value)]
 
     def is_told(self, value: Any) -> bool:
         """Whether the reason says by itself what it is about, and the way out."""
-        return isinstance(self._reasons[id(value)], PackingError)
+        return id(value) in self._told
 
 
 def _describe(value: Any, path: str, reason: str) -> str:

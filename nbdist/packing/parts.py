@@ -24,6 +24,10 @@ JOIN_BYTES = 256 * 1024
 """Runs smaller than this are copied when they are packed, so that code that runs on cannot change them; larger ones
 are to be written at once."""
 
+MAX_REASONS = 8
+"""Of one part: they are shown to who looks at the hub, and stand in a header."""
+MAX_REASON_CHARS = 200
+
 _COUNT = struct.Struct(">I")
 _HEAD = struct.Struct(">qqdqQQ")
 _ZEROS = bytes(ALIGN_BYTES)
@@ -62,6 +66,8 @@ class PackedRun:
     values: list[Buffer]
     extra: bytes
     """Kept items and failures, pickled; empty if every item has a value."""
+    reasons: tuple[str, ...] = ()
+    """What the first of `failed` raised, a line each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,15 +164,19 @@ def _pack(
     size = sum(map(len, pieces))
     if size < JOIN_BYTES and len(pieces) > 1:
         pieces = [b"".join(pieces)]
-    extra = b"" if kept is None and not failures else _write_extra(kept, failures, portable)
+    rows: list[FailureRow] = [pack_failure(index, error, portable=portable) for index, error in failures]
+    extra = b"" if kept is None and not rows else _write_extra(kept, rows)
     failed = tuple(index for index, _ in failures)
     stopped_at = None if run.stopped_at in failed else run.stopped_at
     total = _HEAD.size + ALIGN_BYTES + size + len(extra)
-    return PackedRun(run.start, run.stop, run.seconds, total, failed, stopped_at, pieces, extra)
+    return PackedRun(run.start, run.stop, run.seconds, total, failed, stopped_at, pieces, extra, _reasons(rows))
 
 
-def _write_extra(kept: list[int] | None, failures: Sequence[tuple[int, BaseException]], portable: bool) -> bytes:
-    rows: list[FailureRow] = [pack_failure(index, error, portable=portable) for index, error in failures]
+def _reasons(rows: Sequence[FailureRow]) -> tuple[str, ...]:
+    return tuple(f"{kind}: {text}".partition("\n")[0][:MAX_REASON_CHARS] for _, kind, text, _, _ in rows[:MAX_REASONS])
+
+
+def _write_extra(kept: list[int] | None, rows: list[FailureRow]) -> bytes:
     return pickle.dumps((None if kept is None else array("q", kept), rows), PROTOCOL)
 
 

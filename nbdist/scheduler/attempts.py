@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nbdist.scheduler.records import AttemptRecord, Event, JobRecord, Phase, State, WorkerRecord
+from nbdist.scheduler.timeline import Bar, BarOutcome
 from nbdist.wire.messages import CancelAttempt, ForgetJob, RunSlice
 
 
@@ -50,6 +51,7 @@ def enter(state: State, attempt: AttemptRecord) -> None:
     if slot.running is None:
         slot.running = attempt
         attempt.running = True
+        attempt.began_at = attempt.reported_at
         state.idle.pop(place, None)
         if slot.waiting is None and not attempt.worker.leaving:
             state.thin[place] = None
@@ -65,8 +67,13 @@ def begun(attempt: AttemptRecord, now: float) -> None:
         attempt.reported_at = now
 
 
-def end(state: State, attempt: AttemptRecord, now: float) -> None:
-    """The attempt is over: the slot goes on with what waits there, unreported items are pending again."""
+def end(state: State, attempt: AttemptRecord, now: float, outcome: BarOutcome | None = None) -> None:
+    """The attempt is over: the slot goes on with what waits there, unreported items are pending again.
+
+    `outcome`: how, unless its items are all there or it was told to stop.
+    """
+    if attempt.running:
+        _draw(attempt, now, outcome)
     del state.attempts[attempt.key]
     del attempt.job.attempts[attempt.key]
     attempt.job.in_flight_seconds -= attempt.expected_seconds
@@ -75,6 +82,14 @@ def end(state: State, attempt: AttemptRecord, now: float) -> None:
         release(state, attempt, attempt.reported, attempt.stop)
     if not attempt.job.attempts and attempt.job.phase is Phase.ENDED:
         forget_on_workers(state, attempt.job)
+
+
+def _draw(attempt: AttemptRecord, now: float, outcome: BarOutcome | None) -> None:
+    if outcome is None:
+        outcome = "cancelled" if attempt.reported < attempt.stop else "failed" if attempt.failed else "done"
+    began, ended = (when - attempt.job.submitted_at for when in (attempt.began_at, now))
+    bar = Bar(attempt.start, attempt.reported, began, ended, ended - began, 1, outcome, int(attempt.copy))
+    attempt.job.timeline.add((attempt.worker.name, attempt.slot), bar)
 
 
 def _leave_slot(state: State, attempt: AttemptRecord, now: float) -> None:
@@ -87,7 +102,7 @@ def _leave_slot(state: State, attempt: AttemptRecord, now: float) -> None:
         slot.running, slot.waiting = slot.waiting, None
         if slot.running is not None:
             slot.running.running = True
-            slot.running.reported_at = now
+            slot.running.reported_at = slot.running.began_at = now
     if worker.leaving:
         return
     if slot.running is None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 from nbdist.errors import ProtocolError
 from nbdist.scheduler import attempts, jobs, shares
 from nbdist.scheduler.orders import STORES, DropItems, ItemTried
-from nbdist.scheduler.records import AttemptRecord, Event, JobRecord, Phase, State, WorkerRecord
+from nbdist.scheduler.records import AttemptRecord, Event, FailureLine, JobRecord, Phase, State, WorkerRecord
 from nbdist.scheduler.resuming import note_again
 from nbdist.wire.messages import Acknowledge, GrantItems, ItemFault, Part, Result
 
@@ -123,10 +125,23 @@ def _accept(
     if share is not None:
         share.done += part.stop - part.start
     worker.done += part.stop - part.start
+    state.items_done += part.stop - part.start
+    if part.failed:
+        _note_failures(state, job, attempt, worker, part)
     job.used_seconds += part.seconds
     job.failed_items += len(part.failed)
     _send_result(state, job, worker, part, slot=attempt.slot if attempt is not None else 0)
     job.history.append(Event(now, "finished", part.start, part.stop, worker.name, attempt.slot if attempt else -1))
+
+
+def _note_failures(
+    state: State, job: JobRecord, attempt: AttemptRecord | None, worker: WorkerRecord, part: Part
+) -> None:
+    if attempt is not None:
+        attempt.failed = True
+    room = state.policy.shown_failures - len(job.first_failures)
+    for item, text in list(zip_longest(part.failed, part.reasons[: len(part.failed)], fillvalue=""))[: max(0, room)]:
+        job.first_failures.append(FailureLine(int(item), worker.name, text))
 
 
 def _end_if_over(state: State, job: JobRecord, worker: WorkerRecord, part: Part, now: float) -> None:
@@ -221,6 +236,8 @@ def fail_item(state: State, job: JobRecord, fault: ItemFault, now: float) -> Non
     job.seq += 1
     _keep_result(state, job, Result(job.id, job.seq, fault.item, fault.item + 1, fault.worker, fault=fault))
     job.history.append(Event(now, f"given up: {fault.reason}", fault.item, fault.item + 1, fault.worker))
+    if len(job.first_failures) < state.policy.shown_failures:
+        job.first_failures.append(FailureLine(fault.item, fault.worker, f"{fault.kind}: {fault.reason}"))
     if job.spec.options.on_error == "stop":
         jobs.end(state, job, "failed", now, reason=f"item {fault.item} {fault.kind} on {fault.worker}")
     else:

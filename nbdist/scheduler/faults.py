@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from nbdist.errors import ProtocolError
 from nbdist.scheduler import attempts, delivery
-from nbdist.scheduler.records import AttemptRecord, Event, State, WorkerRecord
+from nbdist.scheduler.records import AttemptRecord, Event, PoolEvent, State, WorkerRecord
 from nbdist.wire.messages import ItemFault, SlotCrashed
 
 
@@ -24,7 +24,7 @@ def crashed(state: State, worker: WorkerRecord, message: SlotCrashed, now: float
         raise ProtocolError("a crash in an item that the slot did not have")
     job, item = attempt.job, message.item
     counts = not attempt.cancelled and item >= attempt.reported and item not in job.done
-    attempts.end(state, attempt, now)
+    attempts.end(state, attempt, now, "failed" if message.kind == "timeout" else "crashed")
     if not counts or not job.alive:
         return
     if message.kind == "timeout":
@@ -34,6 +34,7 @@ def crashed(state: State, worker: WorkerRecord, message: SlotCrashed, now: float
     delivery.keep_counts(state, job, item)
     job.alone.add(item)
     job.history.append(Event(now, f"{message.kind}: {message.reason}", item, item + 1, worker.name, attempt.slot))
+    state.events.append(PoolEvent(now, "crashed", worker.name, job.id, f"item {item}: {message.reason}"))
     if job.crashes[item] >= state.policy.max_crashes:
         fault = ItemFault(item, message.kind, message.reason, worker.name, job.crashes[item], message.stderr)
         delivery.fail_item(state, job, fault, now)
@@ -62,7 +63,7 @@ def lost_attempts(state: State, worker: WorkerRecord, reason: str, now: float, b
         attempt.job.history.append(
             Event(now, f"lost: {reason}", attempt.reported, attempt.stop, worker.name, attempt.slot)
         )
-        attempts.end(state, attempt, now)
+        attempts.end(state, attempt, now, "lost")
         if blame and running and not attempt.is_early and not attempt.cancelled:
             _count_loss(state, attempt, worker, reason, now)
 

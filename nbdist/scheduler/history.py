@@ -42,6 +42,12 @@ def _rate(job: JobRecord, running: list[AttemptRecord]) -> float:
     return sum(shares[attempt.worker.id].speed for attempt in running if attempt.worker.id in shares)
 
 
+def describe_share(state: State, job: JobRecord, share: Share) -> dict[str, Any]:
+    """A machine's part in a job; the fields of `messages.WorkerRow`."""
+    row = _row(state, job, share)
+    return {name: getattr(row, name) for name in WorkerRow.__slots__}
+
+
 def _row(state: State, job: JobRecord, share: Share) -> WorkerRow:
     worker = share.worker
     running = [slot.running for slot in worker.slots if slot.running is not None and slot.running.job is job]
@@ -109,10 +115,9 @@ def describe(state: State, now: float) -> dict[str, Any]:
     `jobs`, newest first: id, name, state, done, total, failed, running, queued, items_per_second, elapsed_seconds,
     submitted_seconds (ago), owner, reason, left (items that a job would run which resumes it; None: unknown), resumes
     (the id of an earlier job, or empty), is_open (whether its notebook is here).
-    `hub`: epoch, notebooks, slots, busy, items_per_second.
+    `hub`: epoch, notebooks, slots, busy, queued (items), items_done (since the hub's start), items_per_second.
     """
-    last = next(reversed(state.jobs.values()), None)
-    workers = [_describe_worker(worker, last, now) for worker in state.workers.values()]
+    workers = [describe_worker(state, worker, now) for worker in state.workers.values()]
     jobs = [describe_job(state, job, now) for job in reversed(state.jobs.values())]
     return {
         "workers": sorted(workers, key=lambda worker: str(worker["name"])),
@@ -122,12 +127,16 @@ def describe(state: State, now: float) -> dict[str, Any]:
             "notebooks": len(state.notebooks),
             "slots": sum(len(worker.slots) for worker in state.workers.values()),
             "busy": sum(worker.busy_slots for worker in state.workers.values()),
+            "queued": sum(job["queued"] for job in jobs),
+            "items_done": state.items_done,
             "items_per_second": sum(job["items_per_second"] for job in jobs),
         },
     }
 
 
-def _describe_worker(worker: WorkerRecord, last: JobRecord | None, now: float) -> dict[str, Any]:
+def describe_worker(state: State, worker: WorkerRecord, now: float) -> dict[str, Any]:
+    """A row of `workers` in `describe`."""
+    last = next(reversed(state.jobs.values()), None)
     machine = worker.hello.machine
     return {
         "id": worker.id,

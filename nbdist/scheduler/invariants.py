@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import isclose
 
 from nbdist.scheduler.intervals import Intervals
 from nbdist.scheduler.records import JobRecord, Phase, ShareState, State
+from nbdist.scheduler.timeline import MAX_BARS
 
 
 class InvariantError(AssertionError):
@@ -16,6 +18,8 @@ def check(state: State) -> None:
     """Raises InvariantError if anything is out of place."""
     for job in state.jobs.values():
         _check_job(state, job)
+    for job in state.jobs.values():
+        _check_timeline(job)
     _check_slots(state)
     _check_indices(state)
     _require(not state.outbox, "something is left to be said")
@@ -52,6 +56,15 @@ def _check_job(state: State, job: JobRecord) -> None:
     _require(places.covers(0, job.available), f"{name}: items {places.gaps(0, job.available)[:3]} are nowhere")
     _require(not job.complete, f"{name}: complete and not ended")
     _check_sums(state, job)
+
+
+def _check_timeline(job: JobRecord) -> None:
+    """Each slot does one thing after the other."""
+    drawn = job.timeline
+    _require(drawn.count == sum(map(len, drawn.lines.values())) <= MAX_BARS, f"job {job.id}: bars without a bound")
+    for line, bars in drawn.lines.items():
+        ends = [when for bar in bars for when in (bar.began, bar.ended)]
+        _require(all(a <= b + 1e-6 for a, b in pairwise(ends)), f"job {job.id}: {line} does two things at once")
 
 
 def _check_sums(state: State, job: JobRecord) -> None:

@@ -20,7 +20,7 @@ from nbdist.scheduler.orders import (
     ReleaseJob,
     Resumption,
 )
-from nbdist.scheduler.records import Event, JobRecord, Phase, State, item_count
+from nbdist.scheduler.records import Event, JobRecord, Phase, PoolEvent, State, item_count
 from nbdist.wire import needs
 from nbdist.wire.messages import (
     AddItems,
@@ -60,6 +60,7 @@ def submit(state: State, owner: str, spec: SubmitJob, now: float, resumption: Re
     state.jobs[job.id] = job
     state.send(STORES, JobTaken(owner, job.spec))
     job.history.append(Event(now, "submitted", 0, job.available))
+    state.events.append(PoolEvent(now, "submitted", job=job.id, note=job.spec.name))
     if reason:
         end(state, job, "refused", now, reason=reason)
         return
@@ -234,6 +235,7 @@ def end(
     job.outcome, job.stopped_at, job.stop_reason, job.ended_at = outcome, stopped_at, reason, now
     job.pending.clear()
     job.history.append(Event(now, outcome, 0, job.available, note=reason))
+    state.events.append(PoolEvent(now, "ended", job=job.id, note=f"{outcome}: {reason}" if reason else outcome))
     shares.rate_workers(job)
     if job.owner in state.notebooks:
         state.send(job.owner, progress(state, job, now))
@@ -264,6 +266,8 @@ def forget(state: State, owner: str, message: ForgetJob, now: float) -> None:
 def _forget_old_jobs(state: State) -> None:
     """Keeps the memory of ended jobs bounded; their results went with `ForgetJob`, or go once they are fetched."""
     ended = [job for job in state.jobs.values() if job.phase is Phase.ENDED and not job.attempts]
+    for job in ended[: max(0, len(ended) - state.policy.drawn_jobs)]:
+        job.timeline.clear()
     for job in ended[: max(0, len(ended) - state.policy.kept_jobs)]:
         del state.jobs[job.id]
         state.send(STORES, ReleaseJob(job.id))

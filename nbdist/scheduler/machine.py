@@ -15,6 +15,7 @@ from nbdist.scheduler import (
     history,
     installed,
     jobs,
+    looking,
     members,
     pausing,
     restart,
@@ -32,6 +33,8 @@ from nbdist.scheduler.orders import (
     Restarted,
     ResultsWait,
     Resumption,
+    StopJob,
+    StopWorker,
     StoresFull,
 )
 from nbdist.scheduler.placement import fill
@@ -141,6 +144,26 @@ class Scheduler:
         """Whether the list of which this is the hash is here; that of a worker that tells none need not be."""
         return installed.knows(self.state, digest)
 
+    def look_at_job(self, job: str, now: float) -> dict[str, Any]:
+        """All that can be shown of one job (`looking.look_at_job`); empty if it is not known."""
+        found = self.state.jobs.get(job)
+        return {} if found is None else looking.look_at_job(self.state, found, now)
+
+    def look_at_worker(self, worker: str, now: float) -> dict[str, Any]:
+        """All that can be shown of one machine (`looking.look_at_worker`); empty if it is not here."""
+        found = self.state.workers.get(worker)
+        return {} if found is None else looking.look_at_worker(self.state, found, now)
+
+    def events(self, now: float) -> list[dict[str, Any]]:
+        """What has happened in the pool lately (`looking.pool_events`)."""
+        return looking.pool_events(list(self.state.events), now)
+
+    def totals(self) -> tuple[int, int, int]:
+        """Items done since this hub's start, busy slots, slots."""
+        workers = self.state.workers.values()
+        busy, slots = sum(worker.busy_slots for worker in workers), sum(len(worker.slots) for worker in workers)
+        return self.state.items_done, busy, slots
+
     def _thaw(self, now: float) -> None:
         """If the scheduler was not asked when it was due, the hub has stood still, and nobody is to blame for that."""
         due = self.deadline()
@@ -220,6 +243,23 @@ def _stop_workers(state: State, peer: str, message: StopWorkers, now: float, siz
     state.send(peer, Answer(message.request, error, "\n".join(worker.name for worker in chosen)))
 
 
+def _stop_worker(state: State, message: StopWorker) -> None:
+    worker = state.workers.get(message.worker)
+    if worker is None:
+        return
+    state.send(worker.id, LeavePool(message.reason))
+    for slot in worker.slots if message.at_once else ():
+        for attempt in (slot.waiting, slot.running):
+            if attempt is not None:
+                attempts.cancel(state, attempt)
+
+
+def _stop_job(state: State, message: StopJob, now: float) -> None:
+    job = state.jobs.get(message.job)
+    if job is not None:
+        jobs.cancel(state, job, message.reason, now)
+
+
 def _clear(state: State, peer: str, message: ClearPool, now: float, size: int) -> None:
     for job in [job for job in state.jobs.values() if job.owner == peer]:
         jobs.forget(state, peer, ForgetJob(job.id), now)
@@ -249,6 +289,8 @@ _FROM_HUB: dict[type[Message], FromHub] = {
     Restarted: lambda state, peer, message, now: restart.restarted(state, message, now),
     ResultsWait: lambda state, peer, message, now: pausing.results_wait(state, message, now),
     StoresFull: lambda state, peer, message, now: restart.stores_full(state, message),
+    StopJob: lambda state, peer, message, now: _stop_job(state, message, now),
+    StopWorker: lambda state, peer, message, now: _stop_worker(state, message),
 }
 
 

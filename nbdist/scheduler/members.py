@@ -12,6 +12,7 @@ from nbdist.scheduler.records import (
     Event,
     JobRecord,
     Phase,
+    PoolEvent,
     Share,
     ShareState,
     SlotRecord,
@@ -50,6 +51,7 @@ def join(state: State, peer: str, hello: Hello, now: float) -> None:
         state.workers[peer] = WorkerRecord(peer, hello.name or peer, hello, slots, joined_at=now, heard_at=now)
         installed.recall(state, state.workers[peer])
         state.send(STORES, WorkerHere(peer))
+        state.events.append(PoolEvent(now, "joined", state.workers[peer].name, note=f"{hello.slots} slots"))
         state.wake("silence", now + state.policy.pulse_seconds)
     elif hello.role == "notebook":
         state.notebooks.add(peer)
@@ -205,6 +207,7 @@ def leave(state: State, peer: str, reason: str, now: float, *, blame: bool = Tru
     faults.lost_attempts(state, worker, reason, now, blame)
     del state.workers[peer]
     state.send(STORES, WorkerGone(peer))
+    state.events.append(PoolEvent(now, "gone", worker.name, note=reason))
     restart.heard_facts(state, peer)
     for job in list(state.active.values()):
         if peer in job.shares:

@@ -243,6 +243,23 @@ class ResultsWait(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class StopJob(Message):
+    """Input: somebody who looks at the hub's page wants the job to end."""
+
+    job: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopWorker(Message):
+    """Input, likewise: a machine is to leave. What it runs is finished before, or others do it."""
+
+    worker: str
+    reason: str
+    at_once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class DropItems(Message):
     """Output: the block of items `[start, stop)` is finished."""
 

@@ -83,7 +83,13 @@ class Policy:
     max_rows: int = 64
     """Machines in one progress message."""
     history_events: int = 2_000
-    """Events kept of each job."""
+    """Events kept of each job …"""
+    pool_events: int = 200
+    """… and of the pool."""
+    shown_failures: int = 100
+    """Items that failed and are named, of each job."""
+    drawn_jobs: int = 50
+    """The newest so many ended jobs keep their timeline."""
 
     # bounds
     max_jobs: int = 1_000

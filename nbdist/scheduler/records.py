@@ -11,7 +11,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from enum import Enum
 from math import inf, prod
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from nbdist.driver import Send
 from nbdist.scheduler.blocks import Blocks
@@ -19,6 +19,7 @@ from nbdist.scheduler.intervals import Intervals
 from nbdist.scheduler.packages import Listing
 from nbdist.scheduler.policy import Policy
 from nbdist.scheduler.resuming import Taken
+from nbdist.scheduler.timeline import Timeline
 from nbdist.wire.blocks import ITEMS_WINDOW_BYTES
 from nbdist.wire.messages import Attempt, Hello, InstalledPackages, Message, Outcome, SubmitJob, WorkerFacts
 
@@ -47,6 +48,25 @@ class Event(NamedTuple):
     worker: str = ""
     slot: int = -1
     note: str = ""
+
+
+class PoolEvent(NamedTuple):
+    """Something that happened in the pool, for people."""
+
+    time: float
+    kind: Literal["joined", "gone", "submitted", "ended", "crashed"]
+    worker: str = ""
+    """The machine's name."""
+    job: str = ""
+    note: str = ""
+
+
+class FailureLine(NamedTuple):
+    """An item that has no value, in one line. What it raised, its notebook has."""
+
+    item: int
+    worker: str
+    text: str
 
 
 @dataclass(slots=True, eq=False)
@@ -90,6 +110,9 @@ class JobRecord:
     avoid: dict[int, str] = field(default_factory=dict)
     """Items that are tried again elsewhere, if they can: the worker where they failed."""
     failed_items: int = 0
+    first_failures: list[FailureLine] = field(default_factory=list)
+    """Of the first ones that came (`policy.shown_failures`); not kept over a restart of the hub."""
+    timeline: Timeline = field(default_factory=Timeline)
     used_seconds: float = 0.0
     """Slot-seconds that the job has had."""
     in_flight_seconds: float = 0.0
@@ -294,7 +317,11 @@ class AttemptRecord:
     """When that came, or when the attempt began to run."""
     item: int
     """The item that it is at, as far as is known."""
+    began_at: float = 0.0
+    """When its slot was free for it."""
     running: bool = False
+    failed: bool = False
+    """Some of its items raised."""
     cancelled: bool = False
     """It was told to stop; its unreported items are no longer its own."""
     cut_asked: bool = False
@@ -371,6 +398,9 @@ class State:
         self.awaited: set[str] = set()
         """After a restart: workers that have not said yet what they still work on; until then nothing is given out."""
         self.attempt_number = 0
+        self.events: deque[PoolEvent] = deque(maxlen=policy.pool_events)
+        self.items_done = 0
+        """Results accepted since the start of this hub."""
         self.outbox: list[Send] = []
         self.timers: dict[str, float] = {}
         """When to be woken, by reason."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from nbdist.execution.folding import Reducer, merge
 from nbdist.execution.run import Run
-from nbdist.packing import Buffer, PackedRun, pack_part, pack_runs
+from nbdist.packing import MAX_REASONS, Buffer, PackedRun, pack_part, pack_runs
 from nbdist.wire import blobs, frames
 from nbdist.wire.frames import Payload
 from nbdist.wire.messages import Attempt, BlobRef, Message, Part, SlotPart
@@ -134,6 +134,7 @@ class Outbox:
             final=is_final,
             failed=tuple(index for run in runs for index in run.failed),
             stopped_at=runs[-1].stopped_at,
+            reasons=tuple(reason for run in runs for reason in run.reasons)[:MAX_REASONS],
         )
         self._next = part.stop
         self._post(part, pack_part(runs))

@@ -159,7 +159,7 @@ def test_curl_accepts_the_pinned_key_and_no_other(with_hub: WithHub, tmp_path: P
         assert pin == key_pin_of(tmp_path / "state" / "hub-cert.pem")
         if curl is None:
             return
-        url = hub.http("/style.css")
+        url = hub.http("/assets/style.css")
 
         def fetch(pin: str) -> int:
             command = [curl, "-fsS", "-k", "--pinnedpubkey", f"sha256//{pin}", url, "-o", "-"]

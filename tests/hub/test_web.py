@@ -83,7 +83,7 @@ def test_names_that_are_no_text_break_no_page(with_hub: WithHub) -> None:
             machine = Machine("ho\udfffst", "linux", "x86_64", "3.11.7", "cpython", "0.1.0")
             await notebook.send(SubmitJob("j1", "jo\ud800b", machine, JobOptions(), ranges=((0, 3, 1),)))
             await notebook.until(NeedBlobs)
-            status, page, _ = await hub.request("GET", "/", Cookie=cookie.split(";")[0])
+            status, page, _ = await hub.request("GET", "/plain", Cookie=cookie.split(";")[0])
             assert status == 200
             assert b"jo?b" in page
             assert b"lap?top" in page
@@ -96,7 +96,7 @@ def test_names_that_are_no_text_break_no_page(with_hub: WithHub) -> None:
 def test_a_browser_logs_in_once_and_sees_escaped_names(with_hub: WithHub) -> None:
     async def scenario(hub: Any) -> None:
         status, page, headers = await hub.request("GET", "/")
-        assert (status, b"Machines" in page) == (200, False)
+        assert (status, b"Machines" in page, b"nbdist status --web" in page) == (403, False, True)
         assert "default-src 'none'" in headers["Content-Security-Policy"]
         path = json.loads((await hub.request("POST", "/api/login", hub.hub.keys.notebook))[1])["path"]
         code = json.dumps({"code": path.split("=")[1]}).encode()
@@ -105,9 +105,9 @@ def test_a_browser_logs_in_once_and_sees_escaped_names(with_hub: WithHub) -> Non
         cookie = headers["Set-Cookie"]
         assert "HttpOnly" in cookie
         assert "SameSite=Strict" in cookie
-        assert (await hub.request("POST", "/login", body=code))[0] == 401
+        assert (await hub.request("POST", "/login", body=code))[0] == 403
         async with hub.client("worker", "w1", slots=2, name="<script>alert(1)</script>"):
-            status, page, _ = await hub.request("GET", "/", Cookie=cookie.split(";")[0])
+            status, page, _ = await hub.request("GET", "/plain", Cookie=cookie.split(";")[0])
         assert status == 200
         assert b"<script>" not in page
         assert b"&lt;script&gt;alert(1)" in page
@@ -142,7 +142,7 @@ def test_what_is_not_there_is_a_line_of_text(with_hub: WithHub) -> None:
         assert (status, answer.count(b"\n")) == (404, 1)
         assert headers["Content-Type"].startswith("text/plain")
         assert (await hub.request("DELETE", "/api/pool"))[0] == 405
-        assert (await hub.request("GET", "/style.css"))[0] == 200
+        assert (await hub.request("GET", "/assets/style.css"))[0] == 200
         assert (await hub.request("GET", "/login"))[0] == 200
 
     with_hub(scenario)

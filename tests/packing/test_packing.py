@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import linecache
 import socket
 import sqlite3
 import sys
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from hypothesis import strategies as st
 
 from nbdist.errors import PackingError
 from nbdist.execution.task import Task
-from nbdist.packing import container, decode, encode, load_task, pack_chunk, pack_task, unpack_chunk
+from nbdist.packing import container, decode, encode, load_task, pack_chunk, pack_item, pack_task, unpack_chunk
 from nbdist.packing.container import ALIGN_BYTES
 
 NAME = "ab" * 32
@@ -204,3 +206,23 @@ def test_what_plain_pickle_would_only_name_travels_by_value(monkeypatch: pytest.
     monkeypatch.setattr(sys.modules["__main__"], "Here", namespace["Here"], raising=False)
     assert b"_make_skeleton_class" in packed(namespace["Here"]())
     assert b"_make_skeleton_class" in pack_chunk([namespace["Here"]()])
+
+
+@pytest.mark.parametrize("portable", [False, True])
+def test_what_cannot_be_packed_is_not_kept(portable: bool) -> None:
+    class Locked:
+        def __init__(self) -> None:
+            self.lock = threading.Lock()
+
+    value = Locked()
+    gone = weakref.ref(value)
+    gc.collect()
+    gc.disable()
+    try:
+        try:
+            pack_item([value], portable=portable)
+        except PackingError:
+            del value
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -44,6 +44,7 @@ from nbdist.wire.messages import (
     ForgetJob,
     JobKnown,
     MakeInvite,
+    MakeLogin,
     Message,
     Notice,
     Role,
@@ -210,6 +211,18 @@ class HubEngine:
             raise NbdistError(f"an invite is for a worker, a notebook or a viewer, not for a {role!r}")
         found = self._ask_json(lambda number: MakeInvite(number, roles[role], uses, valid_seconds))
         return found if isinstance(found, dict) else {}
+
+    def page_link(self, role: str = "notebook") -> str:
+        """A link to the hub's page that logs a browser in, once, soon. Raises NbdistError for other roles."""
+        roles: dict[str, Role] = {"notebook": "notebook", "viewer": "viewer"}
+        if role not in roles:
+            raise NbdistError(f"a browser logs in as a viewer or as a notebook, not as a {role!r}")
+        self._check()
+        path = self._requests.ask_both(lambda number: MakeLogin(number, roles[role]))[0].text
+        address = self._connection.address
+        if address is None:
+            raise NbdistError("the hub is away; ask again when it is back")
+        return f"{'https' if address.tls else 'http'}://{address.netloc}{path}"
 
     def close_invites(self) -> None:
         """Revokes all invites and shuts the LAN port."""

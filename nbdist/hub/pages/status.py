@@ -45,15 +45,29 @@ def _kept(hub: Mapping[str, Any]) -> str:
 
 def login_page() -> str:
     """The page that turns the code behind '#' into a cookie (`login.js`)."""
-    return _page("nbdist login", '<p id="state">Logging in …</p><script src="/login.js"></script>')
+    return _page("nbdist login", '<p id="state" role="status">Logging in …</p><script src="/assets/login.js"></script>')
 
 
-def welcome_page() -> str:
-    """What somebody sees who is not logged in."""
-    text = (
-        "This is an nbdist hub. To see its pool, open a login link: the hub shows one in its terminal when it starts."
+def welcome_page(*, is_expired: bool = False) -> str:
+    """What somebody sees who is not logged in (any more)."""
+    began = "The login of this browser has expired." if is_expired else "This is an nbdist hub."
+    ways = (
+        "<li>in a notebook: <code>%distribute web</code></li>"
+        "<li>on the machine of the hub: <code>nbdist status --web</code></li>"
+        "<li>in the terminal of <code>nbdist hub</code>, when it starts</li>"
     )
-    return _page("nbdist hub", f"<h1>nbdist hub</h1><p>{text}</p>")
+    text = f"<p>{began} To see its pool, open a login link. One is shown</p><ul>{ways}</ul>"
+    return _page("nbdist hub", f"<h1>nbdist hub</h1>{text}")
+
+
+def shell_page() -> str:
+    """The page that asks for its data itself (`app.js`)."""
+    body = (
+        '<div id="app"><p role="status">Loading …</p></div>'
+        '<noscript><p>Without scripts: <a href="/plain">the pool as plain tables</a>.</p></noscript>'
+        '<script type="module" src="/assets/app.js"></script>'
+    )
+    return _page("nbdist pool", body)
 
 
 _WORKER_HEAD = ("machine", "state", "#slots", "#busy", "#relative speed", "#items done", "#load", "python", "platform")
@@ -110,7 +124,9 @@ def _table(head: tuple[str, ...], rows: Iterable[list[str]], count: int) -> str:
 def _page(title: str, body: str, head: str = "") -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width">{head}<link rel="stylesheet" href="/style.css"></head>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">{head}'
+        '<link rel="icon" href="/assets/icon.svg" type="image/svg+xml">'
+        '<link rel="stylesheet" href="/assets/style.css"></head>'
         f"<body>{body}</body></html>"
     )
 

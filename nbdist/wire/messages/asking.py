@@ -180,6 +180,15 @@ class MakeInvite(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class MakeLogin(Message):
+    """A link with which a browser may log in to the hub's pages, once. `Answer.text`: its end, behind the address."""
+
+    request: int
+    role: Role = "viewer"
+    """`notebook`: the browser may also stop jobs and machines."""
+
+
+@dataclass(frozen=True, slots=True)
 class CloseInvites(Message):
     """Revokes all invites and shuts the LAN port. `Answer` is empty."""
 

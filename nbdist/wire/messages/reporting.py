@@ -88,6 +88,8 @@ class Part(Message):
     failed item is a part of its own."""
     stopped_at: int | None = None
     blob: BlobRef | None = None
+    reasons: tuple[str, ...] = ()
+    """What the first of `failed` raised, in one line each, for people who look at the hub."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@ const code = new URLSearchParams(location.hash.slice(1)).get("code");
 history.replaceState(null, "", location.pathname);
 const say = (text) => { document.getElementById("state").textContent = text; };
 if (!code) {
-  say("This page needs a login link: the hub shows one in its terminal when it starts.");
+  say("This page needs a login link: %distribute web in a notebook shows one, and so does nbdist status --web.");
 } else {
   fetch("/login", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ code }) })
     .then(async (answer) => { if (answer.ok) location.replace("/"); else say(await answer.text()); })
