@@ -7,6 +7,7 @@ import sys
 import types
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 from nbdist.client.analysis import names, places
@@ -14,6 +15,8 @@ from nbdist.client.analysis.origins import absolute
 
 OURS = "nbdist"
 MAX_MODULES = 200
+MAX_PARTS = 100
+"""Of each captured container, so many values are looked at."""
 
 
 def required(*roots: Any) -> tuple[str, ...]:
@@ -46,6 +49,8 @@ def needed(*roots: Any) -> set[str]:
         found |= _imports(function)
         for value in names.captured(function).values():
             found |= home(value)
+            for part in _parts(value):
+                found |= home(part)
     return found
 
 
@@ -65,6 +70,13 @@ def imported(code: types.CodeType, package: str = "") -> Iterable[str]:
                 yield f"{module}.{instruction.argval}"
             if instruction.opname != "EXTENDED_ARG":
                 before.append(instruction.argval)
+
+
+def _parts(value: Any) -> tuple[Any, ...]:
+    """What is in a container, as far as it is looked at: it is pickled with it."""
+    if type(value) is dict:
+        return tuple(islice(value.values(), MAX_PARTS))
+    return tuple(islice(value, MAX_PARTS)) if type(value) in (list, tuple, set, frozenset) else ()
 
 
 def _imports(function: types.FunctionType) -> set[str]:
