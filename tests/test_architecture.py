@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent / "nbdist"
 MAX_FUNCTION_LINES = 60
 MAX_FILE_LINES = 450
 
-BELOW_CLIENT = {"wire", "errors", "packing", "engines", "execution"}
+BELOW_CLIENT = {"wire", "errors", "packing", "engines", "execution", "figures"}
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "wire": {"errors"},
@@ -34,7 +34,8 @@ ROOMS: dict[str, set[str]] = {
     "worker": {"wire", "errors", "driver", "packing", "execution", "embedded", "folders", "awake"},
     "doctor": {"wire", "errors", "folders", "awake", "packing", "execution", "embedded", "worker"},
     "engines": {"wire", "errors", "embedded"},
-    "client": {"wire", "errors", "packing", "engines", "execution"},
+    "figures": {"errors"},
+    "client": {"wire", "errors", "packing", "engines", "execution", "figures"},
     "notebook": {"client", *BELOW_CLIENT},
 }
 """Room -> the rooms of nbdist that it may import, beside itself and the version in `nbdist`."""

@@ -10,7 +10,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Generator, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from nbdist.client.failures import ItemFailure
 from nbdist.client.inbox import Inbox
@@ -23,6 +23,9 @@ from nbdist.client.values import Values
 from nbdist.engines.base import Earlier, JobSpec
 from nbdist.errors import JobCancelledError, JobError, JobRefusedError, NbdistError
 from nbdist.wire.messages import Outcome
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WAIT_SLICE_SECONDS = 0.25
 """A wait is cut into these, so that an interrupt gets through on every operating system."""
@@ -162,6 +165,22 @@ class Job:
             ) from None
 
     # --- its end ----------------------------------------------------------------------------------------------------
+
+    def timeline(self, color: Literal["outcome", "job"] = "outcome") -> Figure:
+        """A chart of which slot worked on the job when: idle time, stragglers, losses and work done twice are seen.
+
+        A matplotlib figure: a line for each slot, in seconds since the job was submitted. Bars are coloured by how
+        their slices ended, or with "job" by job; then other jobs that ran at the same time are there too. Bars whose
+        slices are copies have an edge. Raises NbdistError if the pool knows nothing of the job any more, or if
+        matplotlib is missing.
+        """
+        if color not in ("outcome", "job"):
+            raise NbdistError(f"a timeline is coloured by 'outcome' or by 'job', not by {color!r}")
+        if self.inbox.run is None:
+            raise NbdistError(f"job {self.name!r} was never submitted")
+        from nbdist.figures.timeline import draw
+
+        return draw(self.inbox.run.timelines(around=color == "job"), color)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Waits until the job has ended and all its results are in; gives False after `timeout` seconds."""

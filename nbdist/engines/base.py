@@ -125,6 +125,12 @@ class Run(Protocol):
     def forget(self) -> None:
         """The caller needs no results of the job any more."""
 
+    def timelines(self, *, around: bool) -> list[dict[str, Any]]:
+        """Who worked on the job when (as of `scheduler.looking.timeline`); with `around`, on others meanwhile.
+
+        Raises NbdistError if nothing is known of it any more.
+        """
+
 
 @dataclass(frozen=True)
 class Earlier:

@@ -26,6 +26,7 @@ from nbdist.execution.run import Run as FinishedRun
 from nbdist.execution.runs import Freely, execute
 from nbdist.execution.task import Setup, Task
 from nbdist.packing import PackedRun, fresh_setups, pack_part, pack_runs, setup_reason
+from nbdist.scheduler.timeline import Bar, BarOutcome, Timeline
 from nbdist.wire import graphics, needs
 from nbdist.wire.local import this_machine
 from nbdist.wire.messages import JobFinished, JobProgress, Outcome, Result, WorkerRow
@@ -158,6 +159,7 @@ class InlineRun:
         self._runs = self._execute(0) if self._closed else iter(())
         self._seq = self._done = self._failed = 0
         self._outcome: Outcome | None = None
+        self._timeline = Timeline()
         self._is_running = False
         self._cancelled: str | None = None
 
@@ -200,6 +202,18 @@ class InlineRun:
 
     def forget(self) -> None:
         """Nothing is kept for the caller."""
+
+    def timelines(self, *, around: bool) -> list[dict[str, Any]]:
+        """Who worked on the job when: this process. What other jobs do meanwhile is not known."""
+        bars = [[0, *bar] for _, bar in self._timeline.bars()]
+        seconds = time.monotonic() - self._began
+        return [
+            {
+                "job": self._spec.job, "name": self._spec.name, "ago": seconds, "slots": [[NAME, 0]], "bars": bars,
+                "seconds": seconds if self._outcome is None else max((bar[4] for bar in bars), default=0.0),
+                "resolution": self._timeline.resolution, "left_out": self._timeline.left_out,
+            }
+        ]  # fmt: skip
 
     def describe(self) -> dict[str, Any]:
         """The job as a row of `Engine.describe`."""
@@ -343,6 +357,11 @@ class InlineRun:
         result = Result(
             self._spec.job, self._seq, runs[0].start, runs[-1].stop, NAME, failed=failed, stopped_at=runs[-1].stopped_at
         )
+        ended = time.monotonic() - self._began
+        busy = sum(run.seconds for run in runs)
+        outcome: BarOutcome = "failed" if failed else "done"
+        bar = Bar(runs[0].start, self._done, max(0.0, ended - busy), ended, busy, 1, outcome)
+        self._timeline.add((NAME, 0), bar)
         self._deliver(result, b"".join(pack_part(runs)))
         self._supply.forget(self._done)
 

@@ -23,6 +23,7 @@ from nbdist.wire.messages import (
     CloseInvites,
     DescribeJob,
     DescribePool,
+    DescribeTimeline,
     ExplainItem,
     FindJob,
     JobKnown,
@@ -53,6 +54,8 @@ class Requests:
         elif isinstance(message, ExplainItem):
             text = self._board.explain(message.job, message.item).encode()
             peer.link.send(Answer(message.request), text[:MAX_DESCRIPTION_BYTES])
+        elif isinstance(message, DescribeTimeline):
+            peer.link.send(*self._timelines(message))
         elif isinstance(message, DescribeJob):
             peer.link.send(*self._describe_job(peer, message))
         elif isinstance(message, FindJob):
@@ -69,6 +72,14 @@ class Requests:
             task = asyncio.get_running_loop().create_task(self._invite(peer, message))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _timelines(self, message: DescribeTimeline) -> tuple[Answer, bytes]:
+        found = self._board.timelines(message.job, around=message.around)
+        if not found:
+            return Answer(message.request, error=resuming.unknown(message.job)), b""
+        while len(data := json.dumps(found).encode()) > MAX_DESCRIPTION_BYTES and len(found) > 1:
+            found.pop()
+        return Answer(message.request), data
 
     def _login(self, message: MakeLogin) -> Answer:
         if message.role == "worker":

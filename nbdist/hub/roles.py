@@ -11,6 +11,7 @@ ALLOWED: dict[m.Role, frozenset[type[Message]]] = {
         | {
             m.BlobPlaced,
             m.DescribePool,
+            m.DescribeTimeline,
             m.DescribeJob,
             m.FindJob,
             m.ReadResults,

@@ -29,6 +29,9 @@ class SchedulingMachine(PureMachine, Looking, Protocol):
     def describe(self, now: float) -> dict[str, Any]:
         """The pool now, as JSON data."""
 
+    def timelines(self, job: str, now: float, *, around: bool) -> list[dict[str, Any]]:
+        """Who worked on a job when, and on others meanwhile; empty if it is not known."""
+
     def explain(self, job: str, item: int, now: float) -> str:
         """Why an item is not done."""
 

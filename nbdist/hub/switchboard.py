@@ -96,6 +96,7 @@ class Switchboard:
             m.Output: self._output,
             m.DescribePool: self._ask,
             m.ExplainItem: self._ask,
+            m.DescribeTimeline: self._ask,
             m.DescribeJob: self._ask,
             m.FindJob: self._ask,
             m.ReadResults: self._ask,
@@ -183,6 +184,10 @@ class Switchboard:
         """The pool now: `workers`, `jobs` and `hub`."""
         pool = self._machine.describe(self._clock())
         return {**pool, "hub": {**pool.get("hub", {}), **self.stores.keeping.describe()}}
+
+    def timelines(self, job: str, *, around: bool) -> list[dict[str, Any]]:
+        """Who worked on a job when, and on others meanwhile; empty if it is not known."""
+        return self._machine.timelines(job, self._clock(), around=around)
 
     def explain(self, job: str, item: int) -> str:
         """Why an item is not done, as text."""

@@ -9,6 +9,8 @@ from nbdist.scheduler.history import describe_job, describe_share, describe_work
 from nbdist.scheduler.records import JobRecord, PoolEvent, State, WorkerRecord
 
 MAX_EVENTS = 100
+MAX_AROUND = 12
+"""Jobs that ran at the same time as one whose timeline is drawn with them."""
 MAX_MACHINES = 500
 """Of a job's page."""
 
@@ -26,13 +28,24 @@ def look_at_job(state: State, job: JobRecord, now: float) -> dict[str, Any]:
     }
 
 
+def timelines(state: State, job: JobRecord, now: float, *, around: bool) -> list[dict[str, Any]]:
+    """The job's timeline, and with `around` those of the newest others that ran at the same time."""
+    others: list[JobRecord] = []
+    for other in reversed(state.jobs.values()) if around else ():
+        is_after = job.ended_at is not None and other.submitted_at >= job.ended_at
+        is_before = other.ended_at is not None and other.ended_at <= job.submitted_at
+        if other is not job and not is_after and not is_before and len(others) < MAX_AROUND:
+            others.append(other)
+    return [timeline(each, now) for each in (job, *others)]
+
+
 def timeline(job: JobRecord, now: float) -> dict[str, Any]:
     """The work on a job, slot by slot: `slots` (machine, number) and `bars` in the order of `slots`.
 
     A bar: slot (its place in `slots`), start, stop (items), began, ended, busy (seconds since the job was submitted),
-    slices, outcome, copies; as of `timeline.Bar`. What runs now is among them, its outcome is `running`.
-    `seconds`: how long the job has taken so far; `resolution`: shorter pauses are not shown; `left_out`: slices without
-    a bar.
+    slices, outcome, copies; as of `timeline.Bar`. What runs now is among them, its outcome is `running`. `ago`: seconds
+    since it was submitted; `seconds`: how long it has taken so far; `resolution`: shorter pauses are not shown;
+    `left_out`: slices without a bar.
     """
     drawn = job.timeline
     numbers = {line: number for number, line in enumerate(drawn.lines)}
@@ -44,6 +57,9 @@ def timeline(job: JobRecord, now: float) -> dict[str, Any]:
             copies = int(attempt.copy)
             bars.append([number, attempt.start, attempt.stop, began, began + since, since, 1, "running", copies])
     return {
+        "job": job.id,
+        "name": job.spec.name,
+        "ago": now - job.submitted_at,
         "slots": [list(line) for line in numbers],
         "bars": bars,
         "seconds": (now if job.ended_at is None else job.ended_at) - job.submitted_at,

@@ -158,6 +158,11 @@ class Scheduler:
         """What has happened in the pool lately (`looking.pool_events`)."""
         return looking.pool_events(list(self.state.events), now)
 
+    def timelines(self, job: str, now: float, *, around: bool) -> list[dict[str, Any]]:
+        """Who worked on a job when (`looking.timeline`), and on others meanwhile; empty if it is not known."""
+        found = self.state.jobs.get(job)
+        return [] if found is None else looking.timelines(self.state, found, now, around=around)
+
     def totals(self) -> tuple[int, int, int]:
         """Items done since this hub's start, busy slots, slots."""
         workers = self.state.workers.values()

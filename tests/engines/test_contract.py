@@ -629,3 +629,23 @@ def test_a_closed_pool_says_so() -> None:
         pool.map(square, [1])
     with pytest.raises(NbdistError, match="closed"):
         pool.submit(square, 1)
+
+
+# --- the timeline -----------------------------------------------------------------------------------------------------
+
+
+def test_the_timeline_has_all_the_work(pool: nbdist.Pool) -> None:
+    job = pool.map(fail_at_seven, range(300), on_error="keep", name="a $name$")
+    job.result(LIMIT_SECONDS)
+    figure = job.timeline()
+    (axes,) = figure.axes
+    assert axes.get_title().startswith("a \\$name\\$: ")
+    assert {text.get_text() for text in axes.get_legend().get_texts()} >= {"failed"}
+    (timeline,) = job.inbox.run.timelines(around=False)  # type: ignore[union-attr]
+    bars = timeline["bars"]
+    assert max(bar[2] for bar in bars) == 300
+    assert all(0 <= bar[3] <= bar[4] <= timeline["seconds"] + 0.01 for bar in bars)
+    assert figure._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
+    assert job.timeline("job").axes
+    with pytest.raises(NbdistError, match="'outcome' or by 'job', not by 'colour'"):
+        job.timeline("colour")  # type: ignore[arg-type]

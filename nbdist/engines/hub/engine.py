@@ -39,6 +39,7 @@ from nbdist.wire.messages import (
     CloseInvites,
     DescribeJob,
     DescribePool,
+    DescribeTimeline,
     ExplainItem,
     FindJob,
     ForgetJob,
@@ -186,6 +187,11 @@ class HubEngine:
         """The pool now: `workers`, `jobs`, `hub`."""
         found = self._ask_json(DescribePool)
         return found if isinstance(found, dict) else {}
+
+    def timelines(self, job: str, *, around: bool) -> list[dict[str, Any]]:
+        """Who worked on a job when, and on others meanwhile. Raises NbdistError."""
+        found = self._ask_json(lambda number: DescribeTimeline(number, job, around))
+        return found if isinstance(found, list) else []
 
     def explain(self, job: str, item: int) -> str:
         """Why an item is not done, as text."""

@@ -54,6 +54,9 @@ class Hub(Protocol):
     def fetch(self, run: HubRun, ref: BlobRef, came: Callable[[Buffer], None]) -> None:
         """Gets a blob from the hub on another thread and calls back on the connection's; or `HubRun.fail`."""
 
+    def timelines(self, job: str, *, around: bool) -> list[dict[str, Any]]:
+        """Who worked on a job when, and on others meanwhile. Raises NbdistError."""
+
     def forget(self, run: HubRun, *, is_kept: bool) -> None:
         """Drops the run. `is_kept`: the hub keeps the job as long as it keeps jobs, so that it can be resumed."""
 
@@ -169,6 +172,10 @@ class HubRun:
             self.feed.stop()
         self._cancelled = CancelJob(self.job, reason[:1000])
         self._hub.send(frames.encode(self._cancelled))
+
+    def timelines(self, *, around: bool) -> list[dict[str, Any]]:
+        """Who worked on the job when; with `around`, on others meanwhile. Raises NbdistError."""
+        return self._hub.timelines(self.job, around=around)
 
     def forget(self) -> None:
         """The caller needs no results of the job any more."""

@@ -160,6 +160,18 @@ class ExplainItem(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class DescribeTimeline(Message):
+    """Which slot worked on a job when. `Answer`: JSON, the job's timeline first (`scheduler.looking.timeline`).
+
+    With `around` those of other jobs that ran at the same time follow, the newest first (at most `MAX_AROUND`).
+    """
+
+    request: int
+    job: str
+    around: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class StopWorkers(Message):
     """Let these machines finish their running items and leave. `Answer.text`: their names, one a line."""
 
