@@ -19,6 +19,7 @@ from pathlib import Path
 
 from nbdist.client.analysis import edited, modules, places, texts
 from nbdist.client.analysis.contents import Contents, File, contents
+from nbdist.client.analysis.distributions import packages_of
 from nbdist.client.analysis.globals import globals_in
 from nbdist.client.analysis.metadata import metadata_of
 from nbdist.client.analysis.origins import is_standard
@@ -64,7 +65,7 @@ class Gathered:
 
     packed: list[Packed] = field(default_factory=list)
     installed: set[str] = field(default_factory=set)
-    """Modules that these import whenever they are imported, and that a machine must have."""
+    """Modules that these, or the job, import whenever they are imported, and that a machine must have: full names."""
 
 
 def add(task: PackedTask, certain: Iterable[str], possible: Iterable[str] = ()) -> PackedTask:
@@ -77,6 +78,7 @@ def add(task: PackedTask, certain: Iterable[str], possible: Iterable[str] = ()) 
         places.begin()
         gathered = gather(certain, [*possible, *_referred_to(task.pieces)])
         packed = _few(gathered.packed)
+        packages = packages_of(gathered.installed)
     if sum(len(name) for each in gathered.packed for name in each.modules) > MAX_NAME_CHARS:
         raise PackingError(
             f"this job may import {len(gathered.packed)} local modules, too many to be named: put them into "
@@ -87,6 +89,7 @@ def add(task: PackedTask, certain: Iterable[str], possible: Iterable[str] = ()) 
         blobs=[*task.blobs, *(PackedBlob(each.blob, len(each.data), [each.data]) for each in packed)],
         bundles=tuple(each.bundle for each in packed),
         modules=modules.top_level(gathered.installed),
+        packages=packages,
     )
 
 
@@ -102,7 +105,7 @@ def gather(certain: Iterable[str], possible: Iterable[str]) -> Gathered:
         place = places.find(top)
         if place is None:
             if is_certain and not is_standard(top) and places.exists(top):
-                gathered.installed.add(top)
+                gathered.installed.add(name)
             continue
         if top not in found:
             found[top] = packed = _pack(place, is_certain=is_certain)

@@ -28,6 +28,8 @@ class WorkerInfo:
     host: str
     python: str
     cores: int
+    fit: str = ""
+    """Whether it fits the job that the pool was given last, or why not and what to do; empty: there was none."""
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> WorkerInfo:
@@ -43,13 +45,14 @@ class WorkerInfo:
             host=machine.get("hostname", ""),
             python=machine.get("python", ""),
             cores=machine.get("cores", 0),
+            fit=row.get("fit", ""),
         )
 
     def cells(self) -> dict[str, str]:
         """The row of the table."""
         speed = "" if self.relative_speed is None else f"{self.relative_speed:.2f}"
         return {"machine": self.name, "slots": f"{self.busy}/{self.slots} busy", "state": self.state, "speed": speed,
-                "done": f"{self.done:,}", "python": self.python}  # fmt: skip
+                "done": f"{self.done:,}", "python": self.python, "fit (last job)": self.fit}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-from nbdist.wire.messages import Bundle, Each, JobOptions, Message, Result
+from nbdist.wire.messages import Bundle, Each, JobOptions, Message, Package, Result
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 Deliver: TypeAlias = Callable[[Message, Buffer], None]
@@ -30,6 +30,8 @@ class PackedTask:
     """Which of these are local modules."""
     modules: tuple[str, ...] = ()
     """Top-level modules that the local ones import."""
+    packages: tuple[Package, ...] = ()
+    """The distributions of all installed modules that it imports."""
 
     @property
     def size(self) -> int:

@@ -37,3 +37,6 @@ class SchedulingMachine(PureMachine, Looking, Protocol):
 
     def row(self, job: str, now: float) -> dict[str, Any]:
         """What `describe` says of one job; empty if it is not known."""
+
+    def knows_packages(self, digest: str) -> bool:
+        """Whether a list of what is installed on a machine is here."""

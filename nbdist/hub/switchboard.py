@@ -142,7 +142,8 @@ class Switchboard:
             self._detach(before)
         folder = "" if link.is_remote or peer.role == "viewer" else str(self.stores.blobs.folder)
         who = self.identity
-        link.send(m.Welcome(protocol, who.hub, who.epoch, peer.name, who.version, folder))
+        knows = self._machine.knows_packages(hello.machine.packages)
+        link.send(m.Welcome(protocol, who.hub, who.epoch, peer.name, who.version, folder, knows_packages=knows))
         if peer.role != "viewer":
             self._driver.receive(peer.id, replace(hello, name=peer.name))
         self.changed()

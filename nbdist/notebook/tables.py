@@ -57,8 +57,8 @@ _ENDED = frozenset(("done", "stopped", "failed", "cancelled", "refused"))
 
 
 def workers_table(title: str, workers: Iterable[Mapping[str, Any]], footer: str = "") -> Table:
-    """A row a machine."""
-    columns = ("machine", "slots", "busy", "speed", "state", "done", "load", "Python", "system")
+    """A row a machine; the last column says whether it fits the job that the pool was given last."""
+    columns = ("machine", "slots", "busy", "speed", "state", "done", "load", "Python", "system", "fit (last job)")
     return Table(title, columns, [_worker_row(worker) for worker in workers], footer)
 
 
@@ -75,6 +75,7 @@ def _worker_row(worker: Mapping[str, Any]) -> tuple[str, ...]:
         f"{load:.2f}" if load is not None else "",
         str(machine.get("python", "")),
         f"{machine.get('platform', '')} {machine.get('architecture', '')}".strip(),
+        str(worker.get("fit", "")),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from heapq import nlargest
 from typing import Any
 
+from nbdist.scheduler import fitting
 from nbdist.scheduler.records import AttemptRecord, JobRecord, Phase, Share, ShareState, State, WorkerRecord
 from nbdist.scheduler.resuming import left
 from nbdist.wire.messages import JobProgress, WorkerRow
@@ -78,9 +79,11 @@ def waits_for(state: State, job: JobRecord) -> str:
         return "no machine has joined this pool yet: %distribute invite, or nbdist invite, shows the line that adds one"
     if nobody_can(state, job):
         return f"no machine can run it. {left_out(job, MAX_REASON)}"
-    preparing = [share.worker.name for share in job.shares.values() if share.state is ShareState.PREPARING]
+    preparing = [share for share in job.shares.values() if share.state is ShareState.PREPARING]
+    if installing := [f"{share.worker.name} ({share.reason})" for share in preparing if share.reason]:
+        return f"still getting ready: {', '.join(installing[:8])}"
     if preparing:
-        return f"{', '.join(preparing[:8])} still getting its data"
+        return f"{', '.join(share.worker.name for share in preparing[:8])} still getting its data"
     return "all slots are busy with other jobs"
 
 
@@ -107,13 +110,14 @@ def describe(state: State, now: float) -> dict[str, Any]:
     """The pool as plain data.
 
     `workers`: id, name, slots, busy, state (idle, busy, leaving), relative_speed (1.0 is the mean of the pool in its
-    last job; None: unknown), done (items), joined_seconds, heard_seconds (ago), load, memory_used_bytes, and machine
-    (the fields of `messages.Machine`). `jobs`, newest first: id, name, state, done, total, failed, running, queued,
-    items_per_second, elapsed_seconds, submitted_seconds (ago), owner, reason, left (items that a job would run which
-    resumes it; None: unknown), resumes (the id of an earlier job, or empty), is_open (whether its notebook is here).
+    last job; None: unknown), done (items), fit (whether it fits the last job, or why not), joined_seconds,
+    heard_seconds (ago), load, memory_used_bytes, and machine (the fields of `messages.Machine`).
+    `jobs`, newest first: id, name, state, done, total, failed, running, queued, items_per_second, elapsed_seconds,
+    submitted_seconds (ago), owner, reason, left (items that a job would run which resumes it; None: unknown), resumes
+    (the id of an earlier job, or empty), is_open (whether its notebook is here).
     `hub`: epoch, notebooks, slots, busy, queued (items), items_done (since the hub's start), items_per_second.
     """
-    workers = [describe_worker(worker, now) for worker in state.workers.values()]
+    workers = [describe_worker(state, worker, now) for worker in state.workers.values()]
     jobs = [describe_job(state, job, now) for job in reversed(state.jobs.values())]
     return {
         "workers": sorted(workers, key=lambda worker: str(worker["name"])),
@@ -130,8 +134,9 @@ def describe(state: State, now: float) -> dict[str, Any]:
     }
 
 
-def describe_worker(worker: WorkerRecord, now: float) -> dict[str, Any]:
+def describe_worker(state: State, worker: WorkerRecord, now: float) -> dict[str, Any]:
     """A row of `workers` in `describe`."""
+    last = next(reversed(state.jobs.values()), None)
     machine = worker.hello.machine
     return {
         "id": worker.id,
@@ -141,6 +146,7 @@ def describe_worker(worker: WorkerRecord, now: float) -> dict[str, Any]:
         "state": "leaving" if worker.leaving else "busy" if worker.busy_slots else "idle",
         "relative_speed": worker.relative_speed or None,
         "done": worker.done,
+        "fit": "" if last is None else fitting.row(last, worker).text,
         "joined_seconds": now - worker.joined_at,
         "heard_seconds": now - worker.heard_at,
         "load": worker.load,

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import replace
 
 from nbdist.errors import ProtocolError
-from nbdist.scheduler import attempts, delivery, pausing, resuming, shares
+from nbdist.scheduler import attempts, delivery, fitting, pausing, resuming, shares
 from nbdist.scheduler.history import progress
 from nbdist.scheduler.orders import (
     STORES,
@@ -122,6 +122,7 @@ def blobs_ready(state: State, message: BlobsReady, now: float) -> None:
         shares.add_targets(state, job, state.workers.values())
     for worker in state.workers.values():
         shares.prepare(state, job, worker, now)
+    fitting.tell(state, job)
     if job.complete and job.alive:
         end(state, job, "done", now)
 

@@ -83,7 +83,7 @@ def look_at_worker(state: State, worker: WorkerRecord, now: float) -> dict[str, 
     ]
     own = [event for event in state.events if event.worker == worker.name]
     return {
-        "worker": describe_worker(worker, now),
+        "worker": describe_worker(state, worker, now),
         "slots": slots,
         "jobs": parts,
         "events": pool_events(own, now),

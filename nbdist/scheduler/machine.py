@@ -13,6 +13,7 @@ from nbdist.scheduler import (
     delivery,
     faults,
     history,
+    installed,
     jobs,
     looking,
     members,
@@ -48,6 +49,7 @@ from nbdist.wire.messages import (
     ForgetJob,
     Heartbeat,
     Hello,
+    InstalledPackages,
     JobReady,
     JobRefused,
     LeavePool,
@@ -91,7 +93,7 @@ class Scheduler:
                 if worker is None:
                     return []  # it was lost a moment ago and has been told to connect again
                 members.heard(state, worker, now)
-                if not worker.stated and type(message) is not WorkerFacts:
+                if not worker.stated and type(message) not in (WorkerFacts, InstalledPackages):
                     raise ProtocolError("a worker states its facts before anything else")
                 from_worker(state, worker, message, now)
             elif (from_hub := _FROM_HUB.get(type(message))) is not None:
@@ -137,6 +139,10 @@ class Scheduler:
         """What `describe` says of one job; empty if it is not known."""
         found = self.state.jobs.get(job)
         return {} if found is None else history.describe_job(self.state, found, now)
+
+    def knows_packages(self, digest: str) -> bool:
+        """Whether the list of which this is the hash is here; that of a worker that tells none need not be."""
+        return installed.knows(self.state, digest)
 
     def look_at_job(self, job: str, now: float) -> dict[str, Any]:
         """All that can be shown of one job (`looking.look_at_job`); empty if it is not known."""
@@ -216,6 +222,7 @@ def _slice_ended(state: State, worker: WorkerRecord, message: SliceEnded, now: f
 
 _FROM_WORKER: dict[type[Message], FromWorker] = {
     WorkerFacts: members.facts,
+    InstalledPackages: installed.told,
     Heartbeat: lambda state, worker, message, now: members.heartbeat(worker, message, state),
     JobReady: shares.ready,
     JobRefused: members.refused,

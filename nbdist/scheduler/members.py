@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from nbdist.errors import ProtocolError
-from nbdist.scheduler import attempts, delivery, faults, jobs, restart, setups, shares
+from nbdist.scheduler import attempts, delivery, faults, installed, jobs, restart, setups, shares
 from nbdist.scheduler.orders import STORES, Disconnect, WorkerGone, WorkerHere
 from nbdist.scheduler.records import (
     AttemptRecord,
@@ -49,6 +49,7 @@ def join(state: State, peer: str, hello: Hello, now: float) -> None:
             leave(state, peer, "reconnected", now, blame=False)
         slots = [SlotRecord() for _ in range(hello.slots)]
         state.workers[peer] = WorkerRecord(peer, hello.name or peer, hello, slots, joined_at=now, heard_at=now)
+        installed.recall(state, state.workers[peer])
         state.send(STORES, WorkerHere(peer))
         state.events.append(PoolEvent(now, "joined", state.workers[peer].name, note=f"{hello.slots} slots"))
         state.wake("silence", now + state.policy.pulse_seconds)

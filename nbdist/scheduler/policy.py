@@ -94,6 +94,8 @@ class Policy:
     # bounds
     max_jobs: int = 1_000
     """Unfinished jobs of one hub; one more is refused."""
+    kept_listings: int = 256
+    """Lists of what is installed on machines, for those that come back or join with the same one."""
     kept_jobs: int = 200
     """Ended jobs that are remembered for `describe` and `explain`."""
     results_bytes: int = 4 * 10**9

@@ -16,11 +16,12 @@ from typing import Literal, NamedTuple, TypeAlias
 from nbdist.driver import Send
 from nbdist.scheduler.blocks import Blocks
 from nbdist.scheduler.intervals import Intervals
+from nbdist.scheduler.packages import Listing
 from nbdist.scheduler.policy import Policy
 from nbdist.scheduler.resuming import Taken
 from nbdist.scheduler.timeline import Timeline
 from nbdist.wire.blocks import ITEMS_WINDOW_BYTES
-from nbdist.wire.messages import Attempt, Hello, Message, Outcome, SubmitJob, WorkerFacts
+from nbdist.wire.messages import Attempt, Hello, InstalledPackages, Message, Outcome, SubmitJob, WorkerFacts
 
 Place: TypeAlias = tuple[str, int]
 """A slot: (worker's id, number)."""
@@ -285,6 +286,9 @@ class WorkerRecord:
     """It has said what it holds: before that it gets nothing."""
     facts: list[WorkerFacts] = field(default_factory=list)
     """What it has said of that, while more is to come."""
+    listing: Listing | None = None
+    """What is installed there, if that is known."""
+    listing_parts: list[InstalledPackages] = field(default_factory=list)
     leaving: bool = False
     load: float = 0.0
     memory_used_bytes: int = 0
@@ -381,6 +385,8 @@ class State:
         """Jobs of which a setup has failed somewhere."""
         self.workers: OrderedDict[str, WorkerRecord] = OrderedDict()
         """The one heard least recently is first."""
+        self.listings: OrderedDict[str, Listing] = OrderedDict()
+        """By their hashes: what is installed on machines; the last used is last."""
         self.notebooks: set[str] = set()
         self.attempts: dict[Attempt, AttemptRecord] = {}
         self.idle: OrderedDict[Place, None] = OrderedDict()

@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import inf
 
-from nbdist.scheduler.fit import unfit
+from nbdist.scheduler import fitting
 from nbdist.scheduler.history import nobody_can
 from nbdist.scheduler.orders import STORES, TargetsSet
 from nbdist.scheduler.policy import Policy
 from nbdist.scheduler.records import Event, JobRecord, Pace, Phase, Share, ShareState, State, WorkerRecord
 from nbdist.wire.messages import GrantItems, JobReady, PrepareJob
-from nbdist.wire.needs import Candidate
 
 
 def may_run(job: JobRecord, worker: WorkerRecord) -> bool:
     """Whether the worker could take part in the job, as far as is known without asking it."""
-    return worker.stated and not worker.leaving and unfit(job.spec, _candidate(worker)) is None
-
-
-def _candidate(worker: WorkerRecord) -> Candidate:
-    return Candidate(worker.name, len(worker.slots), worker.hello.machine)
+    return worker.stated and not worker.leaving and fitting.problem(job.spec, worker) is None
 
 
 def add_targets(state: State, job: JobRecord, workers: Iterable[WorkerRecord]) -> None:
@@ -42,12 +37,14 @@ def prepare(state: State, job: JobRecord, worker: WorkerRecord, now: float) -> N
         return
     if job.targets and not any(target[0] == worker.id for target in job.targets):
         return  # it came after the job had begun
-    problem = unfit(job.spec, _candidate(worker))
+    problem = fitting.problem(job.spec, worker)
     if problem is not None:
         leave_out(state, job, Share(worker, ShareState.REFUSED, problem.reason, problem.todo), now)
         return
-    job.shares[worker.id] = Share(worker)
     spec = job.spec
+    job.shares[worker.id] = share = Share(worker, reason=fitting.installing(spec, worker))
+    if share.reason:
+        state.wake("progress", now)  # it takes a while
     message = PrepareJob(
         job=job.id,
         options=spec.options,
@@ -57,6 +54,7 @@ def prepare(state: State, job: JobRecord, worker: WorkerRecord, now: float) -> N
         each=bool(spec.each),
         modules=spec.modules,
         bundles=spec.bundles,
+        install=fitting.to_install(spec, worker),
     )
     state.send(worker.id, message)
 
@@ -91,7 +89,7 @@ def ready(state: State, worker: WorkerRecord, message: JobReady, now: float) -> 
 
 def make_ready(state: State, job: JobRecord, worker: WorkerRecord, share: Share) -> None:
     """From now on the worker is given slices of the job."""
-    share.state = ShareState.READY
+    share.state, share.reason = ShareState.READY, ""
     job.told_left_out = False
     job.ready_slots += len(worker.slots)
     job.ready_workers += 1

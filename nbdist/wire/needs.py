@@ -1,9 +1,10 @@
 """What a job needs of a machine, as text: `gpu`, `memory>=8GB, linux`, `worker=lab-*`. Read here, by all who ask. Pure.
 
 needs      = need { ("," | "and") need }
-need       = "gpu" | system | architecture | quantity relation number | name ("=" | "!=") pattern
+need       = "gpu" | system | architecture | quantity relation number | name ("=" | "!=") pattern | versions
 quantity   = "gpus" | "cores" | "slots" | "memory" | "python"        relation = ">=" "<=" ">" "<" "=" "!="
 name       = "worker" | "gpu"           pattern = alternatives with `|`, and `*` for anything
+versions   = "versions=" ("same" | "any")      of the packages that the job uses; else: of the same major version
 """
 
 from __future__ import annotations
@@ -34,9 +35,11 @@ RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
 MEMORY_TOLERANCE = 0.1
 """A machine sold with 8 GB shows 7.4 to 8.3 of them: firmware and graphics have the rest."""
 KINDS = (
-    "gpu, gpus>=2, gpu=*4090*, memory>=8GB, cores>=4, slots>=2, python>=3.12, linux, macos, windows, arm64, worker=NAME"
+    "gpu, gpus>=2, gpu=*4090*, memory>=8GB, cores>=4, slots>=2, python>=3.12, linux, macos, windows, arm64, "
+    "worker=NAME, versions=same, versions=any"
 )
 
+VERSIONS = ("same", "any")
 _AND = re.compile(r"\s*,\s*|\s+and\s+|\s*&\s*")
 _NEED = re.compile(r"(?P<what>[A-Za-z_]\w*)\s*(?:(?P<relation>>=|<=|!=|==|=|>|<)\s*(?P<value>.+))?")
 _VERSION = re.compile(r"\d+(\.\d+){0,2}")
@@ -59,6 +62,8 @@ class Need:
     is_met: Callable[[Candidate], bool]
     has: Callable[[Candidate], str]
     """What the machine has instead, for people."""
+    versions: str = ""
+    """One of `VERSIONS`, for those who know what is installed: every machine meets such a need."""
 
 
 @lru_cache(maxsize=256)
@@ -77,6 +82,12 @@ def unmet(text: str, candidate: Candidate) -> str:
     return "; ".join(f"{need.has(candidate)}, the job needs {need.text}" for need in missing)
 
 
+def versions(text: str) -> str:
+    """Which versions of a job's packages a machine may have: `same`, `any`, or empty: as usual. Raises ValueError."""
+    chosen = [need.versions for need in parse(text) if need.versions]
+    return chosen[-1] if chosen else ""
+
+
 def _need(text: str) -> Need:
     found = _NEED.fullmatch(text)
     if found is None:
@@ -85,6 +96,8 @@ def _need(text: str) -> Need:
     relation = "=" if relation == "==" else relation
     if not relation:
         return _plain(text, what)
+    if what == "versions" and relation == "=" and _unquoted(value) in VERSIONS:
+        return Need(text, lambda one: True, lambda one: "", _unquoted(value))
     if what in ("worker", "gpu") and relation in ("=", "!="):
         return _named(text, what, relation, value)
     if what == "gpu":

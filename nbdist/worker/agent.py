@@ -36,13 +36,15 @@ from nbdist.wire.messages import (
     Output,
     Part,
     Refused,
+    RenewSlots,
     RunSlice,
     Welcome,
 )
 from nbdist.worker import orders, places, processes, system, transfer
 from nbdist.worker.config import WorkerConfig
 from nbdist.worker.dialing import Dialer, Refusal, refusal_error
-from nbdist.worker.itemfiles import ItemFiles
+from nbdist.worker.inventory import Inventory
+from nbdist.worker.itemfiles import ItemFiles, not_in_place
 from nbdist.worker.jobs import JobFiles
 from nbdist.worker.orders import HUB, LOCAL, SLOT
 from nbdist.worker.prepared import AGAIN_SECONDS
@@ -80,8 +82,9 @@ class Agent:
         self._memory_bytes = config.memory_bytes if system.WATCHES_MEMORY else 0
         self._supervisor = Supervisor(config.slots, policy, memory_bytes=self._memory_bytes)
         self._driver = Driver(self._supervisor, clock=time.monotonic, send=self._send, call_at=self._call_at)
-        self._dialer = Dialer(config.address, config.name, config.slots)
         self._uplink = Uplink()
+        self._inventory = Inventory(lambda message: self._uplink.send(frames.encode(message)), self._other_packages)
+        self._dialer = Dialer(config.address, config.name, config.slots, self._inventory.state)
         self._keeper = Keeper(
             lambda: any(slot.running is not None for slot in self._supervisor.slots),
             clock=time.monotonic,
@@ -105,6 +108,7 @@ class Agent:
         for send in self._supervisor.start(time.monotonic()):
             self._send(send.peer, send.message, b"")
         dialling = self._loop.create_task(self._keep_dialling())
+        self._spawn(self._inventory.watch())
         try:
             await asyncio.wait((dialling, self._done), return_when=asyncio.FIRST_COMPLETED)
             if not self._done.done():
@@ -184,6 +188,7 @@ class Agent:
         self._uplink.open(connection)
         reason = "the connection ended"
         try:
+            self._inventory.greeted(welcome)
             self._input(HUB, welcome)
             while True:
                 message, payload = frames.decode(await connection.recv(decode=False))
@@ -340,6 +345,11 @@ class Agent:
                     return
             await asyncio.sleep(FETCH_PAUSE_SECONDS)
 
+    def _other_packages(self, is_update: bool) -> None:
+        self._jobs.look_again()
+        if is_update:
+            self._input(HUB, RenewSlots())  # no slot goes on with an old version
+
     def _drop_job(self, order: orders.DropJob, payload: Payload) -> None:
         self._jobs.drop(order.job)
 
@@ -360,7 +370,7 @@ class Agent:
             except (OSError, NoRoomError) as error:
                 tries = tries + 1 if self._uplink.is_open else 0
                 if tries >= ITEM_TRIES:
-                    self._event(_not_in_place(order.attempt, error, self._blob_folder))
+                    self._event(not_in_place(order.attempt, error, self._blob_folder))
                     return
             except (BlobError, AccessError) as error:
                 self._event(orders.ItemsNotInPlace(order.attempt, str(error), is_gone=True))
@@ -414,11 +424,6 @@ class Agent:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _not_in_place(attempt: Attempt, error: Exception, folder: Path) -> orders.ItemsNotInPlace:
-    todo = f"make room on the disk of {folder}" if isinstance(error, NoRoomError) else ""
-    return orders.ItemsNotInPlace(attempt, f"the data of its items did not come: {error}", todo)
 
 
 _ORDERS: dict[type[Message], Callable[[Agent, Any, Payload], None]] = {

@@ -46,10 +46,14 @@ class Refusal(Exception):
 class Dialer:
     """Reaches one hub again and again, as the same peer."""
 
-    def __init__(self, address: Callable[[], Address | None], name: str, slots: int) -> None:
+    def __init__(
+        self, address: Callable[[], Address | None], name: str, slots: int, packages: Callable[[], str] = str
+    ) -> None:
+        """`packages` gives the hash of what is installed here."""
         self._address = address
         self._name = name or socket.gethostname()
         self._slots = slots
+        self._packages = packages
         self._keys: dict[str, str] = {}
         """Invite -> the credential that it was traded for."""
         self.peer = secrets.token_hex(16)
@@ -117,7 +121,8 @@ class Dialer:
 
     async def _greet(self, connection: ClientConnection) -> Welcome:
         gpus = await asyncio.to_thread(graphics.names)
-        machine = this_machine(system.cores(), gpus)
+        packages = await asyncio.to_thread(self._packages)
+        machine = replace(this_machine(system.cores(), gpus), packages=packages)
         hello = Hello("worker", PROTOCOL_MIN, PROTOCOL_MAX, machine, self.peer, name=self._name, slots=self._slots)
         await connection.send(frames.encode(hello))
         try:

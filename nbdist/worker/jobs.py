@@ -64,6 +64,10 @@ class JobFiles:
             self._found.add(name)
         return ""
 
+    def look_again(self) -> None:
+        """Other packages are installed than before."""
+        self._found.clear()
+
     async def fetch(self, job: str, hub: Hub) -> bool:
         """Gets the job's blobs. False: the job was dropped, or begun anew, meanwhile.
 

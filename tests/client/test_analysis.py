@@ -9,6 +9,7 @@ import types
 from typing import Any
 
 import numpy as np
+import pytest
 
 from nbdist.client.analysis.modules import required
 from nbdist.client.analysis.names import captured, functions_in
@@ -50,6 +51,26 @@ def test_modules_of_what_is_pickled_by_reference() -> None:
     assert required(np.sin) == ("numpy",)
     assert required(len, json.dumps, None) == ()
     assert required(defined("def f(x):\n    return table[x]", table=np.arange(3))["f"]) == ("numpy",)
+
+
+def imports_inside(x: int) -> Any:
+    import scipy
+
+    return scipy, x
+
+
+def calls(x: int) -> Any:
+    return imports_inside(x)
+
+
+def test_modules_that_a_function_of_a_local_module_imports_if_it_is_the_jobs_own() -> None:
+    assert "scipy" in required(imports_inside)
+    assert "scipy" not in required(calls)  # who knows whether that runs
+
+
+@pytest.mark.parametrize("table", [{"a": np.arange(3)}, [1, np.arange(3)], (np.float64(1),), {np.int64}])
+def test_modules_of_what_is_in_captured_containers(table: Any) -> None:
+    assert required(defined("def f(x):\n    return table", table=table)["f"]) == ("numpy",)
 
 
 def test_functions_are_given_once() -> None:

@@ -109,6 +109,7 @@ def test_rates(per_second: float, text: str) -> None:
 
 def test_the_pools_table() -> None:
     worker = {"name": "laptop", "slots": 4, "busy": 1, "state": "busy", "relative_speed": 1.5, "done": 10, "load": 0.5}
+    worker["fit"] = "left out: no pandas"
     worker["machine"] = {"python": "3.11.7", "platform": "linux", "architecture": "x86_64"}
     job = {"id": "ab", "name": "pi", "state": "running", "done": 3, "total": 9, "reason": ""}
     table = pool_table("ws://127.0.0.1:8786", {"workers": [worker], "jobs": [job, {"state": "done"}]})
@@ -116,6 +117,8 @@ def test_the_pools_table() -> None:
     assert text.splitlines()[0] == "ws://127.0.0.1:8786: 1 machine, 4 slots, 1 job running"
     assert "laptop" in text
     assert "1.50" in text
+    assert "fit (last job)" in text
+    assert "left out: no pandas" in text
     assert "job ab  pi: 3 of 9" in text
 
 

@@ -52,6 +52,7 @@ def candidate(name: str = "lab-2", slots: int = 4, **changes: Any) -> needs.Cand
         "worker=LAB-*",
         "worker=a|lab-2",
         "worker!=laptop",
+        "versions=same",  # which those judge who know what is installed
         "gpu, memory>=8GB",
         "gpu and linux and cores>=2",
     ],
@@ -130,3 +131,17 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 def test_whatever_a_machine_says_of_itself_is_compared(python: str, name: str) -> None:
     odd = candidate(name, python=python, architecture=name, gpus=(name,))
     needs.unmet("python>=3.11, x86_64, gpu=a*, worker=b", odd)
+
+
+@pytest.mark.parametrize(
+    ("text", "versions"),
+    [("", ""), ("gpu", ""), ("versions=same", "same"), ("linux, versions = 'any'", "any"), ("VERSIONS=same", "same")],
+)
+def test_which_versions_of_packages_will_do(text: str, versions: str) -> None:
+    assert needs.versions(text) == versions
+
+
+@pytest.mark.parametrize("text", ["versions", "versions=1.0", "versions!=same", "versions>=same"])
+def test_versions_are_the_same_or_any(text: str) -> None:
+    with pytest.raises(ValueError, match="versions=same, versions=any"):
+        needs.parse(text)

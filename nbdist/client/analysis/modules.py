@@ -7,13 +7,16 @@ import sys
 import types
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
-from nbdist.client.analysis import names
+from nbdist.client.analysis import names, places
 from nbdist.client.analysis.origins import absolute
 
 OURS = "nbdist"
 MAX_MODULES = 200
+MAX_PARTS = 100
+"""Of each captured container, so many values are looked at."""
 
 
 def required(*roots: Any) -> tuple[str, ...]:
@@ -37,13 +40,17 @@ def needed(*roots: Any) -> set[str]:
     found: set[str] = set()
     for root in roots:
         found |= home(root)
+        if isinstance(root, types.FunctionType) and _by_reference(root) and places.find(_top(root.__module__)):
+            found |= _imports(root)  # it surely runs, wherever it was written
     for function in names.functions_in(*roots):
         if _by_reference(function):
             found |= home(function)  # its module is imported there, and brings what it needs
             continue
-        found |= set(imported(function.__code__, function.__globals__.get("__package__") or ""))
+        found |= _imports(function)
         for value in names.captured(function).values():
             found |= home(value)
+            for part in _parts(value):
+                found |= home(part)
     return found
 
 
@@ -63,6 +70,17 @@ def imported(code: types.CodeType, package: str = "") -> Iterable[str]:
                 yield f"{module}.{instruction.argval}"
             if instruction.opname != "EXTENDED_ARG":
                 before.append(instruction.argval)
+
+
+def _parts(value: Any) -> tuple[Any, ...]:
+    """What is in a container, as far as it is looked at: it is pickled with it."""
+    if type(value) is dict:
+        return tuple(islice(value.values(), MAX_PARTS))
+    return tuple(islice(value, MAX_PARTS)) if type(value) in (list, tuple, set, frozenset) else ()
+
+
+def _imports(function: types.FunctionType) -> set[str]:
+    return set(imported(function.__code__, function.__globals__.get("__package__") or ""))
 
 
 def home(value: Any) -> set[str]:

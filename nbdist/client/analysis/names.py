@@ -6,6 +6,7 @@ import dis
 import inspect
 import types
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 
@@ -85,7 +86,7 @@ def _parts(value: Any) -> list[Any]:
     if isinstance(value, (list, tuple)):
         return [part for part in value[:100] if callable(part)]
     if isinstance(value, dict):
-        return [part for part in list(value.values())[:100] if callable(part)]
+        return [part for part in tuple(islice(value.values(), 100)) if callable(part)]
     inner = [_attribute(value, name) for name in ("func", "function", "__wrapped__")]
     return [*(part for part in inner if callable(part)), type(value)]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.metadata
+import re
 import sys
 import sysconfig
 import types
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -91,23 +92,36 @@ def _version(top: str) -> str | None:
     places += [] if spec is None else map(Path, spec.submodule_search_locations or ())
     if not places or not all(any(place.is_relative_to(root) for root in _site_folders()) for place in places):
         return None
-    owners = [top] if _has(top, top) else sorted(set(_owners().get(top, ())))
-    return ", ".join(f"{owner} {importlib.metadata.version(owner)}" for owner in owners) or None
+    return ", ".join(f"{owner} {importlib.metadata.version(owner)}" for owner in owners(top)) or None
 
 
-def _has(distribution: str, top: str) -> bool:
-    """Whether there is such a distribution and a module of that name in it: so it is nearly always called."""
+def owners(top: str) -> list[str]:
+    """The distributions that have an installed top-level module."""
+    if has(top, top):
+        return [top]  # so it is nearly always called
+    return _owners(top, tuple(folder.stat().st_mtime_ns if folder.is_dir() else 0 for folder in _site_folders()))
+
+
+def has(distribution: str, module: str) -> bool:
+    """Whether there is such a distribution and a module of that full name in it."""
     try:
         record = importlib.metadata.distribution(distribution).read_text("RECORD") or ""
-    except importlib.metadata.PackageNotFoundError:
+    except (importlib.metadata.PackageNotFoundError, ValueError):
         return False
-    return f"\n{top}/__init__.py," in f"\n{record}" or f"\n{top}.py," in f"\n{record}"
+    path = module.replace(".", "/")
+    return f"\n{path}/__init__.py," in f"\n{record}" or f"\n{path}.py," in f"\n{record}"
 
 
-@lru_cache(1)
-def _owners() -> Mapping[str, list[str]]:
-    """Top-level modules -> distributions: of all that are installed, which takes a moment."""
-    return importlib.metadata.packages_distributions()
+@lru_cache(1000)
+def _owners(top: str, changed: tuple[int, ...]) -> list[str]:
+    """Looked for among all that is installed, which takes a moment; `changed` says when that was last another."""
+    in_record = re.compile(rf"^{re.escape(top)}(?:/|\.[^/,]*,)", re.MULTILINE)
+    found = set()
+    for distribution in importlib.metadata.distributions():
+        named = distribution.read_text("top_level.txt")
+        if top in named.split() if named is not None else in_record.search(distribution.read_text("RECORD") or ""):
+            found.add(str(distribution.metadata["Name"]))
+    return sorted(found)
 
 
 def _site_folders() -> list[Path]:

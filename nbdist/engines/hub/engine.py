@@ -361,6 +361,7 @@ class HubEngine:
             total=spec.total,
             each=spec.each,
             modules=tuple(sorted({*spec.modules, *packed.modules})),
+            packages=packed.packages,
             bundles=tuple(packed.bundles),
             needs=spec.needs,
             key=spec.key,

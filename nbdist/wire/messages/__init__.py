@@ -84,6 +84,7 @@ from nbdist.wire.messages.records import (
 )
 from nbdist.wire.messages.reporting import (
     Heartbeat,
+    InstalledPackages,
     JobReady,
     JobRefused,
     Leaving,
@@ -134,6 +135,7 @@ __all__ = [
     "Heartbeat",
     "HeldAttempt",
     "Hello",
+    "InstalledPackages",
     "ItemFault",
     "JobFinished",
     "JobKnown",

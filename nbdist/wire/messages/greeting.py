@@ -36,6 +36,8 @@ class Welcome(Message):
     folder: str = ""
     """The hub's folder, of mode 0700. A peer that can read `folder/nonce` is on the same machine and the same user:
     it answers with `ProveLocal` and then maps blobs in `folder/blobs` instead of copying them."""
+    knows_packages: bool = True
+    """False: the hub does not have the list of which `Machine.packages` is the hash; the worker sends it first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,8 @@ class Machine:
     """Their names, as the driver says them."""
     installs: bool = False
     """A worker that makes environments with the packages that jobs need (`--install`)."""
+    packages: str = ""
+    """A worker: the hash of the list of what is installed there (`installed.py`); empty: nothing is known of that."""
 
     @property
     def python_minor(self) -> str:

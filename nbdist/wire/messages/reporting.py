@@ -21,6 +21,23 @@ class WorkerFacts(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class InstalledPackages(Message):
+    """What is installed on the worker's machine: right after a `Welcome` that asks for it, and when it has changed.
+
+    It comes in as many messages as it takes (`installed.py`), and counts once the last is there.
+    """
+
+    digest: str
+    """Of the whole list."""
+    packages: tuple[tuple[str, str], ...] = ()
+    """(normalized name of a distribution, version)."""
+    modules: tuple[str, ...] = ()
+    """Top-level modules that can be imported there."""
+    more: bool = False
+    """Another message of the same kind follows."""
+
+
+@dataclass(frozen=True, slots=True)
 class Heartbeat(Message):
     """The worker lives; every two seconds, and never instead of anything else.
 

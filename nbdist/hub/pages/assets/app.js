@@ -83,14 +83,15 @@ function jobRow(job, mayStop) {
 }
 
 const WORKER_COLUMNS = [["machine"], ["state"], ["slots busy", "number"], ["speed", "number"], ["items done", "number"],
-  ["load", "number.wide"], ["memory", "number.wide"], ["Python", "wide"], ["system", "wide"], ["joined", "number.wide"]];
+  ["load", "number.wide"], ["memory", "number.wide"], ["Python", "wide"], ["system", "wide"], ["joined", "number.wide"],
+  ["fit (last job)", "wide"]];
 
 function workerRow(worker) {
   const machine = worker.machine;
   return [machineLink(worker), state(worker.state), `${worker.busy} / ${worker.slots}`,
     worker.relative_speed ? worker.relative_speed.toFixed(2) : "", whole(worker.done), (worker.load || 0).toFixed(2),
     bytes(worker.memory_used_bytes), machine.python, `${machine.platform} ${machine.architecture}`,
-    `${duration(worker.joined_seconds)} ago`];
+    `${duration(worker.joined_seconds)} ago`, worker.fit || ""];
 }
 
 function poolPage(pool) {
