@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +40,17 @@ from nbdist.wire.messages import (
     RunSlice,
     Welcome,
 )
-from nbdist.worker import orders, places, processes, system, transfer
+from nbdist.worker import orders, places, system, transfer
+from nbdist.worker.builds import Builds
 from nbdist.worker.config import WorkerConfig
 from nbdist.worker.dialing import Dialer, Refusal, refusal_error
-from nbdist.worker.itemfiles import ItemFiles
+from nbdist.worker.itemfiles import ItemFiles, not_in_place
 from nbdist.worker.jobs import JobFiles
+from nbdist.worker.launchers import Launchers
 from nbdist.worker.orders import HUB, LOCAL, SLOT
 from nbdist.worker.prepared import AGAIN_SECONDS
 from nbdist.worker.records import WorkerPolicy
-from nbdist.worker.slots import SlotHost
+from nbdist.worker.slots import SlotHost, weigh
 from nbdist.worker.supervisor import Supervisor
 from nbdist.worker.uplink import Uplink
 
@@ -74,13 +77,15 @@ class Agent:
         self._loop = asyncio.get_running_loop()
         self._held = places.folders()
         self._folder, self._blob_folder = (folder.path for folder in self._held)
-        environment = processes.slot_environment(config.threads)
-        self._launcher = processes.launcher(environment, self._folder / "start.log", fork=config.fork)
+        self._builds = Builds(places.environments(), self._blob_folder / "own", config.threads, self._event)
+        log = self._folder / "start.log"
+        self._launcher = Launchers(partial(self._builds.launcher, log=log, fork=config.fork))
         self._hosts = [self._host(number) for number in range(config.slots)]
         self._memory_bytes = config.memory_bytes if system.WATCHES_MEMORY else 0
+        policy = replace(policy or WorkerPolicy(), installer=self._builds.installer if config.installs else None)
         self._supervisor = Supervisor(config.slots, policy, memory_bytes=self._memory_bytes)
         self._driver = Driver(self._supervisor, clock=time.monotonic, send=self._send, call_at=self._call_at)
-        self._dialer = Dialer(config.address, config.name, config.slots)
+        self._dialer = Dialer(config.address, config.name, config.slots, installs=config.installs)
         self._uplink = Uplink()
         self._keeper = Keeper(
             lambda: any(slot.running is not None for slot in self._supervisor.slots),
@@ -88,9 +93,9 @@ class Agent:
             call_later=lambda seconds, callback: self._loop.call_later(seconds, callback).cancel,
             lock=None if config.may_sleep else system_lock("nbdist worker"),
         )
-        cache = transfer.BlobCache(self._blob_folder)
-        self._jobs = JobFiles(cache)
-        self._item_files = ItemFiles(cache)
+        blobs = transfer.BlobCache(self._blob_folder)
+        self._jobs = JobFiles(blobs)
+        self._item_files = ItemFiles(blobs)
         self._items: dict[Attempt, bytes] = {}
         self._parts: dict[Attempt, dict[int, tuple[int, bytes | Path]]] = {}
         """Attempt -> start of a part -> its stop, and its payload or the file of it."""
@@ -123,7 +128,7 @@ class Agent:
         self._keeper.close()
         for task in (dialling, *self._tasks):
             task.cancel()
-        await asyncio.gather(dialling, *self._tasks, return_exceptions=True)
+        await asyncio.gather(dialling, *self._tasks, self._builds.close(), return_exceptions=True)
         for host in self._hosts:
             host.close()
         self._launcher.close()
@@ -274,7 +279,14 @@ class Agent:
         )
 
     def _start_slot(self, order: orders.StartSlot, payload: Payload) -> None:
-        self._spawn(self._hosts[order.slot].start())
+        self._spawn(self._hosts[order.slot].start(order.environment))
+        self._loop.call_soon(self._keep_environments)
+
+    def _keep_environments(self) -> None:
+        """What neither a job nor a slot needs may go."""
+        needed = self._jobs.environments() | {host.environment for host in self._hosts}
+        self._launcher.keep(needed)
+        self._builds.keep(needed)
 
     def _begin_claim(self, order: orders.BeginClaim, payload: Payload) -> None:
         self._hosts[order.slot].claim.begin(order.attempt, order.start, order.stop)
@@ -303,20 +315,13 @@ class Agent:
         self._spawn(self._weigh(order.slots))
 
     async def _weigh(self, slots: Sequence[int]) -> None:
-        pids = {slot: self._hosts[slot].pid for slot in slots}
-        enough = self._memory_bytes
-        used = await asyncio.to_thread(
-            lambda: [system.slot_memory_bytes(pid, enough=enough) if pid is not None else 0 for pid in pids.values()]
-        )
-        rows = zip(pids, used, strict=True)
-        # not of a process that is gone meanwhile: another is in its place
-        self._event(orders.MemoryUsed(tuple(row for row in rows if self._hosts[row[0]].pid == pids[row[0]])))
+        self._event(await weigh([self._hosts[slot] for slot in slots], enough=self._memory_bytes))
 
     # --- files ------------------------------------------------------------------------------------------------------
 
     def _get_ready(self, order: orders.GetReady, payload: Payload) -> None:
         self._jobs.begin(order, bytes(payload))
-        lacking = self._jobs.lacking(order)
+        lacking = None if order.environment else self._jobs.lacking(order)
         if lacking is not None:
             self._event(orders.JobNotInPlace(order.job, *lacking))
         elif order.task is None and not order.blobs:
@@ -342,6 +347,7 @@ class Agent:
 
     def _drop_job(self, order: orders.DropJob, payload: Payload) -> None:
         self._jobs.drop(order.job)
+        self._keep_environments()
 
     def _fetch_items(self, order: orders.FetchItems, payload: Payload) -> None:
         self._item_files.begin(order.attempt, order.blobs)
@@ -360,7 +366,7 @@ class Agent:
             except (OSError, NoRoomError) as error:
                 tries = tries + 1 if self._uplink.is_open else 0
                 if tries >= ITEM_TRIES:
-                    self._event(_not_in_place(order.attempt, error, self._blob_folder))
+                    self._event(not_in_place(order.attempt, error, self._blob_folder))
                     return
             except (BlobError, AccessError) as error:
                 self._event(orders.ItemsNotInPlace(order.attempt, str(error), is_gone=True))
@@ -416,11 +422,6 @@ class Agent:
         task.add_done_callback(self._tasks.discard)
 
 
-def _not_in_place(attempt: Attempt, error: Exception, folder: Path) -> orders.ItemsNotInPlace:
-    todo = f"make room on the disk of {folder}" if isinstance(error, NoRoomError) else ""
-    return orders.ItemsNotInPlace(attempt, f"the data of its items did not come: {error}", todo)
-
-
 _ORDERS: dict[type[Message], Callable[[Agent, Any, Payload], None]] = {
     orders.StartSlot: Agent._start_slot,
     orders.BeginClaim: Agent._begin_claim,
@@ -432,6 +433,9 @@ _ORDERS: dict[type[Message], Callable[[Agent, Any, Payload], None]] = {
     orders.LookAtMemory: Agent._look_at_memory,
     orders.GetReady: Agent._get_ready,
     orders.DropJob: Agent._drop_job,
+    orders.BuildEnvironment: lambda agent, order, payload: agent._builds.begin(order),
+    orders.CancelBuild: lambda agent, order, payload: agent._builds.cancel(order),
+    orders.LookForModules: lambda agent, order, _: agent._builds.look(order, agent._jobs.installed_modules(order.job)),
     orders.FetchItems: Agent._fetch_items,
     orders.DropItems: Agent._drop_items,
     orders.KeepPart: Agent._keep_part,

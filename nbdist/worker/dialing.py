@@ -46,7 +46,8 @@ class Refusal(Exception):
 class Dialer:
     """Reaches one hub again and again, as the same peer."""
 
-    def __init__(self, address: Callable[[], Address | None], name: str, slots: int) -> None:
+    def __init__(self, address: Callable[[], Address | None], name: str, slots: int, *, installs: bool = False) -> None:
+        self._installs = installs
         self._address = address
         self._name = name or socket.gethostname()
         self._slots = slots
@@ -117,7 +118,7 @@ class Dialer:
 
     async def _greet(self, connection: ClientConnection) -> Welcome:
         gpus = await asyncio.to_thread(graphics.names)
-        machine = this_machine(system.cores(), gpus)
+        machine = replace(this_machine(system.cores(), gpus), installs=self._installs)
         hello = Hello("worker", PROTOCOL_MIN, PROTOCOL_MAX, machine, self.peer, name=self._name, slots=self._slots)
         await connection.send(frames.encode(hello))
         try:

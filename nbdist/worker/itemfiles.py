@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+from nbdist.errors import NoRoomError
 from nbdist.wire.messages import Attempt, BlobFile, BlobRef
+from nbdist.worker.orders import ItemsNotInPlace
 from nbdist.worker.transfer import BlobCache, Hub
 
 
@@ -62,3 +64,9 @@ class ItemFiles:
 
 def _user(attempt: Attempt) -> str:
     return f"{attempt[0]}/{attempt[1]}"
+
+
+def not_in_place(attempt: Attempt, error: Exception, folder: Path) -> ItemsNotInPlace:
+    """This machine cannot get a slice's items."""
+    todo = f"make room on the disk of {folder}" if isinstance(error, NoRoomError) else ""
+    return ItemsNotInPlace(attempt, f"the data of its items did not come: {error}", todo)
