@@ -209,6 +209,8 @@ class Builds:
                 code, output = await self._run(words, variables)
         except TimeoutError:
             raise _FailedError("", f"its Python does not answer within {PROBE_SECONDS:g} s") from None
+        except OSError as error:
+            raise _FailedError("", f"its Python does not start: {error}") from None
         if code != 0:
             raise _FailedError(output, "its Python does not start")
         try:

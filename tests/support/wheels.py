@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -24,11 +26,20 @@ def write_wheel(folder: Path, name: str, version: str, text: str = "", needs: st
     record = f"{name}-{version}.dist-info/RECORD"
     rows = "".join(f"{path},,\n" for path in [*files, record])
     folder.mkdir(exist_ok=True, parents=True)
-    path = folder / f"{name}-{version}-py3-none-any.whl"
+    path = wheel_path(folder, name, version)
     with zipfile.ZipFile(path, "w") as archive:
         for inside, data in {**files, record: rows}.items():
             archive.writestr(inside, data)
     return path
+
+
+def remove_wheel(folder: Path, name: str, version: str) -> None:
+    """It cannot be installed any more."""
+    wheel_path(folder, name, version).unlink()
+
+
+def wheel_path(folder: Path, name: str, version: str) -> Path:
+    return folder / f"{name}-{version}-py3-none-any.whl"
 
 
 def variables(folder: Path, installer: str = "pip") -> dict[str, str]:
@@ -42,9 +53,6 @@ def variables(folder: Path, installer: str = "pip") -> dict[str, str]:
 
 def path_with(installer: str) -> str:
     """A PATH on which uv is, or is not, as the installer's name says."""
-    import os
-    import sys
-
     here = Path(sys.executable).parent
     uv = shutil.which("uv") or shutil.which("uv", path=str(here))
     if installer == "uv":
