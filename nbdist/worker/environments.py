@@ -88,5 +88,5 @@ def _failure(packages: tuple[Package, ...], event: EnvironmentNotInPlace) -> tup
     end = tail(event.output)
     what = f"{blamed(packages, event.output)} could not be installed" if packages else "what was installed is broken"
     reason = f"{what} ({event.reason})" if event.reason else what
-    todo = "see what the installer wrote; the cell tries again at once, an unfinished job after some minutes"
-    return f"{reason}:\n{end}" if end else reason, todo
+    todo = "the cell, run again, tries that again at once; a job that goes on does after some minutes"
+    return f"{reason}. The end of what was written:\n{end}" if end else reason, todo

@@ -55,14 +55,15 @@ class Kept:
 
 def environment_name(packages: Iterable[Package], installer: Installer) -> str:
     """The environment for these packages, in whatever order and spelling they come."""
-    wanted = sorted({f"{_canonical(package.name)}=={package.version}" for package in packages})
+    wanted = sorted({_canonical(package.name) + requirement(package)[len(package.name) :] for package in packages})
     described = json.dumps([wanted, installer.python, installer.version, "uv" if installer.uv else "pip"])
     return hashlib.sha256(described.encode()).hexdigest()[:24]
 
 
 def requirement(package: Package) -> str:
-    """As installers read it: `pandas==2.3.3`."""
-    return f"{package.name}=={package.version}" if package.version else package.name
+    """As installers read it: `pandas==2.3.3`. Without a build's own mark, `+cpu`: few indexes have the same builds."""
+    version = package.version.partition("+")[0]
+    return f"{package.name}=={version}" if version else package.name
 
 
 def described(packages: Sequence[Package]) -> str:

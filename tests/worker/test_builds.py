@@ -129,7 +129,7 @@ def test_what_cannot_be_installed_is_told_and_other_jobs_go_on(installs: OnWorke
         jobs = Jobs(await worker.talk(), packed(looker()))
         await jobs.prepare("own")
         refused = await jobs.prepare("bad", NONE)
-        assert refused.reason.startswith("nbdt_colour==9.9 could not be installed:\n")
+        assert refused.reason.startswith("nbdt_colour==9.9 could not be installed. The end of what was written:\n")
         assert any(f"no {what}" in refused.reason.lower() for what in ("matching distribution", "version of"))
         assert refused.again_seconds >= 60
         assert (await jobs.run("own"))[0] == ""

@@ -110,7 +110,7 @@ def test_one_is_built_after_the_other() -> None:
 def test_all_who_wait_hear_of_a_failure_and_why() -> None:
     world = World().ready("other", ()).prepare("a").prepare("b").here(failed(output="a\n\nno pandas==1.0 here\n"))
     said, *refused = world.of(m.JobRefused, orders.Say, m.JobReady)[1:]
-    assert said.text == "pandas==1.0 could not be installed:\na\nno pandas==1.0 here"
+    assert said.text == "pandas==1.0 could not be installed. The end of what was written:\na\nno pandas==1.0 here"
     assert [(one.job, one.reason, one.again_seconds) for one in refused] == [
         (job, said.text, RETRY_SECONDS) for job in "ab"
     ]
