@@ -67,6 +67,6 @@ def _user(attempt: Attempt) -> str:
 
 
 def not_in_place(attempt: Attempt, error: Exception, folder: Path) -> ItemsNotInPlace:
-    """This machine cannot get a slice's items."""
+    """This machine cannot get the blobs of a slice, which were to lie in this folder."""
     todo = f"make room on the disk of {folder}" if isinstance(error, NoRoomError) else ""
     return ItemsNotInPlace(attempt, f"the data of its items did not come: {error}", todo)
