@@ -16,6 +16,7 @@ from nbdist.worker import installing, processes, system
 from nbdist.worker.envcache import EnvironmentCache
 from nbdist.worker.installing import Installer
 from nbdist.worker.orders import (
+    BuildBegun,
     BuildEnvironment,
     CancelBuild,
     EnvironmentInPlace,
@@ -161,6 +162,7 @@ class Builds:
                 await self._probe(name, ())
                 return
             self._cache.release(name)
+        self._tell(BuildBegun(name))
         await asyncio.to_thread(self._cache.remove, name)
         folder = self._cache.path(name)
         try:

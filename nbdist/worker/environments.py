@@ -9,6 +9,7 @@ from __future__ import annotations
 from nbdist.wire.messages import Message, Package
 from nbdist.worker.installing import RETRY_SECONDS, Installer, blamed, described, environment_name, no_package, tail
 from nbdist.worker.orders import (
+    BuildBegun,
     BuildEnvironment,
     CancelBuild,
     EnvironmentInPlace,
@@ -49,8 +50,12 @@ class Environments:
         self._builds[name] = packages
         return self._begin() if len(self._builds) == 1 else []
 
-    def receive(self, event: EnvironmentInPlace | EnvironmentNotInPlace) -> list[Message]:
-        """The build that is under way has ended, or what was built is of no use."""
+    def receive(self, event: BuildBegun | EnvironmentInPlace | EnvironmentNotInPlace) -> list[Message]:
+        """The build that is under way has begun or ended, or what was built is of no use."""
+        if isinstance(event, BuildBegun):
+            # here is known what the jobs of this environment wait for
+            packages = self._builds.get(event.environment, ())
+            return [Say(f"installing {described(packages)}")] if packages else []
         packages = self._builds.pop(event.environment, ())
         jobs = [job for job, name in self._names.items() if name == event.environment]
         if not packages and event.environment not in self._built:
@@ -77,10 +82,8 @@ class Environments:
         return [CancelBuild(name), *self._begin()] if is_first else []
 
     def _begin(self) -> list[Message]:
-        """Begins the next build. (This is where `what` is known of "preparing: installing pandas 2.3.3".)"""
-        for name, packages in self._builds.items():
-            return [Say(f"installing {described(packages)}"), BuildEnvironment(name, packages)]
-        return []
+        """Begins the next build."""
+        return [BuildEnvironment(*build) for build in list(self._builds.items())[:1]]
 
 
 def _failure(packages: tuple[Package, ...], event: EnvironmentNotInPlace) -> tuple[str, str]:

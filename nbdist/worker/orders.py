@@ -247,6 +247,13 @@ class JobNotInPlace(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class BuildBegun(Message):
+    """The environment was not there: it is being made."""
+
+    environment: str
+
+
+@dataclass(frozen=True, slots=True)
 class EnvironmentInPlace(Message):
     """The environment is whole, and stays while something here needs it."""
 

@@ -12,6 +12,7 @@ from nbdist.worker.installing import Installer
 from nbdist.worker.orders import (
     HUB,
     LOCAL,
+    BuildBegun,
     DropJob,
     EnvironmentInPlace,
     EnvironmentNotInPlace,
@@ -24,11 +25,12 @@ from nbdist.worker.orders import (
 AGAIN_SECONDS = 10.0
 """The hub asks after so long whether a job can run here by now, if what was in its way may be over."""
 
-Event: TypeAlias = JobInPlace | ModulesInPlace | JobNotInPlace | EnvironmentInPlace | EnvironmentNotInPlace
+Event: TypeAlias = JobInPlace | ModulesInPlace | JobNotInPlace | BuildBegun | EnvironmentInPlace | EnvironmentNotInPlace
 EVENTS: tuple[type[Message], ...] = (
     JobInPlace,
     ModulesInPlace,
     JobNotInPlace,
+    BuildBegun,
     EnvironmentInPlace,
     EnvironmentNotInPlace,
 )
@@ -53,7 +55,7 @@ class PreparedJobs:
             return self._prepare(message)
         if isinstance(message, JobInPlace | ModulesInPlace):
             return self._in_place(message)
-        if isinstance(message, EnvironmentInPlace | EnvironmentNotInPlace):
+        if isinstance(message, BuildBegun | EnvironmentInPlace | EnvironmentNotInPlace):
             return self._here(self._environments.receive(message))
         known = message.job in self._coming or message.job in self._ready
         self._coming.pop(message.job, None)
