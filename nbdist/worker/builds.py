@@ -157,7 +157,10 @@ class Builds:
     async def _make(self, order: BuildEnvironment) -> None:
         name = order.environment
         await asyncio.to_thread(own_code, self._code)
+        is_in_use = name in self._cache.claimed()
         if self._cache.claim(name):
+            if is_in_use:
+                return
             with contextlib.suppress(_FailedError):  # something has become of it, or of the Python that it is made of
                 await self._probe(name, ())
                 return
