@@ -170,7 +170,8 @@ class Builds:
         folder = self._cache.path(name)
         try:
             python = str(system.interpreter(folder))
-            for words in installing.commands(order.packages, self.installer, str(folder), python):
+            pip = "" if self.installer.uv else await self._pip()
+            for words in installing.commands(order.packages, self.installer, str(folder), python, pip=pip):
                 await self._install(words)
             await self._probe(name, ())
             await asyncio.to_thread(self._cache.finish, name, installing.described(order.packages))
@@ -179,13 +180,21 @@ class Builds:
             raise
         self._cache.claim(name)
 
+    async def _pip(self) -> str:
+        """The worker's own interpreter, if it has a pip that can install elsewhere."""
+        code, output = await self._guarded([sys.executable, "-I", "-m", "pip", "--version"])
+        return sys.executable if code == 0 and installing.serves_others(output) else ""
+
     async def _install(self, words: Sequence[str]) -> None:
         """Runs one of the installer's commands. Raises _FailedError."""
-        variables = {name: value for name, value in os.environ.items() if name not in FORBIDDEN + ELSEWHERE}
-        variables |= {"NO_COLOR": "1", "PYTHONPATH": processes.slot_environment(1)["PYTHONPATH"]}
-        code, output = await self._run([sys.executable, "-P", "-m", "nbdist.worker.guard", *words], variables)
+        code, output = await self._guarded(words)
         if code != 0:
             raise _FailedError(output, "" if output.strip() else f"{words[0]}: exit code {code}")
+
+    async def _guarded(self, words: Sequence[str]) -> tuple[int, str]:
+        variables = {name: value for name, value in os.environ.items() if name not in FORBIDDEN + ELSEWHERE}
+        variables |= {"NO_COLOR": "1", "PYTHONPATH": processes.slot_environment(1)["PYTHONPATH"]}
+        return await self._run([sys.executable, "-P", "-m", "nbdist.worker.guard", *words], variables)
 
     # --- looking ----------------------------------------------------------------------------------------------------
 

@@ -12,12 +12,12 @@ from typing import Any
 import psutil
 import pytest
 from machines import start
-from wheels import remove_wheel, wheels, write_wheel
+from wheels import remove_wheel, variables, wheels, write_wheel
 
 from nbdist.packing import unpack_part
 from nbdist.wire import messages as m
 from nbdist.wire.messages import Package
-from nbdist.worker import places
+from nbdist.worker import installing, places
 
 __all__ = ["start", "wheels"]
 
@@ -134,6 +134,23 @@ def test_what_cannot_be_installed_is_told_and_other_jobs_go_on(installs: OnWorke
         assert refused.again_seconds >= 60
         assert (await jobs.run("own"))[0] == ""
         assert environments() == []
+
+    installs(test)
+
+
+@pytest.mark.slow
+def test_an_environment_gets_a_pip_of_its_own_if_the_worker_has_none(
+    installs: OnWorker, packed: Pack, tmp_path: Path, monkeypatch: Any
+) -> None:
+    for name, value in variables(tmp_path / "wheels", "pip").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(installing, "PIP_SERVES_OTHERS", (999, 0))
+    write_wheel(tmp_path / "wheels", NAME, "1.0")
+
+    async def test(worker: Any) -> None:
+        jobs = Jobs(await worker.talk(), packed(looker()))
+        assert await jobs.prepare("j", ONE) == m.JobReady("j")
+        assert (await jobs.run("j"))[0] == "1.0"
 
     installs(test)
 

@@ -36,6 +36,14 @@ def test_venv_and_pip_make_an_environment_without_uv() -> None:
     assert install[-3:] == ["--", "pandas==2.3.3", "six"]
 
 
+def test_the_workers_own_pip_serves_environments_if_it_can() -> None:
+    make, install = installing.commands((PANDAS,), PIP, "/e", "/e/bin/python", pip="/venv/bin/python")
+    assert make == ["/usr/bin/python3.11", "-I", "-m", "venv", "--without-pip", "/e"]
+    assert install[:7] == ["/venv/bin/python", "-I", "-m", "pip", "--python", "/e/bin/python", "install"]
+    for said, can in (("pip 22.3 from /x", True), ("pip 26.0.dev0", True), ("pip 22.2.2", False), ("No module", False)):
+        assert installing.serves_others(said) is can
+
+
 def test_uv_makes_an_environment_where_it_is() -> None:
     make, install = installing.commands((PANDAS,), UV, "/e", "/e/bin/python")
     assert make == ["/usr/bin/uv", "venv", "--no-project", "--python", "/usr/bin/python3.11", "/e"]
