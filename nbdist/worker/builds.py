@@ -94,6 +94,7 @@ class Builds:
         """Only these are needed; others may be removed."""
         for name in [name for name in self._cache.claimed() if name not in names]:
             self._cache.release(name)
+        self._found = {pair for pair in self._found if pair[0] in names}
 
     def launcher(self, name: str, log: Path, *, fork: bool | None) -> processes.Launcher:
         """What starts slots there (`processes.launcher`); without a name, with the worker's Python. Raises OSError."""

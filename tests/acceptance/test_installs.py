@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
-from wheels import wheels, write_wheel
+from wheels import own_uv, wheels, write_wheel
 
-__all__ = ["wheels"]
+__all__ = ["own_uv", "wheels"]
 
 pytestmark = pytest.mark.real
 LIMIT_SECONDS = 60.0
@@ -83,3 +84,20 @@ def test_a_cell_gets_its_packages_and_what_cannot_be_installed_is_said(
     [notice] = [notice.text for notice in job.progress.notices if "could not be installed" in notice.text]
     assert notice.startswith("box is left out of job")
     assert any(f"no {what}" in notice.lower() for what in ("matching distribution", "version of"))
+
+
+def test_a_cancelled_job_ends_what_is_being_installed_for_it(
+    start: Any, connect: Any, notebook: Any, own_uv: Path, have: Have
+) -> None:
+    (own_uv / "wait").touch()
+    hub = start.hub()
+    box = start.worker(hub.invite, "--install", "--slots", "1", "--name", "box")
+    connect(hub.connect).wait(workers=1, timeout=LIMIT_SECONDS)
+    have("nbdt_colour", "1.0")
+    notebook.run("gate = ''", WAITING.replace("nbdt_shape", "nbdt_colour"))
+    box.line("installing nbdt_colour 1.0", LIMIT_SECONDS)
+    installers = [process for process in box.family() if "nbdist.worker.guard" in process.cmdline()]
+    assert installers
+    notebook["job"].cancel()
+    assert psutil.wait_procs(installers, timeout=LIMIT_SECONDS)[1] == []
+    assert box.popen.poll() is None

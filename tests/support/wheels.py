@@ -70,3 +70,33 @@ def wheels(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: Any) -> 
     for name, value in variables(folder, request.param).items():
         monkeypatch.setenv(name, value)
     return folder
+
+
+OWN_UV = '''#!{python} -I
+"""Installs empty modules, and writes down that it did; waits first, if there is a file that says so."""
+import pathlib, subprocess, sys, time
+here = pathlib.Path(__file__).parent
+if sys.argv[1] == "venv":
+    subprocess.run([sys.argv[-2], "-m", "venv", "--without-pip", sys.argv[-1]], check=True)
+else:
+    with (here / "log").open("a") as log:
+        print(sys.argv[-1], file=log)
+    while (here / "wait").exists():
+        time.sleep(0.02)
+    name, _, version = sys.argv[-1].partition("==")
+    [packages] = pathlib.Path(sys.argv[sys.argv.index("--python") + 1]).parent.parent.glob("lib/*/site-packages")
+    (packages / (name + ".py")).write_text("VERSION = %r" % version)
+'''
+
+
+@pytest.fixture
+def own_uv(tmp_path: Path, monkeypatch: Any) -> Path:
+    """The folder of an installer that takes no time and can be told to wait; its `log` has what it has installed."""
+    folder = tmp_path / "own-uv"
+    folder.mkdir()
+    (folder / "log").touch()
+    (folder / "uv").write_text(OWN_UV.format(python=sys.executable))
+    (folder / "uv").chmod(0o700)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return folder

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,14 +10,14 @@ from typing import Any
 import psutil
 import pytest
 from machines import start
-from wheels import remove_wheel, variables, wheels, write_wheel
+from wheels import own_uv, remove_wheel, variables, wheels, write_wheel
 
 from nbdist.packing import unpack_part
 from nbdist.wire import messages as m
 from nbdist.wire.messages import Package
 from nbdist.worker import installing, places
 
-__all__ = ["start", "wheels"]
+__all__ = ["own_uv", "start", "wheels"]
 
 pytestmark = pytest.mark.real
 NAME = "nbdt_colour"
@@ -162,36 +160,6 @@ def test_a_module_that_is_not_in_what_was_installed_is_named(installs: OnWorker,
         assert "'nbdt_missing'" in refused.reason
 
     installs(test)
-
-
-OWN_UV = '''#!{python} -I
-"""Installs empty modules, and writes down that it did; waits first, if there is a file that says so."""
-import pathlib, subprocess, sys, time
-here = pathlib.Path(__file__).parent
-if sys.argv[1] == "venv":
-    subprocess.run([sys.argv[-2], "-m", "venv", "--without-pip", sys.argv[-1]], check=True)
-else:
-    with (here / "log").open("a") as log:
-        print(sys.argv[-1], file=log)
-    while (here / "wait").exists():
-        time.sleep(0.02)
-    name, _, version = sys.argv[-1].partition("==")
-    [packages] = pathlib.Path(sys.argv[sys.argv.index("--python") + 1]).parent.parent.glob("lib/*/site-packages")
-    (packages / (name + ".py")).write_text("VERSION = %r" % version)
-'''
-
-
-@pytest.fixture
-def own_uv(tmp_path: Path, monkeypatch: Any) -> Path:
-    """The folder of an installer that takes no time and can be told to wait; its `log` has what it has installed."""
-    folder = tmp_path / "own-uv"
-    folder.mkdir()
-    (folder / "log").touch()
-    (folder / "uv").write_text(OWN_UV.format(python=sys.executable))
-    (folder / "uv").chmod(0o700)
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return folder
 
 
 async def begun(folder: Path) -> None:
