@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,10 @@ def test_a_cancelled_job_ends_what_is_being_installed_for_it(
     connect(hub.connect).wait(workers=1, timeout=LIMIT_SECONDS)
     have("nbdt_colour", "1.0")
     notebook.run("gate = ''", WAITING.replace("nbdt_shape", "nbdt_colour"))
-    box.line("installing nbdt_colour 1.0", LIMIT_SECONDS)
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while not (own_uv / "log").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
     installers = [process for process in box.family() if "nbdist.worker.guard" in process.cmdline()]
     assert installers
     notebook["job"].cancel()
