@@ -297,15 +297,6 @@ class Agent:
         if stop is not None:
             self._event(orders.ClaimCut(order.slot, order.attempt, stop))
 
-    def _interrupt_slot(self, order: orders.InterruptSlot, payload: Payload) -> None:
-        self._hosts[order.slot].interrupt(order.attempt)
-
-    def _kill_slot(self, order: orders.KillSlot, payload: Payload) -> None:
-        self._hosts[order.slot].kill()
-
-    def _nudge_slot(self, order: orders.NudgeSlot, payload: Payload) -> None:
-        self._hosts[order.slot].nudge()
-
     def _look_at_item(self, order: orders.LookAtItem, payload: Payload) -> None:
         where = self._hosts[order.slot].where()
         if where.attempt == order.attempt:
@@ -426,15 +417,15 @@ _ORDERS: dict[type[Message], Callable[[Agent, Any, Payload], None]] = {
     orders.StartSlot: Agent._start_slot,
     orders.BeginClaim: Agent._begin_claim,
     orders.CutClaim: Agent._cut_claim,
-    orders.InterruptSlot: Agent._interrupt_slot,
-    orders.KillSlot: Agent._kill_slot,
-    orders.NudgeSlot: Agent._nudge_slot,
+    orders.InterruptSlot: lambda agent, order, _: agent._hosts[order.slot].interrupt(order.attempt),
+    orders.KillSlot: lambda agent, order, _: agent._hosts[order.slot].kill(),
+    orders.NudgeSlot: lambda agent, order, _: agent._hosts[order.slot].nudge(),
     orders.LookAtItem: Agent._look_at_item,
     orders.LookAtMemory: Agent._look_at_memory,
     orders.GetReady: Agent._get_ready,
     orders.DropJob: Agent._drop_job,
-    orders.BuildEnvironment: lambda agent, order, payload: agent._builds.begin(order),
-    orders.CancelBuild: lambda agent, order, payload: agent._builds.cancel(order),
+    orders.BuildEnvironment: lambda agent, order, _: agent._builds.begin(order),
+    orders.CancelBuild: lambda agent, order, _: agent._builds.cancel(order),
     orders.LookForModules: lambda agent, order, _: agent._builds.look(order, agent._jobs.installed_modules(order.job)),
     orders.FetchItems: Agent._fetch_items,
     orders.DropItems: Agent._drop_items,
