@@ -186,6 +186,21 @@ def test_a_cancelled_build_ends_with_all_its_processes(installs: OnWorker, packe
     installs(test)
 
 
+def test_an_installer_that_takes_too_long_is_stopped(
+    installs: OnWorker, packed: Pack, own_uv: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(installing, "INSTALL_SECONDS", 1.0)
+    (own_uv / "wait").touch()
+
+    async def test(worker: Any) -> None:
+        refused = await Jobs(await worker.talk(), packed(looker())).prepare("j", ONE)
+        assert refused.reason == "nbdt_colour==1.0 could not be installed (the installer was stopped after 1 s)"
+        assert environments() == []
+        assert not runs(str(own_uv))
+
+    installs(test)
+
+
 def test_a_worker_that_ends_ends_its_builds(installs: OnWorker, packed: Pack, own_uv: Path) -> None:
     (own_uv / "wait").touch()
 
