@@ -68,6 +68,8 @@ PURE_STANDARD_LIBRARY = {
 PURE_FILES = (
     "scheduler/**/*.py",
     "worker/supervisor.py",
+    "worker/environments.py",
+    "worker/installing.py",
     "worker/leaving.py",
     "worker/limits.py",
     "worker/outgoing.py",

@@ -28,6 +28,7 @@ from nbdist.wire.messages import (
     JobOptions,
     JobRefused,
     Leaving,
+    Notice,
     SubmitJob,
     WorkerFacts,
 )
@@ -152,6 +153,9 @@ def refused(state: State, worker: WorkerRecord, message: JobRefused, now: float)
         return
     shares.drop(job, worker)
     reason, todo = _cut(message.reason), _cut(message.todo)
+    if "\n" in reason and not message.setup and not any(share.reason == reason for share in job.shares.values()):
+        # what an installer has written: the view has one line for each machine
+        state.send(job.owner, Notice(job.id, "warning", f"{worker.name} is left out of job {job.id}: {reason}"))
     share = Share(worker, ShareState.REFUSED, reason, todo)
     if message.again_seconds > 0 and not job.targets:
         share.again_at = now + max(message.again_seconds, state.policy.try_again_seconds)

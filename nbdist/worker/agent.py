@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +41,18 @@ from nbdist.wire.messages import (
     RunSlice,
     Welcome,
 )
-from nbdist.worker import orders, places, processes, system, transfer
+from nbdist.worker import orders, places, system, transfer
+from nbdist.worker.builds import Builds
 from nbdist.worker.config import WorkerConfig
 from nbdist.worker.dialing import Dialer, Refusal, refusal_error
 from nbdist.worker.inventory import Inventory
 from nbdist.worker.itemfiles import ItemFiles, not_in_place
 from nbdist.worker.jobs import JobFiles
+from nbdist.worker.launchers import Launchers
 from nbdist.worker.orders import HUB, LOCAL, SLOT
 from nbdist.worker.prepared import AGAIN_SECONDS
 from nbdist.worker.records import WorkerPolicy
-from nbdist.worker.slots import SlotHost
+from nbdist.worker.slots import SlotHost, weigh
 from nbdist.worker.supervisor import Supervisor
 from nbdist.worker.uplink import Uplink
 
@@ -76,24 +79,27 @@ class Agent:
         self._loop = asyncio.get_running_loop()
         self._held = places.folders()
         self._folder, self._blob_folder = (folder.path for folder in self._held)
-        environment = processes.slot_environment(config.threads)
-        self._launcher = processes.launcher(environment, self._folder / "start.log", fork=config.fork)
+        self._builds = Builds(places.environments(), self._blob_folder / "own", config.threads, self._event)
+        log = self._folder / "start.log"
+        self._launcher = Launchers(partial(self._builds.launcher, log=log, fork=config.fork))
         self._hosts = [self._host(number) for number in range(config.slots)]
         self._memory_bytes = config.memory_bytes if system.WATCHES_MEMORY else 0
+        policy = replace(policy or WorkerPolicy(), installer=self._builds.installer if config.installs else None)
         self._supervisor = Supervisor(config.slots, policy, memory_bytes=self._memory_bytes)
         self._driver = Driver(self._supervisor, clock=time.monotonic, send=self._send, call_at=self._call_at)
         self._uplink = Uplink()
         self._inventory = Inventory(lambda message: self._uplink.send(frames.encode(message)), self._other_packages)
-        self._dialer = Dialer(config.address, config.name, config.slots, self._inventory.state)
+        packages = self._inventory.state
+        self._dialer = Dialer(config.address, config.name, config.slots, packages, installs=config.installs)
         self._keeper = Keeper(
             lambda: any(slot.running is not None for slot in self._supervisor.slots),
             clock=time.monotonic,
             call_later=lambda seconds, callback: self._loop.call_later(seconds, callback).cancel,
             lock=None if config.may_sleep else system_lock("nbdist worker"),
         )
-        cache = transfer.BlobCache(self._blob_folder)
-        self._jobs = JobFiles(cache)
-        self._item_files = ItemFiles(cache)
+        blobs = transfer.BlobCache(self._blob_folder)
+        self._jobs = JobFiles(blobs)
+        self._item_files = ItemFiles(blobs)
         self._items: dict[Attempt, bytes] = {}
         self._parts: dict[Attempt, dict[int, tuple[int, bytes | Path]]] = {}
         """Attempt -> start of a part -> its stop, and its payload or the file of it."""
@@ -127,7 +133,7 @@ class Agent:
         self._keeper.close()
         for task in (dialling, *self._tasks):
             task.cancel()
-        await asyncio.gather(dialling, *self._tasks, return_exceptions=True)
+        await asyncio.gather(dialling, *self._tasks, self._builds.close(), return_exceptions=True)
         for host in self._hosts:
             host.close()
         self._launcher.close()
@@ -279,7 +285,14 @@ class Agent:
         )
 
     def _start_slot(self, order: orders.StartSlot, payload: Payload) -> None:
-        self._spawn(self._hosts[order.slot].start())
+        self._spawn(self._hosts[order.slot].start(order.environment))
+        self._loop.call_soon(self._keep_environments)
+
+    def _keep_environments(self) -> None:
+        """What neither a job nor a slot needs may go."""
+        needed = self._jobs.environments() | {host.environment for host in self._hosts}
+        self._launcher.keep(needed)
+        self._builds.keep(needed)
 
     def _begin_claim(self, order: orders.BeginClaim, payload: Payload) -> None:
         self._hosts[order.slot].claim.begin(order.attempt, order.start, order.stop)
@@ -290,15 +303,6 @@ class Agent:
         if stop is not None:
             self._event(orders.ClaimCut(order.slot, order.attempt, stop))
 
-    def _interrupt_slot(self, order: orders.InterruptSlot, payload: Payload) -> None:
-        self._hosts[order.slot].interrupt(order.attempt)
-
-    def _kill_slot(self, order: orders.KillSlot, payload: Payload) -> None:
-        self._hosts[order.slot].kill()
-
-    def _nudge_slot(self, order: orders.NudgeSlot, payload: Payload) -> None:
-        self._hosts[order.slot].nudge()
-
     def _look_at_item(self, order: orders.LookAtItem, payload: Payload) -> None:
         where = self._hosts[order.slot].where()
         if where.attempt == order.attempt:
@@ -308,20 +312,13 @@ class Agent:
         self._spawn(self._weigh(order.slots))
 
     async def _weigh(self, slots: Sequence[int]) -> None:
-        pids = {slot: self._hosts[slot].pid for slot in slots}
-        enough = self._memory_bytes
-        used = await asyncio.to_thread(
-            lambda: [system.slot_memory_bytes(pid, enough=enough) if pid is not None else 0 for pid in pids.values()]
-        )
-        rows = zip(pids, used, strict=True)
-        # not of a process that is gone meanwhile: another is in its place
-        self._event(orders.MemoryUsed(tuple(row for row in rows if self._hosts[row[0]].pid == pids[row[0]])))
+        self._event(await weigh([self._hosts[slot] for slot in slots], enough=self._memory_bytes))
 
     # --- files ------------------------------------------------------------------------------------------------------
 
     def _get_ready(self, order: orders.GetReady, payload: Payload) -> None:
         self._jobs.begin(order, bytes(payload))
-        lacking = self._jobs.lacking(order)
+        lacking = None if order.environment else self._jobs.lacking(order)
         if lacking is not None:
             self._event(orders.JobNotInPlace(order.job, *lacking))
         elif order.task is None and not order.blobs:
@@ -352,6 +349,7 @@ class Agent:
 
     def _drop_job(self, order: orders.DropJob, payload: Payload) -> None:
         self._jobs.drop(order.job)
+        self._keep_environments()
 
     def _fetch_items(self, order: orders.FetchItems, payload: Payload) -> None:
         self._item_files.begin(order.attempt, order.blobs)
@@ -430,13 +428,16 @@ _ORDERS: dict[type[Message], Callable[[Agent, Any, Payload], None]] = {
     orders.StartSlot: Agent._start_slot,
     orders.BeginClaim: Agent._begin_claim,
     orders.CutClaim: Agent._cut_claim,
-    orders.InterruptSlot: Agent._interrupt_slot,
-    orders.KillSlot: Agent._kill_slot,
-    orders.NudgeSlot: Agent._nudge_slot,
+    orders.InterruptSlot: lambda agent, order, _: agent._hosts[order.slot].interrupt(order.attempt),
+    orders.KillSlot: lambda agent, order, _: agent._hosts[order.slot].kill(),
+    orders.NudgeSlot: lambda agent, order, _: agent._hosts[order.slot].nudge(),
     orders.LookAtItem: Agent._look_at_item,
     orders.LookAtMemory: Agent._look_at_memory,
     orders.GetReady: Agent._get_ready,
     orders.DropJob: Agent._drop_job,
+    orders.BuildEnvironment: lambda agent, order, _: agent._builds.begin(order),
+    orders.CancelBuild: lambda agent, order, _: agent._builds.cancel(order),
+    orders.LookForModules: lambda agent, order, _: agent._builds.look(order, agent._jobs.installed_modules(order.job)),
     orders.FetchItems: Agent._fetch_items,
     orders.DropItems: Agent._drop_items,
     orders.KeepPart: Agent._keep_part,

@@ -47,6 +47,8 @@ class WorkerConfig:
     """Starts the machine's own hub again, if it does not run."""
     may_sleep: bool = False
     """The machine is not kept awake while slots are busy."""
+    installs: bool = False
+    """What jobs need and is not here is installed for them, apart from all else."""
     fork: bool | None = None
     """How slots start (`processes.launcher`); None: as is best here."""
 
@@ -77,6 +79,7 @@ def parse(argv: Sequence[str]) -> WorkerConfig:
         dies_with_parent=options.die_with_parent,
         lock=options.only_one,
         may_sleep=options.allow_sleep,
+        installs=options.install,
         fork=False if options.no_fork else None,
     )
     config.address()
@@ -109,6 +112,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-nice", action="store_true", help="run items at normal priority")
     parser.add_argument("--allow-sleep", action="store_true", help="let this machine go to sleep while it works")
+    parser.add_argument(
+        "--install",
+        action="store_true",
+        help="install packages that jobs need and this Python does not have, apart from all else (by uv or pip)",
+    )
     for flag in ("--quiet", "--die-with-parent", "--no-fork"):
         parser.add_argument(flag, action="store_true", help=argparse.SUPPRESS)
     for flag in ("--ready-file", "--only-one"):

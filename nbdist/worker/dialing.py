@@ -47,9 +47,16 @@ class Dialer:
     """Reaches one hub again and again, as the same peer."""
 
     def __init__(
-        self, address: Callable[[], Address | None], name: str, slots: int, packages: Callable[[], str] = str
+        self,
+        address: Callable[[], Address | None],
+        name: str,
+        slots: int,
+        packages: Callable[[], str] = str,
+        *,
+        installs: bool = False,
     ) -> None:
-        """`packages` gives the hash of what is installed here."""
+        """`packages` gives the hash of what is installed here; `installs`: jobs get environments of their own."""
+        self._installs = installs
         self._address = address
         self._name = name or socket.gethostname()
         self._slots = slots
@@ -122,7 +129,7 @@ class Dialer:
     async def _greet(self, connection: ClientConnection) -> Welcome:
         gpus = await asyncio.to_thread(graphics.names)
         packages = await asyncio.to_thread(self._packages)
-        machine = replace(this_machine(system.cores(), gpus), packages=packages)
+        machine = replace(this_machine(system.cores(), gpus), packages=packages, installs=self._installs)
         hello = Hello("worker", PROTOCOL_MIN, PROTOCOL_MAX, machine, self.peer, name=self._name, slots=self._slots)
         await connection.send(frames.encode(hello))
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from nbdist.wire.bundles import native_tag
 from nbdist.wire.messages import BlobFile, Bundle, BundleFolder, LoadTask
 from nbdist.worker.bundles import BundleFolders
 from nbdist.worker.orders import GetReady
+from nbdist.worker.probe import can_import
 from nbdist.worker.transfer import BlobCache, Hub
 
 
@@ -50,16 +50,24 @@ class JobFiles:
                     f"{native_tag()}",
                     f"install {missing} there",
                 )
-        brought = {name for bundle in order.bundles for name in bundle.modules}
-        missing = self.missing_module(name for name in order.modules if name not in brought)
+        missing = self.missing_module(_not_brought(order, order.bundles))
         return (f"no module named {missing!r}", f"{sys.executable} -m pip install {missing}") if missing else None
+
+    def installed_modules(self, job: str) -> list[str]:
+        """What the job imports of what its environment must have."""
+        order = self._jobs[job].order
+        return _not_brought(order, (bundle for bundle in order.bundles if _fits(bundle)))
+
+    def environments(self) -> set[str]:
+        """Those that jobs need."""
+        return {job.order.environment for job in self._jobs.values()}
 
     def missing_module(self, names: Iterable[str]) -> str:
         """The first of these modules that this Python cannot import; empty if there is none."""
         for name in names:
             if name in self._found:
                 continue
-            if not _can_import(name):
+            if not can_import(name):
                 return name
             self._found.add(name)
         return ""
@@ -121,9 +129,7 @@ def _fits(bundle: Bundle) -> bool:
     return bundle.native in ("", native_tag())
 
 
-def _can_import(name: str) -> bool:
-    """Whether there is such a top-level module; it is not imported."""
-    try:
-        return importlib.util.find_spec(name.partition(".")[0]) is not None
-    except (ImportError, ValueError):
-        return True  # it is there in some odd way: let the slot find out
+def _not_brought(order: GetReady, bundles: Iterable[Bundle]) -> list[str]:
+    """The job's modules, without those of bundles."""
+    brought = {name for bundle in bundles for name in bundle.modules}
+    return [name for name in order.modules if name not in brought]

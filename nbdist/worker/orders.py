@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nbdist.wire.messages import Attempt, BlobRef, Bundle, Message
+from nbdist.wire.messages import Attempt, BlobRef, Bundle, Message, Package
 
 HUB = "hub"
 LOCAL = "local"
@@ -25,6 +25,8 @@ class StartSlot(Message):
     """Give the slot a process. `SlotReady` comes from it, or `SlotDied` of it."""
 
     slot: int
+    environment: str = ""
+    """Whose interpreter it has; empty: the worker's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,31 @@ class GetReady(Message):
     blobs: tuple[BlobRef, ...]
     modules: tuple[str, ...]
     bundles: tuple[Bundle, ...] = ()
+    environment: str = ""
+    """Where its modules are looked for, later; empty: in the worker's own, now."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildEnvironment(Message):
+    """Make this environment, if it is not there; answered by `EnvironmentInPlace` or `EnvironmentNotInPlace`."""
+
+    environment: str
+    packages: tuple[Package, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CancelBuild(Message):
+    """End this build: nobody wants it any more. Not answered."""
+
+    environment: str
+
+
+@dataclass(frozen=True, slots=True)
+class LookForModules(Message):
+    """Are the job's modules in its environment? Answered by `ModulesInPlace` or `JobNotInPlace`."""
+
+    job: str
+    environment: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +244,38 @@ class JobNotInPlace(Message):
     todo: str = ""
     again_seconds: float = 0.0
     """After so long it may be worth trying again; 0: never."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildBegun(Message):
+    """The environment was not there: it is being made."""
+
+    environment: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentInPlace(Message):
+    """The environment is whole, and stays while something here needs it."""
+
+    environment: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentNotInPlace(Message):
+    """The environment could not be made."""
+
+    environment: str
+    output: str
+    """What the installer wrote last."""
+    reason: str = ""
+    """If that says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModulesInPlace(Message):
+    """The job's environment has the modules that it imports."""
+
+    job: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,3 +19,8 @@ def folders() -> tuple[HeldFolder, HeldFolder]:
         sweep(parents, prefix)
     spool = HeldFolder(Path(system.fast_folder() or tempfile.gettempdir()), SPOOL_PREFIX)
     return spool, HeldFolder(Path(tempfile.gettempdir()), BLOBS_PREFIX)
+
+
+def environments() -> Path:
+    """For what is installed for jobs: of all workers of this user, and kept when they end."""
+    return system.cache_folder() / "nbdist" / "environments"

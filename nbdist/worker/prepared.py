@@ -2,38 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TypeAlias
+
 from nbdist.driver import Send
-from nbdist.wire.messages import ForgetJob, JobOptions, JobReady, JobRefused, LoadTask, PrepareJob
-from nbdist.worker.orders import HUB, LOCAL, DropJob, GetReady, JobInPlace, JobNotInPlace
+from nbdist.wire.messages import ForgetJob, JobOptions, JobReady, JobRefused, LoadTask, Message, PrepareJob
+from nbdist.worker.environments import Environments
+from nbdist.worker.installing import Installer
+from nbdist.worker.orders import (
+    HUB,
+    LOCAL,
+    BuildBegun,
+    DropJob,
+    EnvironmentInPlace,
+    EnvironmentNotInPlace,
+    GetReady,
+    JobInPlace,
+    JobNotInPlace,
+    ModulesInPlace,
+)
 
 AGAIN_SECONDS = 10.0
 """The hub asks after so long whether a job can run here by now, if what was in its way may be over."""
+
+Event: TypeAlias = JobInPlace | ModulesInPlace | JobNotInPlace | BuildBegun | EnvironmentInPlace | EnvironmentNotInPlace
+EVENTS: tuple[type[Message], ...] = (
+    JobInPlace,
+    ModulesInPlace,
+    JobNotInPlace,
+    BuildBegun,
+    EnvironmentInPlace,
+    EnvironmentNotInPlace,
+)
+"""Of the agent's: what concerns jobs."""
 
 
 class PreparedJobs:
     """Jobs by their ids."""
 
-    def __init__(self) -> None:
+    def __init__(self, installer: Installer | None = None) -> None:
+        self._environments = Environments(installer)
         self._coming: dict[str, PrepareJob] = {}
+        self._lacking: dict[str, set[type[Message]]] = {}
+        """Job -> the events that it waits for."""
         self._ready: dict[str, PrepareJob] = {}
         self.refusal: tuple[str, str] | None = None
         """Why no job can run here, and what to do."""
 
-    def receive(self, message: PrepareJob | JobInPlace | JobNotInPlace | ForgetJob) -> list[Send]:
+    def receive(self, message: PrepareJob | ForgetJob | Event) -> list[Send]:
         """Takes what concerns jobs; gives what is to be said and done."""
         if isinstance(message, PrepareJob):
             return self._prepare(message)
-        if isinstance(message, JobInPlace):
-            return self._in_place(message.job)
+        if isinstance(message, JobInPlace | ModulesInPlace):
+            return self._in_place(message)
+        if isinstance(message, BuildBegun | EnvironmentInPlace | EnvironmentNotInPlace):
+            return self._here(self._environments.receive(message))
         known = message.job in self._coming or message.job in self._ready
         self._coming.pop(message.job, None)
+        self._lacking.pop(message.job, None)
         self._ready.pop(message.job, None)
         if not known:
             return []
         told = []
         if isinstance(message, JobNotInPlace):
             told = [Send(HUB, JobRefused(message.job, message.reason, message.todo, message.again_seconds))]
-        return [*told, Send(LOCAL, DropJob(message.job))]
+        return [*told, *self._here(self._environments.drop(message.job)), Send(LOCAL, DropJob(message.job))]
+
+    def refuse(self, problem: str, todo: str, broken: EnvironmentNotInPlace | None) -> list[Send]:
+        """A slot could not be started: what that means for jobs; the problem is of all slots, or an environment's."""
+        if broken is not None:
+            return self.receive(broken)
+        return self.refuse_all(problem, todo) if problem and self.refusal is None else []
 
     def refuse_all(self, reason: str, todo: str) -> list[Send]:
         """Nothing can run here: every job is told so and dropped, and so is each that comes until `refusal` is None."""
@@ -57,6 +96,10 @@ class PreparedJobs:
         """The rules of a job that is ready."""
         return self._ready[job].options
 
+    def environment(self, job: str) -> str:
+        """In which environment the job's slots run; empty: the worker's own."""
+        return self._environments.name(job)
+
     def load_task(self, job: str) -> LoadTask:
         """What a slot is told before its first slice of a job that is ready."""
         message = self._ready[job]
@@ -65,7 +108,10 @@ class PreparedJobs:
     def hub_lost(self) -> list[Send]:
         """What was on its way will not come; the hub asks again, if the job is not over by then."""
         dropped = [Send(LOCAL, DropJob(job)) for job in self._coming]
+        for job in self._coming:
+            dropped += self._here(self._environments.drop(job, is_hub_lost=True))
         self._coming.clear()
+        self._lacking.clear()
         return dropped
 
     def _prepare(self, message: PrepareJob) -> list[Send]:
@@ -75,12 +121,26 @@ class PreparedJobs:
             return [Send(HUB, JobReady(message.job))]
         if message.job in self._coming:
             return []
-        self._coming[message.job] = message
-        return [Send(LOCAL, GetReady(message.job, message.task, message.blobs, message.modules, message.bundles))]
+        job = message.job
+        self._coming[job] = message
+        self._lacking[job] = {JobInPlace, ModulesInPlace} if message.install else {JobInPlace}
+        wanted = self._environments.want(job, message.install) if message.install else []
+        order = GetReady(job, message.task, message.blobs, message.modules, message.bundles, self.environment(job))
+        return [Send(LOCAL, order), *self._here(wanted)]
 
-    def _in_place(self, job: str) -> list[Send]:
-        message = self._coming.pop(job, None)
-        if message is None:
+    def _in_place(self, event: JobInPlace | ModulesInPlace) -> list[Send]:
+        if event.job not in self._coming:
             return []
-        self._ready[job] = message
-        return [Send(HUB, JobReady(job))]
+        self._lacking[event.job].discard(type(event))
+        if self._lacking[event.job]:
+            return []
+        del self._lacking[event.job]
+        self._ready[event.job] = self._coming.pop(event.job)
+        return [Send(HUB, JobReady(event.job))]
+
+    def _here(self, messages: Iterable[Message]) -> list[Send]:
+        """Orders for the agent; of a job that cannot run, what follows from that."""
+        found: list[Send] = []
+        for message in messages:
+            found += self.receive(message) if isinstance(message, JobNotInPlace) else [Send(LOCAL, message)]
+        return found

@@ -63,14 +63,13 @@ class Launcher(Protocol):
         """Ends what it keeps running itself, and with it all slots."""
 
 
-def launcher(environment: Mapping[str, str], log: Path, *, fork: bool | None = None) -> Launcher:
+def launcher(environment: Mapping[str, str], log: Path, *, fork: bool | None = None, python: str = "") -> Launcher:
     """The launcher for this machine; `fork` chooses another. Call it in the main thread, inside the event loop.
 
-    `log` is a file for what processes write before they are slots.
+    `log` is a file for what processes write before they are slots; `python` another interpreter than this one.
     """
-    if system.CAN_FORK if fork is None else fork:
-        return ForkServer(environment, log)
-    return Spawner(environment, log)
+    kind = ForkServer if (system.CAN_FORK if fork is None else fork) else Spawner
+    return kind(environment, log, python or sys.executable)
 
 
 def slot_environment(threads: int) -> dict[str, str]:
@@ -110,7 +109,8 @@ class _Log:
 class ForkServer:
     """Starts slots by forking a process that has loaded what they need. Linux."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, environment: Mapping[str, str], log: Path, python: str = sys.executable) -> None:
+        self._python = python
         self._loop = asyncio.get_running_loop()
         self._log = _Log(log)
         self._environment = dict(environment)
@@ -122,7 +122,7 @@ class ForkServer:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, self._log.open() as log:
             self._server = subprocess.Popen(
-                [sys.executable, "-P", "-m", "nbdist.worker.forkserver", str(theirs.fileno())],
+                [self._python, "-P", "-m", "nbdist.worker.forkserver", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
@@ -210,7 +210,8 @@ class ForkServer:
 class Spawner:
     """Starts slots as processes of their own, and keeps one ahead. Any operating system."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, environment: Mapping[str, str], log: Path, python: str = sys.executable) -> None:
+        self._python = python
         self._environment = dict(environment)
         self._log = _Log(log)
         self._running: set[subprocess.Popen[bytes]] = set()
@@ -259,7 +260,7 @@ class Spawner:
         ours, theirs = socket.socketpair()
         with self._log.open() as log:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "nbdist.worker.spawned"],
+                [self._python, "-P", "-m", "nbdist.worker.spawned"],
                 stdin=subprocess.PIPE,
                 stderr=log,
                 env=self._environment,

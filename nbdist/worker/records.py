@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from nbdist.wire.messages import Attempt, FaultKind
+from nbdist.worker.installing import Installer
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class WorkerPolicy:
     """After so many slots of a job have died in setups, and none has got through, it does not run on this machine."""
     memory_seconds: float = 0.25
     """How often the memory of slots that run something is looked at."""
+    installer: Installer | None = None
+    """What makes environments with what jobs need; None: nothing is installed for anybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,8 @@ class Slice:
     """Of each of its items, in seconds; 0: none."""
     home: int = -1
     """The slot that the hub gave it to, if another one stands in for that."""
+    environment: str = ""
+    """In whose interpreter it runs; empty: the worker's own."""
     is_cancelled: bool = False
     is_foreign: bool = False
     """It is another hub's, and nobody is told of it any more."""
@@ -82,6 +87,8 @@ class Slot:
     is_ready: bool = False
     is_used: bool = False
     """It has run something, so that a fresh process would differ."""
+    environment: str = ""
+    """Whose interpreter its process has, or the next one will have."""
     running: Slice | None = None
     waiting: deque[Slice] = field(default_factory=deque)
     loaded: set[str] = field(default_factory=set)
@@ -97,6 +104,13 @@ class Slot:
     is_overdue: bool = False
     """Its process was killed because it did not become ready."""
     failed_starts: int = 0
+
+    def needs_another_process(self) -> bool:
+        """Whether it is to be replaced before the next slice, or because that runs in another environment."""
+        if self.waiting and not self.waiting[0].is_fetching and self.waiting[0].environment != self.environment:
+            self.environment = self.waiting[0].environment
+            return True
+        return self.is_due_for_renewal
 
     def reset(self) -> None:
         """Its process is gone."""

@@ -20,3 +20,5 @@ class SlotSetup:
     """File descriptors 1 and 2 go to the files `output + ".1"` and `output + ".2"`."""
     cwd: str
     niceness: int = 0
+    environment: str = ""
+    """Whose interpreter it has; empty: the worker's own."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from nbdist.errors import FrameError, NbdistError
@@ -13,7 +14,7 @@ from nbdist.wire.frames import Payload
 from nbdist.wire.messages import Attempt, Message
 from nbdist.worker import link, system
 from nbdist.worker.claim import AgentClaim, Where
-from nbdist.worker.orders import SlotDied
+from nbdist.worker.orders import MemoryUsed, SlotDied
 from nbdist.worker.outbox import draft_prefix
 from nbdist.worker.processes import Launcher, SlotProcess
 from nbdist.worker.setup import SlotSetup
@@ -58,8 +59,14 @@ class SlotHost:
         self._launching: asyncio.Future[SlotProcess] | None = None
         self._is_given_up = self._is_up = False
 
-    async def start(self) -> None:
-        """Gives the slot a process."""
+    @property
+    def environment(self) -> str:
+        """In which its process runs, or ran; empty: the worker's own."""
+        return self._setup.environment
+
+    async def start(self, environment: str = "") -> None:
+        """Gives the slot a process, in this environment."""
+        self._setup = replace(self._setup, environment=environment)
         self._clear_output()
         self._is_given_up = self._is_up = False
         self._launching = asyncio.ensure_future(self._launcher.start(self._setup))
@@ -176,6 +183,17 @@ class SlotHost:
                 return file.read().decode("utf-8", "replace").strip()
         except OSError:
             return ""
+
+
+async def weigh(hosts: Sequence[SlotHost], *, enough: int) -> MemoryUsed:
+    """What these slots use (`system.slot_memory_bytes`)."""
+    pids = [host.pid for host in hosts]
+    used = await asyncio.to_thread(
+        lambda: [system.slot_memory_bytes(pid, enough=enough) if pid is not None else 0 for pid in pids]
+    )
+    rows = zip(hosts, pids, used, strict=True)
+    # not of a process that is gone meanwhile: another is in its place
+    return MemoryUsed(tuple((host.number, amount) for host, pid, amount in rows if host.pid == pid))
 
 
 class _SlotProtocol(asyncio.Protocol):

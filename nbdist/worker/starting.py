@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from nbdist.wire.messages import Message
-from nbdist.worker.orders import KillSlot, Say, SlotDied, StartSlot
+from nbdist.worker.orders import EnvironmentNotInPlace, KillSlot, Say, SlotDied, StartSlot
 from nbdist.worker.records import Slot, WorkerPolicy
 
 LAST_WORDS_CHARACTERS = 1_000
@@ -28,12 +28,13 @@ class Starts:
         self._policy = policy
         self.problem = ""
         """Why no slot can run anything here; empty: some can, or may soon."""
+        self._broken: EnvironmentNotInPlace | None = None
 
     def begin(self, slot: Slot, now: float) -> Message:
         """Gives the slot a process."""
         slot.start_at = None
         slot.ready_by = now + self._policy.start_seconds
-        return StartSlot(slot.number)
+        return StartSlot(slot.number, slot.environment)
 
     def came_up(self, slot: Slot) -> list[Message]:
         """The slot's process is ready."""
@@ -53,6 +54,13 @@ class Starts:
         slot.is_overdue = False
         slot.ready_by = None
         slot.start_at = now + slot.next_pause(self._policy)
+        if slot.environment:
+            if self.is_down(slot):
+                self._broken = EnvironmentNotInPlace(
+                    slot.environment, event.stderr, f"slots do not start in it: {reason}"
+                )
+                slot.environment, slot.failed_starts, slot.start_at = "", 0, now
+            return []
         if self.problem or not self.is_down(slot) or any(other.is_ready for other in self._slots):
             return []
         words = event.stderr[-LAST_WORDS_CHARACTERS:].strip()
@@ -61,6 +69,11 @@ class Starts:
         told = f"slots cannot start on this machine: {slot.failed_starts} in a row have failed ({reason}); {TODO}. "
         told += f"Last words of the process:\n{words}" if words else "The process has written nothing"
         return [Say(told)]
+
+    def take_broken(self) -> EnvironmentNotInPlace | None:
+        """The environment whose interpreter the last slot did not start with, again and again. Told once."""
+        broken, self._broken = self._broken, None
+        return broken
 
     def is_down(self, slot: Slot) -> bool:
         """Whether the slot has failed to start too often to be given anything."""

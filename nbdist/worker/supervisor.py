@@ -18,7 +18,7 @@ from nbdist.worker.leaving import Departure
 from nbdist.worker.limits import Limits
 from nbdist.worker.orders import HUB, LOCAL, SLOT
 from nbdist.worker.outgoing import Outgoing
-from nbdist.worker.prepared import PreparedJobs
+from nbdist.worker.prepared import EVENTS, Event, PreparedJobs
 from nbdist.worker.records import Slice, Slot, WorkerPolicy
 from nbdist.worker.settingup import SettingUp
 from nbdist.worker.starting import TODO, Starts
@@ -32,7 +32,7 @@ class Supervisor:
         self.policy = policy or WorkerPolicy()
         self.slots = [Slot(number) for number in range(slots)]
         self._held: dict[Attempt, Slice] = {}
-        self._jobs = PreparedJobs()
+        self._jobs = PreparedJobs(self.policy.installer)
         self._outgoing = Outgoing()
         self._hub = ""
         self._is_connected = False
@@ -146,7 +146,7 @@ class Supervisor:
 
     # --- jobs -------------------------------------------------------------------------------------------------------
 
-    def _about_job(self, message: m.PrepareJob | m.ForgetJob | orders.JobInPlace | orders.JobNotInPlace) -> None:
+    def _about_job(self, message: m.PrepareJob | m.ForgetJob | Event) -> None:
         for send in self._jobs.receive(message):
             self._say(*send)
 
@@ -174,6 +174,7 @@ class Supervisor:
         start, stop = message.start, message.stop
         held = Slice(message.job, message.attempt, slot.number, start, stop, start, home=message.slot)
         held.time_limit = self._jobs.options(message.job).time_limit
+        held.environment = self._jobs.environment(message.job)
         self._held[message.attempt] = held
         slot.waiting.append(held)
         if message.blobs:
@@ -185,7 +186,7 @@ class Supervisor:
         """Sends the next slice to a slot that is free for it."""
         if not slot.is_ready or slot.running is not None:
             return
-        if slot.is_due_for_renewal:
+        if slot.needs_another_process():
             self._renew(slot)
             return
         if not slot.waiting or slot.waiting[0].is_fetching:
@@ -353,12 +354,11 @@ class Supervisor:
             self._say(LOCAL, self._starts.begin(slot, self._now))
             return
         self._say_here(self._starts.failed(slot, event, self._now))
-        if self._starts.problem and self._jobs.refusal is None:
-            for send in self._jobs.refuse_all(self._starts.problem, TODO):
-                self._say(*send)
-            for other in self.slots:
-                self._give_back_waiting(other)
-        self._give_back_waiting(slot)
+        refusals = self._jobs.refuse(self._starts.problem, TODO, self._starts.take_broken())
+        for send in refusals:
+            self._say(*send)
+        for other in self.slots if refusals else [slot]:
+            self._give_back_waiting(other)
 
     def _give_back_waiting(self, slot: Slot) -> None:
         for held in slot.waiting:
@@ -437,8 +437,7 @@ _FROM_SLOT: dict[type[Message], Callable[[Supervisor, Slot, Any], None]] = {
 _EVENTS: dict[type[Message], Callable[[Supervisor, Any], None]] = {
     orders.SlotDied: Supervisor._slot_died,
     orders.HubLost: Supervisor._hub_lost,
-    orders.JobInPlace: Supervisor._about_job,
-    orders.JobNotInPlace: Supervisor._about_job,
+    **dict.fromkeys(EVENTS, Supervisor._about_job),
     orders.ClaimCut: Supervisor._claim_cut,
     orders.ItemSeen: lambda self, event: self._say_here(self._limits.item_seen(event, self._now)),
     orders.MemoryUsed: lambda self, event: self._say_here(self._limits.memory_used(event)),

@@ -108,11 +108,16 @@ def exit_reason(code: int) -> str:
     return f"killed by {name}{hint}"
 
 
-def spawn_options(given: socket.socket) -> dict[str, Any]:
-    """For `subprocess.Popen`: a process in a group of its own, which can be given this socket."""
+def group_options() -> dict[str, Any]:
+    """For a process that `kill` ends with all that it has started."""
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.BELOW_NORMAL_PRIORITY_CLASS}
-    return {"start_new_session": True, "pass_fds": [given.fileno()]}
+    return {"start_new_session": True}
+
+
+def spawn_options(given: socket.socket) -> dict[str, Any]:
+    """For `subprocess.Popen`: a process in a group of its own, which can be given this socket."""
+    return group_options() if sys.platform == "win32" else {**group_options(), "pass_fds": [given.fileno()]}
 
 
 def hand_over(sock: socket.socket, pid: int) -> dict[str, Any]:
@@ -188,6 +193,25 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
     return os.cpu_count() or 1
+
+
+def programs(environment: Path) -> Path:
+    """Where an environment has its programs, the interpreter among them."""
+    return environment / ("Scripts" if sys.platform == "win32" else "bin")
+
+
+def interpreter(environment: Path) -> Path:
+    """The interpreter of an environment."""
+    return programs(environment) / ("python.exe" if sys.platform == "win32" else "python")
+
+
+def cache_folder() -> Path:
+    """Where programs of this user keep what can be made again."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def fast_folder() -> str | None:

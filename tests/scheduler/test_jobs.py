@@ -450,6 +450,19 @@ def test_a_machine_is_not_asked_again_too_often_and_not_when_it_cannot_help(hand
     assert not hand.take(m.PrepareJob)
 
 
+def test_what_an_installer_wrote_is_shown_once_and_the_others_go_on(hand):
+    for name in ("a", "b", "c"):
+        hand.worker(name)
+    hand.job()
+    hand.ready("c")
+    reason = "pandas==9.9 could not be installed. The end of what was written:\nERROR: no such version"
+    for name in ("a", "b"):
+        hand.say(name, m.JobRefused("job", reason, again_seconds=300.0))
+    assert [notice.text for notice in hand.take(m.Notice)] == [f"a is left out of job job: {reason}"]
+    hand.finish("c")
+    assert hand.one(m.JobFinished).outcome == "done"
+
+
 def test_a_machine_that_goes_is_not_asked_again(hand):
     hand.worker()
     hand.job()

@@ -26,6 +26,7 @@ from nbdist.worker.orders import SlotDied
 from nbdist.worker.slots import SlotHost
 
 LIMIT_SECONDS = 10.0
+INSTALL_LIMIT_SECONDS = 80.0
 
 
 def pack(function: Callable[..., Any], **more: Any) -> bytes:
@@ -275,11 +276,23 @@ def joined(limited: Any) -> Callable[[Any], None]:
     return lambda test: limited(functools.partial(on_worker, test))
 
 
-async def _worker() -> AsyncIterator[Joined]:
+@pytest.fixture
+def installs() -> Callable[[Any], None]:
+    """Runs a test on a worker of one slot with `--install` that has joined a fake hub."""
+
+    async def on_worker(test: Callable[[Joined], Awaitable[None]]) -> None:
+        async with asyncio.timeout(INSTALL_LIMIT_SECONDS):
+            async for worker in _worker(slots=1, installs=True):
+                await test(worker)
+
+    return lambda test: asyncio.run(on_worker(test))
+
+
+async def _worker(**config: Any) -> AsyncIterator[Joined]:
     hub = FakeHub()
     hub.open()
     notes: list[str] = []
-    agent = Agent(WorkerConfig(slots=2, invite=hub.invite, name="box"), notes.append)
+    agent = Agent(WorkerConfig(**{"slots": 2, "invite": hub.invite, "name": "box", **config}), notes.append)
     work = asyncio.ensure_future(agent.run())
     try:
         yield Joined(hub, agent, work, notes)

@@ -71,3 +71,8 @@ def test_a_memory_limit_that_makes_no_sense_is_refused(text: str, capsys: pytest
     with pytest.raises(SystemExit):
         parse([INVITE, f"--memory-limit={text}"])
     assert "write 500MB, 2GB or 50%" in capsys.readouterr().err
+
+
+def test_nothing_is_installed_unless_asked() -> None:
+    assert not parse([INVITE]).installs
+    assert parse([INVITE, "--install"]).installs
