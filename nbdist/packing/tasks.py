@@ -16,8 +16,8 @@ from nbdist.packing import culprit
 from nbdist.packing import portable as portables
 from nbdist.packing.container import Buffer, assemble
 from nbdist.packing.decoding import decode
-from nbdist.packing.encoding import PROTOCOL, by_value
-from nbdist.packing.hiding import Hidden, copy_of
+from nbdist.packing.encoding import PROTOCOL
+from nbdist.packing.hiding import Hidden, by_value, copy_of
 
 BLOB_BYTES = 256 * 1024
 """Captured values with buffers of this size travel as blobs, once, however many cells use them."""
@@ -32,7 +32,13 @@ def pack_task(
 
     Raises PackingError, which names the captured value that cannot be packed, its type and the way out.
     """
-    return _pack(task, name_blob, blob_bytes, by_value, portable=False)
+    return _pack(
+        task,
+        name_blob,
+        blob_bytes,
+        lambda value, on_buffer, hidden: by_value(value, PROTOCOL, on_buffer, hidden),
+        portable=False,
+    )
 
 
 def pack_portable(
@@ -85,7 +91,7 @@ def snapshot(function: FunctionType, hidden: Collection[str], name: str) -> tupl
     try:
         copied = copy_of(function, PROTOCOL, left_out)
         taken = sorted(key for key in copied.__globals__ if not key.startswith("__"))
-        return copied, by_value({key: copied.__globals__[key] for key in taken}, None, left_out)
+        return copied, by_value({key: copied.__globals__[key] for key in taken}, PROTOCOL, None, left_out)
     except Exception as error:
         raise PackingError(culprit.find(function, name, left_out) or f"{name} cannot be packed: {error}") from error
 
