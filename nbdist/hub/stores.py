@@ -138,9 +138,9 @@ class Stores:
                     ready.append(record)
         return ready
 
-    def portable_blob_came(self, name: str) -> list[JobRecord]:
-        """The jobs whose form for other versions of Python is whole with this blob."""
-        return [record for record in self._jobs.values() if portables.blob_came(record, self.blobs, name)]
+    def without_blob(self, name: str) -> list[JobRecord]:
+        """The jobs whose form for other versions of Python waits for this blob."""
+        return [record for record in self._jobs.values() if name in record.portable_missing]
 
     def add_items(self, record: JobRecord, message: AddItems, payload: Payload, *, is_local: bool = False) -> bool:
         """Takes items; False: they were here already. `is_local`: the notebook has proved to be on this machine.

@@ -14,13 +14,14 @@ from typing import Any, Protocol, get_args
 
 from nbdist.driver import Driver, PureMachine
 from nbdist.errors import BlobError, NbdistError, ProtocolError
-from nbdist.hub import portables, refusal
+from nbdist.hub import refusal
 from nbdist.hub.access import Grant
 from nbdist.hub.bounds import MAX_OUTPUT_BYTES, check_size, fit_frame, need_blobs
 from nbdist.hub.items import size_of
 from nbdist.hub.jobs import JobRecord
 from nbdist.hub.outgoing import Outgoing
 from nbdist.hub.peers import Link, Peer, Peers
+from nbdist.hub.portables import Portables
 from nbdist.hub.roles import ALLOWED
 from nbdist.hub.stores import Stores
 from nbdist.hub.turns import Turn
@@ -83,6 +84,7 @@ class Switchboard:
         self._clock = clock
         self._call_soon = call_soon
         self._driver = Driver(machine, clock=clock, send=self._send, call_at=call_at)
+        self._portables = Portables(stores, self._driver.receive)
         self._outgoing = Outgoing(stores, self.peers, self._driver.receive)
         self._turn = Turn(
             stores.flush,
@@ -97,7 +99,7 @@ class Switchboard:
             m.ProveLocal: self._prove_local,
             m.BlobPlaced: self._blob_placed,
             m.SubmitJob: self._submit,
-            m.PortableTask: self._portable_task,
+            m.PortableTask: self._portables.taken,
             m.AddItems: self._add_items,
             m.CloseItems: self._close_items,
             m.ForgetJob: self._forget,
@@ -182,9 +184,7 @@ class Switchboard:
         """A blob is complete: jobs that waited for it go on."""
         for record in self.stores.blob_came(name):
             self._driver.receive(record.peer, BlobsReady(record.job))
-        for record in self.stores.portable_blob_came(name):
-            assert record.portable is not None
-            self._driver.receive(record.peer, record.portable)
+        self._portables.blob_came(name)
 
     def expire(self) -> None:
         """Forgets jobs that were over a long time ago."""
@@ -245,16 +245,6 @@ class Switchboard:
             self._driver.receive(peer.id, BlobsReady(record.job))
         self.changed()
 
-    def _portable_task(self, peer: Peer, message: m.PortableTask, payload: Payload) -> None:
-        check_size(payload)
-        record = self.stores.owned(message.job, peer.id, peer.grant)
-        if record is None or record.finished is not None or record.portable is not None:
-            return
-        if portables.take(record, self.stores.blobs, message, payload):
-            self._driver.receive(peer.id, message)
-        for need in need_blobs(record.job, record.portable_missing) if record.portable_missing else ():
-            peer.link.send(need)
-
     def _add_items(self, peer: Peer, message: m.AddItems, payload: Payload) -> None:
         record = self.stores.owned(message.job, peer.id, peer.grant)
         if record is None or record.finished is not None:
@@ -312,7 +302,7 @@ class Switchboard:
             return
         if record.missing:
             self._ask_for_blobs(peer, record)
-        portables.drop_partial(record, self.stores.blobs)
+        self._portables.attached(record)
         if record.progress is not None:
             peer.link.send_if_room(record.progress)
         if record.finished is not None:

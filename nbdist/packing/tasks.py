@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import linecache
 import mmap
 import os
@@ -30,15 +31,21 @@ def pack_task(
 ) -> tuple[list[Buffer], list[tuple[str, memoryview]]]:
     """Packs a task as a container, and names the buffers of at least `blob_bytes` that are left out of it.
 
-    Raises PackingError, which names the captured value that cannot be packed, its type and the way out.
+    What can go in no other way (`lru_cache` in a cell, say) goes as source here too. Raises PackingError, which names
+    the captured value that cannot be packed, its type and the way out.
     """
-    return _pack(
-        task,
-        name_blob,
-        blob_bytes,
-        lambda value, on_buffer, hidden: by_value(value, PROTOCOL, on_buffer, hidden),
-        portable=False,
-    )
+    try:
+        return _pack(
+            task,
+            name_blob,
+            blob_bytes,
+            lambda value, on_buffer, hidden: by_value(value, PROTOCOL, on_buffer, hidden),
+            portable=False,
+        )
+    except PackingError:
+        with contextlib.suppress(PackingError):
+            return pack_portable(task, name_blob, blob_bytes)
+        raise
 
 
 def pack_portable(
