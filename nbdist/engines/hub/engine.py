@@ -20,7 +20,7 @@ from nbdist.engines.base import Attached, Buffer, Deliver, Earlier, JobSpec, Pac
 from nbdist.engines.hub import transfers
 from nbdist.engines.hub.connection import Connection
 from nbdist.engines.hub.drafts import Draft, Drafts
-from nbdist.engines.hub.earlier import earlier, spec_of
+from nbdist.engines.hub.earlier import check_python, earlier, spec_of
 from nbdist.engines.hub.itemblobs import ItemBlobs
 from nbdist.engines.hub.items import Parcel
 from nbdist.engines.hub.portables import Portable, as_blob
@@ -133,6 +133,7 @@ class HubEngine:
         self._check()
         known, task = frames.decode(self._ask(lambda number: DescribeJob(number, job)))
         assert isinstance(known, JobKnown)
+        check_python(known, self._machine)
         return Attached(
             spec_of(known),
             known.available,
@@ -151,6 +152,7 @@ class HubEngine:
         """A job that is to be resumed. Raises NbdistError if there is none."""
         known, _ = frames.decode(self._ask(lambda number: DescribeJob(number, job, to_resume=True)))
         assert isinstance(known, JobKnown)
+        check_python(known, self._machine)
         return earlier(known, self._requests.ask_both, self._get_result)
 
     def _get_result(self, ref: BlobRef) -> Buffer:
