@@ -13,7 +13,7 @@ from typing import Any
 import cloudpickle
 
 from nbdist.errors import PackingError
-from nbdist.packing import culprit, hiding
+from nbdist.packing import culprit
 from nbdist.packing import portable as portables
 from nbdist.packing.container import Buffer, assemble
 
@@ -110,14 +110,10 @@ def dumps(
         raise PackingError(problem or f"{name} cannot be packed: {error}") from error
 
 
-def by_value(
-    value: Any, on_buffer: OnBuffer | None = None, hidden: hiding.Hidden | None = None, *, portable: bool = False
-) -> bytes:
+def by_value(value: Any, on_buffer: OnBuffer | None = None, *, portable: bool = False) -> bytes:
     """The pickle that cloudpickle makes; functions and classes of a notebook or script travel by value."""
     if portable:
-        return portables.by_value(value, on_buffer, hidden=hidden)
-    if hidden is not None:
-        return hiding.by_value(value, PROTOCOL, on_buffer, hidden)
+        return portables.by_value(value, on_buffer)
     file = io.BytesIO()
     cloudpickle.Pickler(file, PROTOCOL, on_buffer).dump(value)
     return file.getvalue()

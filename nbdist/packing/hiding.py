@@ -1,4 +1,4 @@
-"""Pickles of functions that find some names where they run: what the notebook has for these names stays there.
+"""Pickles of tasks, whose functions may find some names where they run: what the notebook has for these stays there.
 
 And copies of functions with what they take along, as that is now.
 """
@@ -15,6 +15,9 @@ from typing import Any
 
 import cloudpickle
 
+_CLASS_PARTS = 6
+"""What cloudpickle makes of a class that travels by value: the third is its state, the attributes first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
@@ -29,9 +32,9 @@ class Hidden:
 
 
 def by_value(
-    value: Any, protocol: int, on_buffer: Callable[[pickle.PickleBuffer], Any] | None, hidden: Hidden
+    value: Any, protocol: int, on_buffer: Callable[[pickle.PickleBuffer], Any] | None, hidden: Hidden | None
 ) -> bytes:
-    """The pickle that cloudpickle makes, without the hidden names."""
+    """The pickle that cloudpickle makes, without the hidden names; the same again as long as nothing has changed."""
     file = io.BytesIO()
     pickler = _Pickler(file, protocol, on_buffer)
     pickler.hidden = hidden
@@ -40,13 +43,21 @@ def by_value(
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """Leaves names out of the globals that functions take along."""
+    """Leaves names out of the globals that functions take along, and out of classes what pickling puts into them."""
 
-    hidden: Hidden
+    hidden: Hidden | None = None
+
+    def reducer_override(self, value: Any) -> Any:
+        reduced = super().reducer_override(value)
+        if isinstance(value, type) and type(reduced) is tuple and len(reduced) == _CLASS_PARTS:
+            reduced[2][0].pop("__slotnames__", None)
+        return reduced
 
     def _dynamic_function_reduce(self, function: FunctionType) -> Any:
         reduced = super()._dynamic_function_reduce(function)
-        hidden = self.hidden.of(function)
+        hidden = () if self.hidden is None else self.hidden.of(function)
+        if not hidden:
+            return reduced
         state = reduced[2][1]
         state["__globals__"] = {name: value for name, value in state["__globals__"].items() if name not in hidden}
         return reduced

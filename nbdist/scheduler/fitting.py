@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from nbdist.scheduler.fit import Unfit, unfit
 from nbdist.scheduler.packages import Comparison, Gap, Listing, compare, told
+from nbdist.scheduler.portable import obstacle
 from nbdist.scheduler.records import JobRecord, ShareState, State, WorkerRecord
 from nbdist.wire import needs
 from nbdist.wire.messages import Notice, Package, SubmitJob
@@ -37,12 +38,15 @@ class FitRow(NamedTuple):
         return f"{'fits' if self.fits else 'left out'}{': ' if self.reason else ''}{self.reason}{todo}"
 
 
-def problem(spec: SubmitJob, worker: WorkerRecord) -> Unfit | None:
-    """Why the worker cannot run the job, as far as is known without asking it; None: nothing is known against it."""
-    found = unfit(spec, candidate(worker))
+def problem(job: JobRecord, worker: WorkerRecord, *, has_notebook: bool = True) -> Unfit | None:
+    """Why the worker cannot run the job, as far as is known without asking it; None: nothing is known against it.
+
+    `has_notebook`: the job's notebook is here, which may have its code as source for other versions of Python.
+    """
+    found = unfit(job.spec, candidate(worker)) or obstacle(job, worker, has_notebook=has_notebook)
     if found is not None or worker.hello.machine.installs:
         return found
-    packages = _packages(spec, worker.listing)
+    packages = _packages(job.spec, worker.listing)
     return Unfit(packages.reason, packages.todo) if packages.lacking else None
 
 
@@ -69,7 +73,7 @@ def row(job: JobRecord, worker: WorkerRecord) -> FitRow:
     share = job.shares.get(worker.id)
     if share is not None and share.state is ShareState.REFUSED:
         return FitRow(worker.name, False, share.reason[:MAX_REASON], share.todo[:MAX_REASON])
-    against = problem(job.spec, worker)
+    against = problem(job, worker)
     if against is not None:
         return FitRow(worker.name, False, against.reason[:MAX_REASON], against.todo[:MAX_REASON])
     note = installing(job.spec, worker) or _packages(job.spec, worker.listing).note()

@@ -9,22 +9,32 @@ from nbdist.scheduler import fitting
 from nbdist.scheduler.history import nobody_can
 from nbdist.scheduler.orders import STORES, TargetsSet
 from nbdist.scheduler.policy import Policy
+from nbdist.scheduler.portable import other_python
 from nbdist.scheduler.records import Event, JobRecord, Pace, Phase, Share, ShareState, State, WorkerRecord
-from nbdist.wire.messages import GrantItems, JobReady, PrepareJob
+from nbdist.wire.messages import GrantItems, JobReady, NeedPortable, PrepareJob
+
+WAITS_FOR_SOURCE = "the notebook packs its code for another version of Python"
 
 
-def may_run(job: JobRecord, worker: WorkerRecord) -> bool:
+def may_run(state: State, job: JobRecord, worker: WorkerRecord) -> bool:
     """Whether the worker could take part in the job, as far as is known without asking it."""
-    return worker.stated and not worker.leaving and fitting.problem(job.spec, worker) is None
+    has_notebook = job.owner in state.notebooks
+    return worker.stated and not worker.leaving and fitting.problem(job, worker, has_notebook=has_notebook) is None
 
 
 def add_targets(state: State, job: JobRecord, workers: Iterable[WorkerRecord]) -> None:
-    """A job for each machine or slot gets one item for each of these that fits."""
-    for worker in workers:
-        if may_run(job, worker):
-            slots = range(len(worker.slots)) if job.spec.each == "slot" else (-1,)
-            for slot in slots:
-                job.targets[worker.id, slot] = len(job.targets)
+    """A job for each machine or slot gets one item for each of these that fits, once it is known which do."""
+    if job.waits_for_targets:
+        return
+    able = [worker for worker in workers if may_run(state, job, worker)]
+    if job.portable is None and any(other_python(job, worker) for worker in able):
+        job.waits_for_targets = True
+        _ask(state, job)
+        return
+    for worker in able:
+        slots = range(len(worker.slots)) if job.spec.each == "slot" else (-1,)
+        for slot in slots:
+            job.targets[worker.id, slot] = len(job.targets)
     if job.targets:
         job.total = job.available = len(job.targets)
         state.send(STORES, TargetsSet(job.id, tuple(job.targets)))
@@ -37,26 +47,42 @@ def prepare(state: State, job: JobRecord, worker: WorkerRecord, now: float) -> N
         return
     if job.targets and not any(target[0] == worker.id for target in job.targets):
         return  # it came after the job had begun
-    problem = fitting.problem(job.spec, worker)
+    problem = fitting.problem(job, worker, has_notebook=job.owner in state.notebooks)
+    is_other = bool(other_python(job, worker))
+    awaits_task = is_other and job.portable is None and not job.native
     if problem is not None:
-        leave_out(state, job, Share(worker, ShareState.REFUSED, problem.reason, problem.todo), now)
+        share = Share(worker, ShareState.REFUSED, problem.reason, problem.todo, awaits_task=awaits_task)
+        leave_out(state, job, share, now)
         return
     spec = job.spec
+    if awaits_task:
+        job.shares[worker.id] = Share(worker, reason=WAITS_FOR_SOURCE, awaits_task=True)
+        _ask(state, job)
+        return
     job.shares[worker.id] = share = Share(worker, reason=fitting.installing(spec, worker))
     if share.reason:
         state.wake("progress", now)  # it takes a while
+    packed = job.portable if is_other and job.portable is not None else spec
     message = PrepareJob(
         job=job.id,
         options=spec.options,
-        task=spec.task,
-        blobs=spec.blobs,
+        task=packed.task,
+        blobs=packed.blobs,
         ranges=spec.ranges,
         each=bool(spec.each),
         modules=spec.modules,
         bundles=spec.bundles,
         install=fitting.to_install(spec, worker),
+        portable=is_other,
     )
     state.send(worker.id, message)
+
+
+def _ask(state: State, job: JobRecord) -> None:
+    """Asks the notebook, which is here, for the task in the form for other versions of Python; once."""
+    if not job.is_portable_asked:
+        job.is_portable_asked = True
+        state.send(job.owner, NeedPortable(job.id))
 
 
 def leave_out(state: State, job: JobRecord, share: Share, now: float) -> None:
@@ -81,7 +107,7 @@ def ready(state: State, worker: WorkerRecord, message: JobReady, now: float) -> 
     """The worker has all that the job needs."""
     job = state.active.get(message.job)
     share = None if job is None else job.shares.get(worker.id)
-    if job is None or share is None or share.state is not ShareState.PREPARING:
+    if job is None or share is None or share.state is not ShareState.PREPARING or share.awaits_task:
         return
     make_ready(state, job, worker, share)
     job.history.append(Event(now, "ready", 0, 0, worker.name))
