@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks import peers, work
+from benchmarks import peers, sharing, work
 
 CHUNKS = 64
 """The best of those tried for the peers that must be told."""
@@ -38,6 +38,8 @@ ONLY_NBDIST = ("ProcessPool", "joblib", "ipyparallel", "Dask", "Ray")
 
 MAY_NOT_LOSE = ("ProcessPool", "joblib", "ipyparallel")
 """Where one process dies their job fails, or waits for ever."""
+NOT_ON_MACHINES = ("ProcessPool", "joblib", "ipyparallel")
+"""They have no place for data that all processes use, on any machine."""
 
 
 @dataclass(frozen=True)
@@ -276,4 +278,5 @@ ALL = (
     Figure("stop", "from a cancel or an interrupt to no item's code running", stop, leaves_out=ONLY_NBDIST),
     Figure("killed", "one of two workers killed with -9 in the middle of a job", killed, leaves_out=MAY_NOT_LOSE),
     Figure("array", "256 MB array used by a function", array),
+    Figure("big-array", "1 GB array used by a function in 4 slots", sharing.big_array, leaves_out=NOT_ON_MACHINES),
 )

@@ -12,6 +12,7 @@ PI_PIECE_SAMPLES = 16_384
 """Two arrays of so many numbers fit into a core's own cache."""
 SLOW_SLOT_FILE = "NBDIST_BENCH_SLOW"
 """Environment variable: a file that the first process to come creates, and is slow from then on."""
+GO_ON = "go-on"
 _is_slow: bool | None = None
 
 
@@ -78,6 +79,16 @@ def slowness(factor: int) -> int:
 def total_of(array: Any, row: int) -> float:
     """Touches a captured array."""
     return float(array[row % len(array)])
+
+
+def hold_array(array: Any, folder: str) -> float:
+    """Reads a captured array from end to end, says so, and keeps it until it is told to go on."""
+    total = float(array.sum())
+    with open(os.path.join(folder, f"{os.getpid()}-{time.monotonic_ns()}"), "wb"):
+        pass
+    while not os.path.exists(os.path.join(folder, GO_ON)):
+        time.sleep(0.01)
+    return total
 
 
 @contextmanager

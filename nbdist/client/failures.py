@@ -22,6 +22,10 @@ MAX_ITEM_CHARS = 200
 
 LONGER = "give it a larger time_limit, or retries= to try it again, elsewhere if there is another machine"
 
+READ_ONLY = (
+    "what a cell or function takes along is shared by all items of a machine, and arrays in it cannot be written to: "
+    "change a copy, as in `mine = array.copy()`"
+)
 _FAULTS: dict[FaultKind, type[Exception]] = {
     "crashed": WorkerCrashedError,
     "lost": WorkerLostError,
@@ -60,6 +64,8 @@ def from_failure(failure: Failure, item: object, machine: str, what: str | None 
         error = _exit_error(error, failure, f"{what or f'item {failure.index}{shown(item)}'} on {machine}")
     error.__cause__ = RemoteTraceback(failure.traceback)
     add_note(error, f"raised by {what or f'item {failure.index}{shown(item)}'} on {machine}")
+    if isinstance(error, ValueError | TypeError) and "read-only" in failure.message:
+        add_note(error, READ_ONLY)
     return ItemFailure(failure.index, item, error, machine, failure.traceback)
 
 

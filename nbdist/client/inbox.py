@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import replace
 
 from nbdist.client import leftovers
-from nbdist.engines.base import Buffer, Run
+from nbdist.engines.base import Buffer, Run, Sending
 from nbdist.wire.messages import JobFinished, JobProgress, Message, Output, Result
 
 MAX_WAITING_OUTPUT_BYTES = 4 * 1024 * 1024
@@ -27,12 +27,13 @@ class Inbox:
     def __init__(self) -> None:
         self.events: deque[tuple[Message, Buffer]] = deque()
         self._progress: JobProgress | None = None
+        self._sending: Sending | None = None
         self._outputs: deque[tuple[Output, Buffer]] = deque()
         self._output_bytes = 0
         self._lost: dict[str, Output] = {}
         """By stream, of what had no room: its last message, which counts all its bytes."""
         self._reports = threading.Lock()
-        """Guards the four above; held for moments."""
+        """Guards the five above; held for moments."""
         self._draining = threading.Lock()
         self.run: Run | None = None
         self.keeper: object = None
@@ -45,6 +46,9 @@ class Inbox:
         if isinstance(message, JobProgress):
             with self._reports:
                 self._progress = message  # it says all that the one before said
+        elif isinstance(message, Sending):
+            with self._reports:
+                self._sending = message  # and so does this
         elif isinstance(message, Output):
             self._keep_output(message, payload)
         else:
@@ -55,15 +59,17 @@ class Inbox:
     @property
     def has_news(self) -> bool:
         """Whether anything waits."""
-        return bool(self.events or self._outputs or self._progress is not None)
+        return bool(self.events or self._outputs or self._progress is not None or self._sending is not None)
 
     def take_reports(self) -> list[tuple[Message, Buffer]]:
         """What has come beside `events`: the newest progress, and the newest texts that items wrote."""
         with self._reports:
-            found: list[tuple[Message, Buffer]] = [] if self._progress is None else [(self._progress, b"")]
+            reports = (self._progress, self._sending)
+            found: list[tuple[Message, Buffer]] = [(message, b"") for message in reports if message is not None]
             found += [(message, b"") for message in self._lost.values()]
             found += self._outputs
-            self._progress, self._output_bytes = None, 0
+            self._progress = self._sending = None
+            self._output_bytes = 0
             self._outputs.clear()
             self._lost.clear()
         return found

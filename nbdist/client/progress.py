@@ -5,13 +5,28 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from nbdist.engines.base import Sending
 from nbdist.wire.messages import JobFinished, JobProgress, Notice, Outcome, WorkerRow
+from nbdist.wire.units import size_text
 
 RATE_MEMORY_SECONDS = 10.0
 """The speed that the estimate rests on is the mean of about so many seconds; at first, of all."""
 MIN_SECONDS_FOR_ETA = 1.0
 MAX_NOTICES = 50
 """The oldest are dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How much of the data that a job takes along has gone to the hub."""
+
+    sent_bytes: int
+    total_bytes: int
+    bytes_per_second: float
+
+    def __str__(self) -> str:
+        rate = f", {size_text(self.bytes_per_second)}/s" if self.bytes_per_second else ""
+        return f"{size_text(self.sent_bytes)} of {size_text(self.total_bytes)}{rate}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +48,8 @@ class Progress:
     machines: tuple[WorkerRow, ...] = ()
     more_machines: int = 0
     """Machines that have no row here."""
+    sending: Sent | None = None
+    """While data goes from here to the hub; None: nothing does."""
     notices: tuple[Notice, ...] = ()
     outcome: Outcome | None = None
 
@@ -46,6 +63,8 @@ class Progress:
     def __str__(self) -> str:
         of = f"{self.done:,}" + (f" of {self.total:,}" if self.total is not None else "")
         parts = [of, f"{self.items_per_second:,.3g} items/s"]
+        if self.sending is not None:
+            parts.append(f"sending {self.sending}")
         if self.failed:
             parts.append(f"{self.failed:,} failed")
         if self.outcome is not None:
@@ -94,6 +113,14 @@ class ProgressTracker:
             more_machines=message.more_workers,
         )
 
+    def sent(self, message: Sending) -> None:
+        """So much of its data has gone."""
+        if self.now.outcome is None:
+            rate = message.sent_bytes / message.seconds if message.seconds > 0 else 0.0
+            is_over = message.sent_bytes >= message.total_bytes
+            sending = None if is_over else Sent(message.sent_bytes, message.total_bytes, rate)
+            self.now = replace(self.now, sending=sending)
+
     def noticed(self, message: Notice) -> None:
         """Something that the person should see."""
         if message not in self.now.notices:
@@ -111,6 +138,7 @@ class ProgressTracker:
             queued=0,
             running_slots=0,
             eta_seconds=None,
+            sending=None,
             elapsed_seconds=elapsed,
             items_per_second=max(0, done - self.now.taken) / elapsed if elapsed > 0 else 0.0,
             outcome=message.outcome,

@@ -13,7 +13,7 @@ from nbdist.client.items import Items
 from nbdist.client.options import Reduction
 from nbdist.client.progress import ProgressTracker
 from nbdist.client.resuming import Resumed, story, without
-from nbdist.engines.base import Buffer
+from nbdist.engines.base import Buffer, Sending
 from nbdist.errors import JobCancelledError, JobError, PackingError
 from nbdist.packing import UnpackedRun, unpack_part
 from nbdist.wire.messages import JobFinished, JobOptions, JobProgress, Message, Notice, Output, Result, Stream
@@ -121,6 +121,8 @@ class JobState:
                     self.seq = message.seq
             case JobProgress():
                 self.progress.reported(message)
+            case Sending():
+                self.progress.sent(message)
             case JobFinished():
                 self.finish = message
                 self.progress.finished(message, self._elapsed_seconds())

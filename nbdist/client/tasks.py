@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any, TypeAlias
+
+import xxhash
 
 from nbdist.client import bundling
 from nbdist.client.analysis.modules import needed
 from nbdist.client.analysis.sources import sources_of
 from nbdist.client.blobnames import name_of
-from nbdist.engines.base import Buffer, PackedBlob, PackedTask, Repack
+from nbdist.engines.base import Buffer, PackedBlob, PackedTask, Repack, Weight
 from nbdist.execution.task import Task
-from nbdist.packing import pack_task, repack, without_names
+from nbdist.packing import pack_task, repack, weigh, without_names
 
 Stage: TypeAlias = Callable[[memoryview], Callable[[str], None]]
 """`engines.base.Engine.stage`."""
+WEIGH_BYTES = 100_000_000
+"""Of a task that takes more than this along, somebody may want to know what that is."""
+MAX_WEIGHED = 64
+_weighed: dict[bytes, tuple[Weight, ...]] = {}
+"""By a fingerprint of the packed task, which names its blobs."""
 
 
 def packer(task: Task, stage: Stage, possible: Iterable[str] = ()) -> Callable[[], PackedTask]:
@@ -31,6 +38,8 @@ def pack(task: Task, stage: Stage | None, certain: Iterable[str], possible: Iter
     """
     pieces, blobs = pack_task(with_sources(task), lambda view: name_of(view, stage))
     packed = PackedTask(pieces, [PackedBlob(name, len(view), [view]) for name, view in blobs])
+    if packed.size + sum(blob.size for blob in packed.blobs) > WEIGH_BYTES:
+        packed = replace(packed, weights=_weights(task, pieces, blobs))
     return bundling.add(packed, certain, possible)
 
 
@@ -42,6 +51,19 @@ def repacker(task: Task) -> Repack:
         return PackedTask(pieces, [PackedBlob(name, len(view), [view]) for name, view in blobs])
 
     return pack_again
+
+
+def _weights(task: Task, pieces: Sequence[Buffer], blobs: Sequence[tuple[str, memoryview]]) -> tuple[Weight, ...]:
+    """Whose data it is that the task takes along. Of the same task it is not found out again."""
+    digest = xxhash.xxh3_128()
+    for piece in pieces:
+        digest.update(piece)
+    key = digest.digest()
+    if key not in _weighed:
+        _weighed[key] = tuple(Weight(*found) for found in weigh(task, functions_of(task), blobs))
+        while len(_weighed) > MAX_WEIGHED:
+            del _weighed[next(iter(_weighed))]
+    return _weighed[key]
 
 
 def functions_of(task: Task) -> list[Any]:

@@ -34,6 +34,8 @@ class PackedTask:
     """Top-level modules that the local ones import."""
     packages: tuple[Package, ...] = ()
     """The distributions of all installed modules that it imports."""
+    weights: tuple[Weight, ...] = ()
+    """Of a task with much data: whose that is."""
 
     @property
     def size(self) -> int:
@@ -47,6 +49,29 @@ class PackedBlob:
     name: str
     size: int
     pieces: Sequence[Buffer]
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A value that a task has captured."""
+
+    name: str
+    """As the user knows it: `'images'`."""
+    blobs: tuple[str, ...]
+    """The blobs that it is."""
+    packed_bytes: int
+    """What of it is in the packed task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sending(Message):
+    """An event: so much of the data that the job takes along has gone to the hub; the last one says all of it."""
+
+    job: str
+    sent_bytes: int
+    total_bytes: int
+    seconds: float
+    """Since it began."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ ALLOWED: dict[m.Role, frozenset[type[Message]]] = {
     ),
     "worker": frozenset(
         {m.ProveLocal, m.BlobPlaced, m.WorkerFacts, m.Heartbeat, m.JobReady, m.JobRefused, m.Part, m.SliceCut}
-        | {m.SetupBegun, m.SliceBegun, m.SliceEnded, m.SlotCrashed, m.Leaving, m.Output}
+        | {m.Preparing, m.SetupBegun, m.SliceBegun, m.SliceEnded, m.SlotCrashed, m.Leaving, m.Output}
         | {m.InstalledPackages}
     ),
     "viewer": frozenset({m.DescribePool, m.ExplainItem}),

@@ -22,6 +22,7 @@ from nbdist.notebook.body import Body
 from nbdist.notebook.head import Loop
 from nbdist.notebook.options import Parts, refuse_together, split
 from nbdist.notebook.text import Source, logical_line, not_too_deep
+from nbdist.notebook.undefined import refuse_undefined
 from nbdist.packing import remember_tree
 from nbdist.wire import needs
 
@@ -126,6 +127,7 @@ class Cell:
         reduce = options.pop("reduce", None)
         with not_too_deep():
             function = functions.compile_function(definition, namespace, filename)
+            refuse_undefined(self.source, self.body, function, captured - set_up, namespace)
             warnings = names.mutation_warnings(self.source, self.body, captured - set_up, namespace)
         items = heads.evaluate(self.source, self.loops, namespace, filename) if self.loops else self._no_items()
         return CellJob(

@@ -83,6 +83,7 @@ class Follower:
         is_served = (
             progress.done > progress.taken
             or progress.running_slots
+            or progress.sending is not None
             or any(row.state != "lost" for row in progress.machines)
         )
         if is_served or self._clock() - self._started < LONELY_SECONDS:

@@ -54,6 +54,9 @@ def facts(progress: Progress, note: str = "") -> list[str]:
     if progress.outcome is not None:
         return _final_facts(progress)
     known = [f"{progress.done:,} of {progress.total:,}" if progress.total is not None else f"{progress.done:,} done"]
+    if progress.sending is not None:
+        known.append(f"sending {progress.sending}")
+    known += _preparing(progress)
     if progress.items_per_second > 0:
         known.append(rate(progress.items_per_second))
     if progress.eta_seconds is not None:
@@ -63,6 +66,14 @@ def facts(progress: Progress, note: str = "") -> list[str]:
     if progress.failed:
         known.append(f"{progress.failed:,} failed")
     return [*known, note] if note else known
+
+
+def _preparing(progress: Progress) -> list[str]:
+    """What the job waits for, while none of its items runs: machines that prepare it."""
+    rows = [row for row in _shown(progress) if row.state == "preparing"]
+    if progress.running_slots or progress.done > progress.taken or not rows:
+        return []
+    return [f"{rows[0].name}: {rows[0].reason or rows[0].state}" if len(rows) == 1 else f"{len(rows)} machines prepare"]
 
 
 def _final_facts(progress: Progress) -> list[str]:
@@ -106,6 +117,8 @@ def text(progress: Progress, name: str, note: str = "") -> str:
 
 def row_facts(row: WorkerRow) -> list[str]:
     """One machine's part in the job."""
+    if row.state == "preparing" and not row.done:
+        return [count(row.slots, "slot"), row.reason or row.state]
     known = [count(row.slots, "slot"), f"{row.done:,} done"]
     if row.items_per_second > 0:
         known.append(rate(row.items_per_second))

@@ -10,9 +10,10 @@ from nbdist.packing.codes import remember_tree, rename_code
 from nbdist.packing.container import Buffer
 from nbdist.packing.decoding import decode, open_file, unpack_chunk
 from nbdist.packing.encoding import encode, is_by_value, item_chunk, pack_chunk, pack_item
-from nbdist.packing.failures import Failure, setup_reason, traceback_text, user_frames
+from nbdist.packing.failures import Failure, innermost, setup_reason, traceback_text, user_frames
 from nbdist.packing.parts import MAX_REASONS, PackedRun, UnpackedRun, pack_part, pack_run, pack_runs, unpack_part
 from nbdist.packing.tasks import fresh_setups, load_task, pack_portable, pack_task, snapshot, without_names
+from nbdist.packing.weighing import weigh
 
 __all__ = [
     "MAX_REASONS",
@@ -23,6 +24,7 @@ __all__ = [
     "decode",
     "encode",
     "fresh_setups",
+    "innermost",
     "is_by_value",
     "item_chunk",
     "load_task",
@@ -43,5 +45,6 @@ __all__ = [
     "unpack_chunk",
     "unpack_part",
     "user_frames",
+    "weigh",
     "without_names",
 ]

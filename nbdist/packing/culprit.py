@@ -7,15 +7,16 @@ import types
 from collections.abc import Collection, Iterator
 from typing import Any
 
-import cloudpickle
-
 from nbdist.errors import PackingError
 from nbdist.packing import portable as portables
 from nbdist.packing.hiding import Hidden, by_value
+from nbdist.packing.pickling import dumps
 
 MAX_TRIES = 2_000
 """So many values are tried before the search gives up and names the last one that is known to fail."""
 MAX_SHOWN = 80
+MAX_STEPS_SHOWN = 6
+"""Of the way to a value: the nearest to it, and the captured name."""
 
 _HINTS = {
     "lock": "make it inside the function, or use one per machine",
@@ -29,9 +30,24 @@ _HINTS = {
     "coroutine": "run it inside the function: asyncio.run(f(x))",
     "pool": "use the pool where it was opened: let the function return what is to be done next, and map over that",
     "job": "its values can travel: job.result()",
+    "future": "its value can travel: future.result()",
+    "queue": "let the function return its values; what items are to do can be the items",
+    "process": "start it inside the function",
 }
 _KINDS = {
-    "lock": ("lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event", "Barrier", "_thread.lock"),
+    "lock": (
+        "lock",
+        "RLock",
+        *(f"threading.{name}" for name in ("Condition", "Semaphore", "BoundedSemaphore", "Event", "Barrier")),
+        *(f"multiprocessing.synchronize.{name}" for name in ("Lock", "RLock", "Condition", "Semaphore", "Event")),
+    ),
+    "future": ("concurrent.futures._base.Future", "_asyncio.Future", "_asyncio.Task", "asyncio.futures.Future"),
+    "queue": (
+        *(f"queue.{name}" for name in ("Queue", "LifoQueue", "PriorityQueue")),
+        "_queue.SimpleQueue",
+        *(f"multiprocessing.queues.{name}" for name in ("Queue", "JoinableQueue", "SimpleQueue")),
+    ),
+    "process": ("subprocess.Popen",),
     "socket": ("socket", "SSLSocket"),
     "file": ("TextIOWrapper", "BufferedReader", "BufferedWriter", "BufferedRandom", "FileIO"),
     "database": ("Connection", "Cursor", "Engine", "Session", "connection", "cursor"),
@@ -43,7 +59,7 @@ _KINDS = {
     "pool": ("nbdist.client.pool.Pool",),
     "job": ("nbdist.client.job.Job",),
 }
-_WHOLE = ("thread", "pool", "job")
+_WHOLE = ("lock", "thread", "pool", "job", "future", "queue", "process")
 """What these are made of is nothing that the reader knows."""
 
 
@@ -55,16 +71,25 @@ def find(value: Any, name: str, hidden: Hidden | None = None, *, portable: bool 
     search = _Search(hidden, portable)
     if not search.fails(value):
         return None
-    path = name
-    while _kind(value) not in _WHOLE:
+    steps = [name] if name else []
+    while _kind(value) not in _WHOLE and (not search.is_too_deep(value) or isinstance(value, types.FunctionType)):
         for label, inner in _inside(value, hidden):
             if search.tries < MAX_TRIES and search.fails(inner):
-                value, path = inner, f"{label} of {path}" if path else label
+                value, steps = inner, [label, *steps]
                 break
         else:
             break
-    reason = search.reason(value)
+    path, reason = _path(steps), search.reason(value)
+    if search.is_too_deep(value):
+        return f"{path} cannot be packed: it is nested too deeply (a chain of objects?); keep them in a list"
     return f"{path}: {reason}" if search.is_told(value) else _describe(value, path, reason)
+
+
+def _path(steps: list[str]) -> str:
+    """The way to a value, from inside; of a long one not all."""
+    if len(steps) > MAX_STEPS_SHOWN + 2:
+        steps = [*steps[:MAX_STEPS_SHOWN], "…", *steps[-2:]]
+    return " of ".join(steps)
 
 
 class _Search:
@@ -77,6 +102,7 @@ class _Search:
         self._seen: set[int] = set()
         self._reasons: dict[int, str] = {}
         self._told: set[int] = set()
+        self._too_deep: set[int] = set()
 
     def fails(self, value: Any) -> bool:
         if id(value) in self._seen:
@@ -86,7 +112,7 @@ class _Search:
             if self._portable:
                 portables.by_value(value, hidden=self._hidden)
             elif self._hidden is None:
-                cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+                dumps(value, pickle.HIGHEST_PROTOCOL)
             else:
                 by_value(value, pickle.HIGHEST_PROTOCOL, None, self._hidden)
         except Exception as error:  # noqa: BLE001 - pickling runs user code, which may raise anything
@@ -95,8 +121,14 @@ class _Search:
             if told:
                 self._told.add(id(value))
             self._reasons[id(value)] = str(error) if told else f"{type(error).__name__}: {error}"
+            if _is_recursion(error):
+                self._too_deep.add(id(value))
             return True  # the error is not kept: its traceback would hold the value until a collection
         return False
+
+    def is_too_deep(self, value: Any) -> bool:
+        """Whether it fails because of how deeply things are nested in it."""
+        return id(value) in self._too_deep
 
     def reason(self, value: Any) -> str:
         return self._reasons[id(value)]
@@ -104,6 +136,12 @@ class _Search:
     def is_told(self, value: Any) -> bool:
         """Whether the reason says by itself what it is about, and the way out."""
         return id(value) in self._told
+
+
+def _is_recursion(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, RecursionError):
+        error = error.__context__
+    return error is not None
 
 
 def _describe(value: Any, path: str, reason: str) -> str:
@@ -131,7 +169,7 @@ def _inside(value: Any, hidden: Hidden | None) -> Iterator[tuple[str, Any]]:
         for index, inner in enumerate(value):
             yield f"element {index}", inner
     elif isinstance(value, types.FunctionType):
-        yield from _in_function(value, () if hidden is None else hidden.of(value))
+        yield from in_function(value, () if hidden is None else hidden.of(value))
     elif isinstance(value, types.MethodType):
         yield f"the object behind {value.__name__!r}", value.__self__
     elif isinstance(value, type):
@@ -141,7 +179,8 @@ def _inside(value: Any, hidden: Hidden | None) -> Iterator[tuple[str, Any]]:
         yield from _in_object(value)
 
 
-def _in_function(function: types.FunctionType, hidden: Collection[str]) -> Iterator[tuple[str, Any]]:
+def in_function(function: types.FunctionType, hidden: Collection[str]) -> Iterator[tuple[str, Any]]:
+    """What a function takes along, with names for it; `hidden` names are left out."""
     names = set(_names(function.__code__)).difference(hidden)
     for name in sorted(names & function.__globals__.keys()):
         yield f"the captured name {name!r}", function.__globals__[name]
@@ -150,8 +189,10 @@ def _in_function(function: types.FunctionType, hidden: Collection[str]) -> Itera
             yield f"the captured name {name!r}", cell.cell_contents
         except ValueError:
             continue  # an empty cell
-    for index, default in enumerate(function.__defaults__ or ()):
-        yield f"default value {index}", default
+    defaults = function.__defaults__ or ()
+    parameters = function.__code__.co_varnames[: function.__code__.co_argcount]
+    for parameter, default in zip(parameters[len(parameters) - len(defaults) :], defaults, strict=True):
+        yield f"the default of {parameter!r}", default
     for name, default in (function.__kwdefaults__ or {}).items():
         yield f"the default of {name!r}", default
 

@@ -16,6 +16,7 @@ from nbdist.errors import PackingError
 from nbdist.packing import culprit
 from nbdist.packing import portable as portables
 from nbdist.packing.container import Buffer, assemble
+from nbdist.packing.pickling import Pickler
 
 PROTOCOL = portables.PROTOCOL
 LARGE_BYTES = 256 * 1024
@@ -115,7 +116,7 @@ def by_value(value: Any, on_buffer: OnBuffer | None = None, *, portable: bool = 
     if portable:
         return portables.by_value(value, on_buffer)
     file = io.BytesIO()
-    cloudpickle.Pickler(file, PROTOCOL, on_buffer).dump(value)
+    Pickler(file, PROTOCOL, on_buffer).dump(value)
     return file.getvalue()
 
 

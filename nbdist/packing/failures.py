@@ -87,6 +87,17 @@ def user_frames(trace: TracebackType | None) -> TracebackType | None:
     return frame or trace
 
 
+def innermost(error: BaseException) -> str:
+    """The function that raised it: `Model.__setstate__`; empty if that is none of the user's."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None or _is_ours(trace):
+        return ""
+    name = trace.tb_frame.f_code.co_qualname.rpartition("<locals>.")[2]
+    return "" if name.startswith("<") else name
+
+
 def cut(text: str, limit: int) -> str:
     """The text, its middle left out and marked if it is longer than `limit` characters."""
     if len(text) <= limit:

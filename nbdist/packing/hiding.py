@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any
 
-import cloudpickle
+from nbdist.packing.pickling import Pickler
 
 _CLASS_PARTS = 6
 """What cloudpickle makes of a class that travels by value: the third is its state, the attributes first."""
@@ -42,7 +42,7 @@ def by_value(
     return file.getvalue()
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+class _Pickler(Pickler):
     """Leaves names out of the globals that functions take along, and out of classes what pickling puts into them."""
 
     hidden: Hidden | None = None

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from types import CellType, CodeType, FunctionType
 from typing import Any
 
-import cloudpickle
 from cloudpickle.cloudpickle import (
     _class_reduce,
     _is_registered_pickle_by_value,
@@ -25,6 +24,7 @@ from nbdist.packing import codes, functions
 from nbdist.packing.classes import reduce_class
 from nbdist.packing.functions import Reduced
 from nbdist.packing.hiding import Hidden
+from nbdist.packing.pickling import Pickler
 
 PROTOCOL = 5
 """The newest that every supported version reads."""
@@ -52,7 +52,7 @@ def by_value(
     return file.getvalue()
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+class _Pickler(Pickler):
     """cloudpickle, which writes functions and classes by value in a form that other versions read."""
 
     def __init__(

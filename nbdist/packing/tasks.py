@@ -76,7 +76,7 @@ def _pack(
 ) -> tuple[list[Buffer], list[tuple[str, memoryview]]]:
     buffers: list[pickle.PickleBuffer] = []
     try:
-        data = dump(task, buffers.append, _hidden(task))
+        data = dump(task, buffers.append, hidden_of(task))
     except Exception as error:
         raise PackingError(_culprit(task, portable) or f"the function cannot be packed: {error}") from error
     views = [buffer.raw() for buffer in buffers]
@@ -111,7 +111,7 @@ def fresh_setups(setups: Iterable[Any]) -> list[Any]:
     ]
 
 
-def _hidden(task: Any) -> Hidden | None:
+def hidden_of(task: Any) -> Hidden | None:
     """What a task's setups define, the function finds where it runs."""
     names = frozenset(name for setup in getattr(task, "setups", ()) for name in setup.defines)
     function = getattr(task, "function", None)
@@ -129,7 +129,7 @@ def without_names(function: Any, hidden: Collection[str]) -> Any:
 
 def _culprit(task: Any, portable: bool) -> str | None:
     """What in the task cannot be packed: in the function, or in another of the functions that go with it."""
-    hidden = _hidden(task)
+    hidden = hidden_of(task)
     fields = {"function": "the function"} | {name: name for name in ("keep_if", "stop_when", "reduce")}
     found = (
         culprit.find(getattr(task, field, None), name, hidden, portable=portable) for field, name in fields.items()

@@ -10,6 +10,7 @@ from nbdist.scheduler.records import AttemptRecord, JobRecord, Phase, Share, Sha
 from nbdist.scheduler.resuming import left
 from nbdist.wire.messages import JobProgress, WorkerRow
 
+GETTING_DATA = "getting its data"
 MAX_REASON = 300
 """Characters that one of several machines has to say why it is left out."""
 MAX_REASONS = 8
@@ -55,11 +56,18 @@ def _row(state: State, job: JobRecord, share: Share) -> WorkerRow:
         name=worker.name,
         slots=len(worker.slots),
         state=share.state.value,
-        reason=f"{share.reason}: {share.todo}" if share.todo else share.reason,
+        reason=_what_of(share),
         done=share.done,
         items_per_second=share.speed * len(running),
         running=tuple(attempt.item for attempt in running[: state.policy.max_rows]),
     )
+
+
+def _what_of(share: Share) -> str:
+    """What the machine is at, or why it is left out."""
+    if share.state is ShareState.PREPARING:
+        return share.doing or share.reason or GETTING_DATA
+    return f"{share.reason}: {share.todo}" if share.todo else share.reason
 
 
 def waits_for_notebook(job: JobRecord) -> str:
@@ -81,17 +89,8 @@ def waits_for(state: State, job: JobRecord) -> str:
         return f"no machine can run it. {left_out(job, MAX_REASON)}"
     preparing = [share for share in job.shares.values() if share.state is ShareState.PREPARING]
     if preparing:
-        return _still_preparing(preparing)
+        return "; ".join(f"{share.worker.name}: {_what_of(share)}" for share in preparing[:MAX_NAMES])
     return "all slots are busy with other jobs"
-
-
-def _still_preparing(shares: list[Share]) -> str:
-    names = ", ".join(share.worker.name for share in shares[:MAX_NAMES])
-    if all(share.awaits_task for share in shares):
-        return f"{names} waiting until the notebook has packed its code for another version of Python"
-    if named := [f"{share.worker.name} ({share.reason})" for share in shares if share.reason]:
-        return f"still getting ready: {', '.join(named[:MAX_NAMES])}"
-    return f"{names} still getting its data"
 
 
 def left_out(job: JobRecord, most_chars: int | None = None) -> str:

@@ -258,6 +258,8 @@ class Share:
     state: ShareState = ShareState.PREPARING
     reason: str = ""
     todo: str = ""
+    doing: str = ""
+    """What it is at while it prepares."""
     again_at: float = inf
     """When a worker that is left out is asked again."""
     awaits_task: bool = False

@@ -22,7 +22,7 @@ def begun(state: State, worker: WorkerRecord, message: SetupBegun, now: float) -
 
 
 def failed(state: State, job: JobRecord, worker: WorkerRecord) -> None:
-    """A setup has failed on this machine: what has not begun there does not begin."""
+    """A setup has failed on this machine, or its task cannot be loaded: what has not begun there does not begin."""
     state.doubtful[job.id] = job
     for attempt in list(job.attempts.values()):
         if attempt.worker is worker and (attempt.is_early or not attempt.running):
@@ -30,7 +30,7 @@ def failed(state: State, job: JobRecord, worker: WorkerRecord) -> None:
 
 
 def end_hopeless(state: State, now: float) -> None:
-    """Ends the jobs that none of the machines can run, because of their setups: these fail on the next one too."""
+    """Ends the jobs that none of the machines can run, because its own code fails there: as it will on the next."""
     for job in list(state.doubtful.values()):
         if not job.alive:
             del state.doubtful[job.id]

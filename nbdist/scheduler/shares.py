@@ -11,9 +11,12 @@ from nbdist.scheduler.orders import STORES, TargetsSet
 from nbdist.scheduler.policy import Policy
 from nbdist.scheduler.portable import other_python
 from nbdist.scheduler.records import Event, JobRecord, Pace, Phase, Share, ShareState, State, WorkerRecord
-from nbdist.wire.messages import GrantItems, JobReady, NeedPortable, PrepareJob
+from nbdist.wire.messages import GrantItems, JobReady, NeedPortable, PrepareJob, Preparing
 
 WAITS_FOR_SOURCE = "the notebook packs its code for another version of Python"
+
+MAX_DOING_CHARACTERS = 200
+"""Of what a worker says that it is at."""
 
 
 def may_run(state: State, job: JobRecord, worker: WorkerRecord) -> bool:
@@ -111,6 +114,17 @@ def ready(state: State, worker: WorkerRecord, message: JobReady, now: float) -> 
         return
     make_ready(state, job, worker, share)
     job.history.append(Event(now, "ready", 0, 0, worker.name))
+
+
+def preparing(state: State, worker: WorkerRecord, message: Preparing, now: float) -> None:
+    """The worker says what it is at."""
+    job = state.active.get(message.job)
+    share = None if job is None else job.shares.get(worker.id)
+    if job is None or share is None or share.state is not ShareState.PREPARING:
+        return
+    share.doing = message.what[:MAX_DOING_CHARACTERS]
+    job.changed_at = now
+    state.wake("progress", now + state.policy.progress_seconds)
 
 
 def make_ready(state: State, job: JobRecord, worker: WorkerRecord, share: Share) -> None:

@@ -51,6 +51,7 @@ from nbdist.worker.jobs import JobFiles
 from nbdist.worker.launchers import Launchers
 from nbdist.worker.orders import HUB, LOCAL, SLOT
 from nbdist.worker.prepared import AGAIN_SECONDS
+from nbdist.worker.preparing import Doings
 from nbdist.worker.records import WorkerPolicy
 from nbdist.worker.slots import SlotHost, weigh
 from nbdist.worker.supervisor import Supervisor
@@ -97,9 +98,10 @@ class Agent:
             call_later=lambda seconds, callback: self._loop.call_later(seconds, callback).cancel,
             lock=None if config.may_sleep else system_lock("nbdist worker"),
         )
-        blobs = transfer.BlobCache(self._blob_folder)
-        self._jobs = JobFiles(blobs)
-        self._item_files = ItemFiles(blobs)
+        cache = transfer.BlobCache(self._blob_folder)
+        self._doings = Doings()
+        self._jobs = JobFiles(cache, self._doings)
+        self._item_files = ItemFiles(cache)
         self._items: dict[Attempt, bytes] = {}
         self._parts: dict[Attempt, dict[int, tuple[int, bytes | Path]]] = {}
         """Attempt -> start of a part -> its stop, and its payload or the file of it."""
@@ -434,6 +436,7 @@ _ORDERS: dict[type[Message], Callable[[Agent, Any, Payload], None]] = {
     orders.LookAtItem: Agent._look_at_item,
     orders.LookAtMemory: Agent._look_at_memory,
     orders.GetReady: Agent._get_ready,
+    orders.LookAtJob: lambda self, order, _: self._event(orders.JobSeen(order.job, self._doings.of(order.job))),
     orders.DropJob: Agent._drop_job,
     orders.BuildEnvironment: lambda agent, order, _: agent._builds.begin(order),
     orders.CancelBuild: lambda agent, order, _: agent._builds.cancel(order),

@@ -20,16 +20,18 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from nbdist.errors import PackingError
 from nbdist.execution.lending import lent
 from nbdist.execution.limits import Watch
 from nbdist.execution.run import Run
 from nbdist.execution.runs import ItemsBetween, execute
 from nbdist.execution.setups import Made, give
 from nbdist.execution.task import Setup, Task
-from nbdist.packing import load_task, setup_reason
+from nbdist.packing import innermost, load_task, setup_reason
 from nbdist.packing.failures import cut
 from nbdist.wire.messages import (
     ForgetJob,
+    JobOptions,
     LoadTask,
     Message,
     Output,
@@ -57,6 +59,10 @@ MIN_TICK_SECONDS = 0.001
 """An item whose time is up is interrupted so much too late at most, if its job's time limit is short."""
 
 
+_MACHINES_OWN = (AttributeError, OSError, MemoryError, PackingError)
+"""What is raised because of what a machine has, or has not: the next one may load it."""
+
+
 class Interrupted(KeyboardInterrupt):
     """Raised in an item whose attempt is not wanted any more."""
 
@@ -69,6 +75,8 @@ class _Job:
     """None: items come as blocks, slice by slice."""
     refusal: str = ""
     todo: str = ""
+    is_own_fault: bool = False
+    """It is refused because its own code fails when it is loaded."""
     function: Any = None
     """The task's, as it was loaded."""
     is_set_up: bool = False
@@ -114,8 +122,8 @@ class Slot:
     def _run_slice(self, message: RunSlice, payload: memoryview) -> None:
         job = self._jobs.get(message.job)
         if job is None or job.task is None:
-            reason = "its task was not sent" if job is None else job.refusal
-            self._send(TaskRefused(message.job, message.attempt, reason, "" if job is None else job.todo))
+            job = job or _Job(LoadTask(message.job, JobOptions()), None, None, "its task was not sent")
+            self._send(TaskRefused(message.job, message.attempt, job.refusal, job.todo, setup=job.is_own_fault))
             return
         self._modules.use(job.message.bundles)
         self._begin_output(message)
@@ -346,7 +354,9 @@ def _load(message: LoadTask, payload: memoryview, modules: LocalModules) -> _Job
         todo = f"{sys.executable} -m pip install {name}" if isinstance(error, ModuleNotFoundError) and name else ""
         return _refused(message, str(error), todo)
     except BaseException as error:  # noqa: BLE001 - unpickling runs user code, which may raise anything
-        return _refused(message, f"{type(error).__name__}: {error}")
+        where = innermost(error)
+        text = f"{type(error).__name__}: {error}{where and f' (in {where})'}"
+        return replace(_refused(message, text), is_own_fault=not isinstance(error, _MACHINES_OWN))
 
 
 def _refused(message: LoadTask, why: str, todo: str = "") -> _Job:

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from nbdist.errors import BlobError
@@ -13,6 +14,7 @@ from nbdist.wire.bundles import native_tag
 from nbdist.wire.messages import BlobFile, Bundle, BundleFolder, LoadTask
 from nbdist.worker.bundles import BundleFolders
 from nbdist.worker.orders import GetReady
+from nbdist.worker.preparing import Doings
 from nbdist.worker.probe import can_import
 from nbdist.worker.transfer import BlobCache, Hub
 
@@ -29,8 +31,9 @@ class _JobFile:
 class JobFiles:
     """What has been got for each job."""
 
-    def __init__(self, cache: BlobCache) -> None:
+    def __init__(self, cache: BlobCache, doings: Doings) -> None:
         self._cache = cache
+        self._doings = doings
         self._bundles = BundleFolders(cache.folder / "modules")
         self._jobs: dict[str, _JobFile] = {}
         self._found: set[str] = set()
@@ -39,6 +42,7 @@ class JobFiles:
     def begin(self, order: GetReady, payload: bytes) -> None:
         """A job comes, with its task as payload unless that is a blob."""
         self._jobs[order.job] = _JobFile(order, payload)
+        self._doings.begin(order.job)
 
     def lacking(self, order: GetReady) -> tuple[str, str] | None:
         """Why the job's modules are not all here, and what to do; None: they are, or they come with it."""
@@ -86,20 +90,26 @@ class JobFiles:
             return False
         refs = [*known.order.blobs, *([known.order.task] if known.order.task is not None else [])]
         self._cache.use(job, refs)
+        self._doings.fetching(job, sum(ref.size for ref in refs if not self._cache.has(hub, ref)))
+        came = partial(self._doings.came, job)
         for ref in refs:
-            path, is_own = await asyncio.to_thread(self._cache.get, hub, ref)
+            path, is_own = await asyncio.to_thread(self._cache.get, hub, ref, came=came)
             known.paths[ref.name] = path
             if is_own:
                 self._cache.came(ref)
         if self._jobs.get(job) is known:
             known.folders = await self._unpack(known)
-        return self._jobs.get(job) is known
+        is_whole = self._jobs.get(job) is known
+        if is_whole:
+            self._doings.forget(job)
+        return is_whole
 
     async def _unpack(self, known: _JobFile) -> list[BundleFolder]:
         fitting = [bundle for bundle in known.order.bundles if _fits(bundle)]
         if not fitting:
             return []
         self._bundles.use(known.order.job, (bundle.blob for bundle in fitting))
+        self._doings.tell(known.order.job, "unpacking modules")
 
         def unpack(bundle: Bundle) -> BundleFolder:
             archive = known.paths.get(bundle.blob)
@@ -120,6 +130,7 @@ class JobFiles:
 
     def drop(self, job: str) -> None:
         """The job is over."""
+        self._doings.forget(job)
         if self._jobs.pop(job, None) is not None:
             self._cache.release(job)
             self._bundles.release(job)

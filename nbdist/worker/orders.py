@@ -122,6 +122,13 @@ class LookForModules(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class LookAtJob(Message):
+    """What is being done for the job, which is not ready yet? Answered by `JobSeen`."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
 class DropJob(Message):
     """The job's task and blobs are not needed any more."""
 
@@ -244,6 +251,14 @@ class JobNotInPlace(Message):
     todo: str = ""
     again_seconds: float = 0.0
     """After so long it may be worth trying again; 0: never."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobSeen(Message):
+    """This is being done for the job."""
+
+    job: str
+    what: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 from nbdist.driver import Send
 from nbdist.wire.messages import ForgetJob, JobOptions, JobReady, JobRefused, LoadTask, Message, PrepareJob
 from nbdist.worker.environments import Environments
-from nbdist.worker.installing import Installer
 from nbdist.worker.orders import (
     HUB,
     LOCAL,
@@ -19,17 +18,23 @@ from nbdist.worker.orders import (
     GetReady,
     JobInPlace,
     JobNotInPlace,
+    JobSeen,
     ModulesInPlace,
 )
+from nbdist.worker.preparing import Bulletin
+from nbdist.worker.records import WorkerPolicy
 
 AGAIN_SECONDS = 10.0
 """The hub asks after so long whether a job can run here by now, if what was in its way may be over."""
 
-Event: TypeAlias = JobInPlace | ModulesInPlace | JobNotInPlace | BuildBegun | EnvironmentInPlace | EnvironmentNotInPlace
+Event: TypeAlias = (
+    JobInPlace | ModulesInPlace | JobNotInPlace | JobSeen | BuildBegun | EnvironmentInPlace | EnvironmentNotInPlace
+)
 EVENTS: tuple[type[Message], ...] = (
     JobInPlace,
     ModulesInPlace,
     JobNotInPlace,
+    JobSeen,
     BuildBegun,
     EnvironmentInPlace,
     EnvironmentNotInPlace,
@@ -40,19 +45,22 @@ EVENTS: tuple[type[Message], ...] = (
 class PreparedJobs:
     """Jobs by their ids."""
 
-    def __init__(self, installer: Installer | None = None) -> None:
-        self._environments = Environments(installer)
+    def __init__(self, policy: WorkerPolicy) -> None:
+        self._environments = Environments(policy.installer)
         self._coming: dict[str, PrepareJob] = {}
         self._lacking: dict[str, set[type[Message]]] = {}
         """Job -> the events that it waits for."""
+        self._bulletin = Bulletin(policy, self._coming)
         self._ready: dict[str, PrepareJob] = {}
         self.refusal: tuple[str, str] | None = None
         """Why no job can run here, and what to do."""
 
-    def receive(self, message: PrepareJob | ForgetJob | Event) -> list[Send]:
+    def receive(self, message: PrepareJob | ForgetJob | Event, now: float = 0.0) -> list[Send]:
         """Takes what concerns jobs; gives what is to be said and done."""
         if isinstance(message, PrepareJob):
-            return self._prepare(message)
+            return self._prepare(message, now)
+        if isinstance(message, JobSeen):
+            return self._bulletin.seen(message)
         if isinstance(message, JobInPlace | ModulesInPlace):
             return self._in_place(message)
         if isinstance(message, BuildBegun | EnvironmentInPlace | EnvironmentNotInPlace):
@@ -114,7 +122,15 @@ class PreparedJobs:
         self._lacking.clear()
         return dropped
 
-    def _prepare(self, message: PrepareJob) -> list[Send]:
+    def times(self) -> Iterator[float | None]:
+        """When something is due."""
+        yield self._bulletin.due_at()
+
+    def due(self, now: float) -> Iterator[Message]:
+        """What the agent is to look at."""
+        return self._bulletin.due(now)
+
+    def _prepare(self, message: PrepareJob, now: float) -> list[Send]:
         if self.refusal is not None:
             return [Send(HUB, JobRefused(message.job, *self.refusal, again_seconds=AGAIN_SECONDS))]
         if message.job in self._ready:
@@ -122,6 +138,7 @@ class PreparedJobs:
         if message.job in self._coming:
             return []
         job = message.job
+        self._bulletin.begun(job, now)
         self._coming[job] = message
         self._lacking[job] = {JobInPlace, ModulesInPlace} if message.install else {JobInPlace}
         wanted = self._environments.want(job, message.install) if message.install else []

@@ -30,6 +30,8 @@ class WorkerPolicy:
     """Between two looks at what a slot with a time limit is at, at least."""
     max_setup_crashes: int = 3
     """After so many slots of a job have died in setups, and none has got through, it does not run on this machine."""
+    preparing_seconds: float = 0.5
+    """How often the hub hears what is being done for a job before it is ready."""
     memory_seconds: float = 0.25
     """How often the memory of slots that run something is looked at."""
     installer: Installer | None = None

@@ -32,7 +32,7 @@ class Supervisor:
         self.policy = policy or WorkerPolicy()
         self.slots = [Slot(number) for number in range(slots)]
         self._held: dict[Attempt, Slice] = {}
-        self._jobs = PreparedJobs(self.policy.installer)
+        self._jobs = PreparedJobs(self.policy)
         self._outgoing = Outgoing()
         self._hub = ""
         self._is_connected = False
@@ -68,8 +68,8 @@ class Supervisor:
     def tick(self, now: float) -> Iterable[Send]:
         """Does what is due."""
         self._now = now
-        self._say_here(self._starts.due(now))
-        self._say_here(self._limits.due(now))
+        for part in (self._starts, self._limits, self._jobs):
+            self._say_here(part.due(now))
         if self._beat_at is not None and self._beat_at <= now:
             self._beat_at = now + self.policy.heartbeat_seconds
             for heartbeat in state_life(running_in(self.slots)):
@@ -78,7 +78,8 @@ class Supervisor:
 
     def deadline(self) -> float | None:
         """When `tick` is due."""
-        times = [*self._starts.times(), *self._limits.times(), self._beat_at, self._departure.give_up_at()]
+        times = [time for part in (self._starts, self._limits, self._jobs) for time in part.times()]
+        times += [self._beat_at, self._departure.give_up_at()]
         return min((time for time in times if time is not None), default=None)
 
     def _settle(self) -> list[Send]:
@@ -147,7 +148,7 @@ class Supervisor:
     # --- jobs -------------------------------------------------------------------------------------------------------
 
     def _about_job(self, message: m.PrepareJob | m.ForgetJob | Event) -> None:
-        for send in self._jobs.receive(message):
+        for send in self._jobs.receive(message, self._now):
             self._say(*send)
 
     def _forget_job(self, message: m.ForgetJob) -> None:

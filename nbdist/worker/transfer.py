@@ -102,8 +102,14 @@ def _pieces(file: Any) -> Iterable[bytes]:
         yield piece
 
 
-def fetch(hub: Hub, ref: BlobRef, target: Path, is_wanted: Callable[[], bool] = lambda: True) -> None:
-    """Gets a blob into a file, whole or not at all, as long as it is wanted.
+def fetch(
+    hub: Hub,
+    ref: BlobRef,
+    target: Path,
+    is_wanted: Callable[[], bool] = lambda: True,
+    came: Callable[[int], None] = lambda count: None,
+) -> None:
+    """Gets a blob into a file, whole or not at all, as long as it is wanted; `came` hears of each piece's size.
 
     Raises OSError, BlobError (NoRoomError if this disk is full) and AccessError.
     """
@@ -119,6 +125,7 @@ def fetch(hub: Hub, ref: BlobRef, target: Path, is_wanted: Callable[[], bool] = 
             while piece := answer.read(PIECE_BYTES):
                 hasher.update(piece)
                 _write(file, piece)
+                came(len(piece))
                 if not is_wanted():
                     raise OSError(f"blob {ref.name[:12]}… is not needed any more")
         if hasher.name() != ref.name:
@@ -161,10 +168,23 @@ class BlobCache:
         for ref in refs:
             self._users.setdefault(ref.name, set()).add(job)
 
-    def get(self, hub: Hub, ref: BlobRef, *, only_if_used: bool = False) -> tuple[Path, bool]:
+    def has(self, hub: Hub, ref: BlobRef) -> bool:
+        """Whether the blob need not be fetched."""
+        folders = [self.folder, *([] if hub.folder is None else [hub.folder / "blobs"])]
+        return is_name(ref.name) and any((folder / ref.name).exists() for folder in folders)
+
+    def get(
+        self,
+        hub: Hub,
+        ref: BlobRef,
+        *,
+        only_if_used: bool = False,
+        came: Callable[[int], None] = lambda count: None,
+    ) -> tuple[Path, bool]:
         """Where the blob lies, after getting it if need be, and whether that is in this cache.
 
-        `only_if_used`: it is given up with an OSError once nobody needs it.
+        `only_if_used`: it is given up with an OSError once nobody needs it. `came` hears of the size of each piece that
+        comes over the network.
         """
         if not is_name(ref.name):
             raise BlobError(f"{ref.name[:80]!r} is no name of a blob")
@@ -173,7 +193,7 @@ class BlobCache:
             return own, True
         if hub.folder is not None and (mapped := hub.folder / "blobs" / ref.name).exists():
             return mapped, False
-        fetch(hub, ref, own, (lambda: ref.name in self._users) if only_if_used else lambda: True)
+        fetch(hub, ref, own, (lambda: ref.name in self._users) if only_if_used else lambda: True, came)
         return own, True
 
     def came(self, ref: BlobRef, *, is_item: bool = False) -> None:

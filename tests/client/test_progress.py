@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nbdist.client.progress import MAX_NOTICES, Progress, ProgressTracker, seconds_text
+from nbdist.engines.base import Sending
 from nbdist.wire.messages import JobFinished, JobProgress, Notice, WorkerRow
 
 
@@ -84,3 +85,18 @@ def test_an_empty_job_is_whole() -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert seconds_text(seconds) == text
+
+
+def test_data_on_its_way_is_shown_until_it_has_gone() -> None:
+    tracker = ProgressTracker(10)
+    tracker.sent(Sending("j", 412_000_000, 1_200_000_000, 4.0))
+    assert str(tracker.now.sending) == "412 MB of 1.2 GB, 103 MB/s"
+    assert "sending 412 MB of 1.2 GB" in str(tracker.now)
+    tracker.sent(Sending("j", 1_200_000_000, 1_200_000_000, 9.0))
+    assert tracker.now.sending is None
+    tracker.sent(Sending("j", 1, 5, 0.0))
+    assert str(tracker.now.sending) == "1 bytes of 5 bytes"
+    tracker.finished(JobFinished("j", "cancelled", 0, 10), 9.0)
+    assert tracker.now.sending is None
+    tracker.sent(Sending("j", 1, 5, 1.0))  # it was under way
+    assert tracker.now.sending is None

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nbdist.client.progress import Progress
+from nbdist.client.progress import Progress, Sent
 from nbdist.notebook.follow import CONFIRM_SECONDS, LONELY_SECONDS, Follower
 from nbdist.wire.messages import WorkerRow
 
@@ -80,6 +80,7 @@ def test_values_and_output_are_passed_on_once() -> None:
         (Progress(machines=(WorkerRow("a", 1, "lost"),)), True),
         (Progress(machines=(WorkerRow("a", 1, "preparing"),)), False),
         (Progress(running_slots=1), False),
+        (Progress(sending=Sent(1, 5, 1.0)), False),
         (Progress(done=1), False),
         (Progress(done=5, taken=5), True),
     ],

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from nbdist.client.progress import Progress
+from nbdist.client.progress import Progress, Sent
 from nbdist.notebook import render
 from nbdist.notebook.tables import Table, jobs_table, pool_table
 from nbdist.wire.messages import Notice, WorkerRow
@@ -52,6 +52,23 @@ def test_rows_keep_their_places() -> None:
     text, html = render.text(Progress(machines=rows), "job"), render.html(Progress(machines=rows), "job")
     assert text.index("laptop") < text.index("tower")
     assert html.index("laptop") < html.index("tower")
+
+
+def test_data_on_its_way_is_shown_in_text_and_html() -> None:
+    progress = Progress(total=9, sending=Sent(412_000_000, 1_200_000_000, 85e6))
+    assert render.line(progress, "job") == f"job: [{'.' * 24}] 0 of 9, sending 412 MB of 1.2 GB, 85.0 MB/s"
+    assert "sending 412 MB of 1.2 GB, 85.0 MB/s" in render.html(progress, "job")
+
+
+def test_machines_that_prepare_say_what_they_are_at() -> None:
+    one = (WorkerRow("lab-2", 4, "preparing", "fetching 412 MB of 1.2 GB"), WorkerRow("lab-1", 2, "ready"))
+    text, html = render.text(Progress(total=9, machines=one), "job"), render.html(Progress(machines=one), "job")
+    assert "0 of 9, lab-2: fetching 412 MB of 1.2 GB" in text.splitlines()[0]
+    assert "lab-2  4 slots, fetching 412 MB of 1.2 GB" in text
+    assert "fetching 412 MB of 1.2 GB" in html
+    assert "lab-2" not in render.line(Progress(done=1, total=9, machines=one), "job")
+    several = tuple(WorkerRow(f"m{n}", 1, "preparing") for n in range(3))
+    assert "3 machines prepare" in render.line(Progress(machines=several), "job")
 
 
 @pytest.mark.parametrize(

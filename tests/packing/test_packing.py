@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import io
 import linecache
+import queue
 import socket
 import sqlite3
 import sys
 import threading
 import weakref
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +163,48 @@ def test_what_cannot_travel_is_named(make: Any, text: str) -> None:
         encode([1, culprit])
     if hasattr(culprit, "close"):
         culprit.close()
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (threading.Event, "type threading.Event; make it inside"),
+        (queue.Queue, "type queue.Queue; "),
+        (Future, r"type concurrent.futures._base.Future; its value can travel: future.result\(\)"),
+    ],
+)
+def test_what_the_reader_knows_is_named_and_not_what_it_is_made_of(make: Any, text: str) -> None:
+    culprit = {"inside": make()}
+    with pytest.raises(PackingError, match=rf"^the value at 'inside' of the captured name 'culprit' .*{text}"):
+        pack_task(Task(lambda: culprit), lambda view: NAME)
+
+
+def chain(length: int, last: Any = None) -> Any:
+    for _ in range(length):
+        last = [last]
+    return last
+
+
+def test_what_is_nested_too_deeply_is_named_in_few_words() -> None:
+    held = {"list": chain(100_000)}
+    with pytest.raises(PackingError, match=r"captured name 'held' of the function .* nested too deeply") as caught:
+        pack_task(Task(lambda: held), lambda view: NAME)
+    assert len(str(caught.value)) < 200
+
+
+def test_the_way_to_a_value_far_inside_is_not_told_in_full() -> None:
+    held = chain(50, threading.Lock())
+    with pytest.raises(PackingError, match=r"^element 0 of .* of … of the captured name 'held' of .*lock") as caught:
+        pack_task(Task(lambda: held), lambda view: NAME)
+    assert len(str(caught.value)) < 300
+
+
+def test_a_default_value_is_named_by_its_parameter() -> None:
+    def function(x: int, y: int = 3, held: Any = threading.Lock()) -> Any:  # noqa: B008
+        return x, y, held
+
+    with pytest.raises(PackingError, match="the default of 'held' of the function cannot be packed: it is of typ"):
+        pack_task(Task(function), lambda view: NAME)
 
 
 def test_an_object_that_fails_with_its_own_error_is_named() -> None:

@@ -29,7 +29,7 @@ def test_why_is_item_314_not_done(hand):
     hand.job(total=400, options={"task_size": 100, "on_error": "keep"})
     assert "queued; no machine has joined" in explain(314)
     hand.worker("laptop")
-    assert "laptop still getting its data" in explain(314)
+    assert "laptop: getting its data" in explain(314)
     hand.ready("laptop")
     assert "with laptop, slot 0" in explain(14)
     assert "its turn has not come" in explain(314)

@@ -258,7 +258,7 @@ def test_a_job_that_cannot_begin_says_why(hand):
     hand.say("old", m.Heartbeat())
     hand.wait(5)
     notice = hand.take(m.Notice)[-1].text
-    assert "old waiting until the notebook has packed its code for another version of Python" in notice
+    assert "old: the notebook packs its code for another version of Python" in notice
     assert not hand.take(m.PrepareJob)
 
 

@@ -781,6 +781,7 @@ class SimWorker:
             self.say(m.JobRefused(job.id, "no module named 'pandas'", "pip install pandas"))
             return
         delay = job.prepare_seconds * self.world.random.random()
+        self.say(m.Preparing(job.id, "fetching"))
         self.world.after(delay, lambda: self.awake(lambda: self._ready(job.id)))
 
     def _ready(self, job: str) -> None:

@@ -159,6 +159,8 @@ class FakeHub:
     refusal: m.Refused | None = None
     blobs: dict[str, list[bytes | int]] = field(default_factory=dict)
     """Name -> what it answers, one after another: bytes, or a status. The last answer is given again and again."""
+    go_on: asyncio.Event | None = None
+    """Blobs come half, and the other half when this is set."""
     port: int = 0
 
     @property
@@ -194,13 +196,19 @@ class _Blobs(RequestHandler):
     def initialize(self, hub: FakeHub) -> None:
         self.hub = hub
 
-    def get(self, name: str) -> None:
+    async def get(self, name: str) -> None:
         answers = self.hub.blobs.get(name, [404])
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(answer, int):
             self.set_status(answer)
-        else:
-            self.write(answer)
+            return
+        self.set_header("Content-Length", str(len(answer)))
+        half = len(answer) // 2
+        self.write(answer[:half])
+        if self.hub.go_on is not None:
+            await self.flush()
+            await self.hub.go_on.wait()
+        self.write(answer[half:])
 
 
 class _Socket(WebSocketHandler):

@@ -126,6 +126,22 @@ def test_a_crash_is_told_and_the_slot_goes_on(joined: OnWorker, packed: Pack) ->
     joined(test)
 
 
+def test_a_job_whose_data_is_on_its_way_says_how_much_of_it_has_come(joined: OnWorker, packed: Pack) -> None:
+    data = b"x" * 4 * 1024**2
+
+    async def test(worker: Any) -> None:
+        ref = m.BlobRef(blob_name([data]), len(data))
+        worker.hub.blobs[ref.name] = [data]
+        worker.hub.go_on = asyncio.Event()
+        talk = await worker.talk()
+        await talk.say(m.PrepareJob("j", m.JobOptions(), blobs=(ref,), ranges=((0, 9, 1),)), packed(lambda x: x))
+        assert await talk.until(m.Preparing, m.JobReady) == m.Preparing("j", "fetching 2.1 MB of 4.2 MB")
+        worker.hub.go_on.set()
+        await talk.until(m.JobReady)
+
+    joined(test)
+
+
 def test_a_cancelled_slice_ends(joined: OnWorker, packed: Pack) -> None:
     def function(item: int) -> None:
         import time

@@ -305,6 +305,28 @@ def test_a_task_that_cannot_be_loaded_is_refused_with_the_line_to_type(slot: OnS
     slot(test)
 
 
+@pytest.mark.parametrize(("error", "is_own"), [(ValueError, True), (OSError, False), (AttributeError, False)])
+def test_what_fails_when_it_is_unpacked_may_be_the_tasks_own_fault(
+    slot: OnSlot, packed: Pack, error: type[Exception], is_own: bool
+) -> None:
+    class Model:
+        def __init__(self) -> None:
+            self.size = 3
+
+        def __setstate__(self, state: Any) -> None:
+            raise error("not like this")
+
+    model = Model()
+
+    async def test(bench: Any) -> None:
+        bench.run(packed(lambda x: model), 0, 1)
+        refused = await bench.until(m.TaskRefused)
+        assert refused.reason.endswith(f"cannot be loaded: {error.__name__}: not like this (in Model.__setstate__)")
+        assert refused.setup is is_own
+
+    slot(test)
+
+
 def test_why_a_task_cannot_be_loaded_fits_a_frame_however_long_it_is(slot: OnSlot, packed: Pack) -> None:
     class Unloadable:
         def __reduce__(self) -> Any:

@@ -31,7 +31,7 @@ class Source:
         self.gate.set()
         self.began = threading.Event()
 
-    def fetch(self, hub: Hub, ref: BlobRef, target: Path, is_wanted: Any = lambda: True) -> None:
+    def fetch(self, hub: Hub, ref: BlobRef, target: Path, is_wanted: Any = lambda: True, *_: Any) -> None:
         self.fetched.append(ref.name)
         self.began.set()
         assert self.gate.wait(10)

@@ -13,6 +13,7 @@ from nbdist.wire.address import Address
 from nbdist.wire.messages import BlobRef
 from nbdist.worker.jobs import JobFiles
 from nbdist.worker.orders import GetReady
+from nbdist.worker.preparing import Doings
 from nbdist.worker.transfer import BlobCache, Hub
 
 REF = BlobRef("ab" * 32, 1)
@@ -25,7 +26,7 @@ def test_a_fetch_for_a_job_that_was_dropped_or_begun_anew_says_so(
 ) -> None:
     fetching, go_on = threading.Event(), threading.Event()
 
-    def get(self: BlobCache, hub: Hub, ref: BlobRef) -> tuple[Path, bool]:
+    def get(self: BlobCache, hub: Hub, ref: BlobRef, **_: Any) -> tuple[Path, bool]:
         fetching.set()
         assert go_on.wait(5)
         return tmp_path / ref.name, True
@@ -33,7 +34,7 @@ def test_a_fetch_for_a_job_that_was_dropped_or_begun_anew_says_so(
     monkeypatch.setattr(BlobCache, "get", get)
 
     async def test() -> None:
-        files = JobFiles(BlobCache(tmp_path))
+        files = JobFiles(BlobCache(tmp_path), Doings())
         files.begin(GetReady("j", REF, (), ()), b"")
         work = asyncio.ensure_future(files.fetch("j", HUB))
         await asyncio.to_thread(fetching.wait, 5)

@@ -23,6 +23,7 @@ from nbdist.worker.bundles import BundleFolders
 from nbdist.worker.jobs import JobFiles
 from nbdist.worker.localmodules import LocalModules
 from nbdist.worker.orders import GetReady
+from nbdist.worker.preparing import Doings
 from nbdist.worker.transfer import BlobCache, Hub
 
 Make = Callable[..., m.BundleFolder]
@@ -229,7 +230,7 @@ def prepared(tmp_path: Path, *given: m.Bundle, modules: tuple[str, ...] = ()) ->
     for bundle in given:
         content = {f"{name}.py": b"" for name in bundle.modules}
         (tmp_path / bundle.blob).write_bytes(bundles.pack(content, {}))
-    files, order = JobFiles(BlobCache(tmp_path)), GetReady("j", None, refs, modules, given)
+    files, order = JobFiles(BlobCache(tmp_path), Doings()), GetReady("j", None, refs, modules, given)
     files.begin(order, b"task")
     return files, order
 

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -26,6 +27,7 @@ from nbdist.engines.hub.items import Parcel
 from nbdist.engines.hub.portables import Portable, as_blob
 from nbdist.engines.hub.requests import Requests
 from nbdist.engines.hub.run import HubRun
+from nbdist.engines.hub.sending import paced
 from nbdist.engines.hub.tending import Tender
 from nbdist.errors import ConnectionFailedError, NbdistError
 from nbdist.wire import frames
@@ -104,15 +106,15 @@ class HubEngine:
         """Takes a job. Raises PackingError and NbdistError; later trouble comes as an event."""
         self._check()
         message, task, parts = self._pack(spec)
-        has_items = not spec.ranges and not spec.each
         run = HubRun(
             message,
             task,
             parts,
             deliver,
             self,
-            has_items=has_items,
+            has_items=not spec.ranges and not spec.each,
             may_be_resumed=not spec.is_open,
+            weights=spec.packed().weights,
             repack=spec.repack,
         )
         self._runs[spec.job] = run
@@ -412,11 +414,13 @@ class HubEngine:
     def _upload(self, run: HubRun, blob: PackedBlob) -> None:
         folder, address = self._place()
         if folder is None:
-            transfers.put(blob, address)
+            soon, uploading = self._connection.call_soon, partial(run.uploading, blob.name)
+            tell = lambda count, now: soon(partial(uploading, count, now))  # noqa: E731
+            transfers.put(blob, address, sent=paced(tell, time.monotonic))
         else:
             self._place_blob(blob, folder)
             self._connection.send(frames.encode(BlobPlaced(BlobRef(blob.name, blob.size))))
-        self._connection.call_soon(lambda: run.uploaded(blob.name))
+        self._connection.call_soon(lambda: run.uploaded(blob.name, time.monotonic()))
 
     def _place_blob(self, blob: PackedBlob, folder: Path) -> None:
         draft = self._drafts.take(blob.name)

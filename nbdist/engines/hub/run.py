@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from nbdist.engines.base import Block, Buffer, Deliver, PackedBlob, Repack
+from nbdist.engines.base import Block, Buffer, Deliver, PackedBlob, Repack, Weight
 from nbdist.engines.hub.items import ItemFeed, Parcel
 from nbdist.engines.hub.portables import Answer, Portable
+from nbdist.engines.hub.sending import Uploads, warnings
 from nbdist.errors import NbdistError
 from nbdist.wire import frames
 from nbdist.wire.messages import (
@@ -89,6 +91,7 @@ class HubRun:
         *,
         has_items: bool,
         may_be_resumed: bool = False,
+        weights: Sequence[Weight] = (),
         repack: Repack | None = None,
     ) -> None:
         self.job = submit.job
@@ -98,6 +101,9 @@ class HubRun:
         self._submit = frames.encode(submit, task)
         self._blobs = {blob.name: blob for blob in blobs}
         self._portable = Portable(submit, self._submit, repack)
+        self._weights = weights
+        self._task = "" if submit.task is None else submit.task.name
+        self._uploads = Uploads(submit.job)
         self._deliver_event = deliver
         self._hub = hub
         self._asked: set[str] = set()
@@ -275,10 +281,17 @@ class HubRun:
         else:
             self.end_here(reason)
 
-    def uploaded(self, name: str) -> None:
+    def uploading(self, name: str, count: int, now: float) -> None:
+        """So many bytes of a blob have gone."""
+        for report in self._uploads.sent(name, count, now):
+            self._deliver(report, b"")
+
+    def uploaded(self, name: str, now: float) -> None:
         """A blob is at the hub."""
         if self._needed is not None:
             self._needed.discard(name)
+        for report in self._uploads.arrived(name, now):
+            self._deliver(report, b"")
 
     def answered(self, answer: Answer) -> None:
         """The task is packed for other versions of Python, or cannot be."""
@@ -295,6 +308,9 @@ class HubRun:
         wanted = [self._blobs[name] for name in sorted(self._needed - known) if name in self._blobs]
         self._hub.discard(self._blobs.keys() - self._needed)
         if wanted:
+            for text in warnings(self._weights, wanted, self._task):
+                self._deliver(Notice(self.job, "warning", text), b"")
+            self._uploads.add(wanted, time.monotonic())
             self._hub.upload(self, wanted)
 
     def _result(self, message: Result, payload: Buffer, frame_bytes: int) -> None:

@@ -10,7 +10,7 @@ import http.client
 import mmap
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from nbdist.engines.base import Buffer, PackedBlob
@@ -44,8 +44,9 @@ def place(blob: PackedBlob, folder: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
-def put(blob: PackedBlob, address: Address, holder: str = "") -> None:
-    """Sends a blob to the hub; `holder`: for which items (`wire.blobs.HOLDER_HEADER`).
+def put(blob: PackedBlob, address: Address, holder: str = "", sent: Callable[[int], None] = lambda count: None) -> None:
+    """Sends a blob to the hub; `holder`: for which items (`wire.blobs.HOLDER_HEADER`). `sent` hears how many bytes have
+    gone, as often as there is something to hear.
 
     Raises ConnectionFailedError (try again), AccessError, and BlobError (NoRoomError: try again later).
     """
@@ -56,8 +57,11 @@ def put(blob: PackedBlob, address: Address, holder: str = "") -> None:
         if holder:
             connection.putheader(blobs.HOLDER_HEADER, holder)
         connection.endheaders()
+        count = 0
         for piece in _pieces(blob.pieces, SEND_BYTES):
             connection.send(piece)
+            count += len(piece)
+            sent(count)
         response = connection.getresponse()
         _check(response.status, response.read(MAX_ANSWER_BYTES), f"sending blob {blob.name[:12]}…")
 

@@ -160,7 +160,7 @@ class WorkerRow:
     slots: int
     state: Literal["preparing", "ready", "refused", "lost", "leaving"]
     reason: str = ""
-    """Why it is left out and what to do there."""
+    """Why it is left out and what to do there; or what it is at while it prepares."""
     done: int = 0
     items_per_second: float = 0.0
     running: tuple[int, ...] = ()

@@ -58,6 +58,15 @@ class JobReady(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Preparing(Message):
+    """What is being done on this machine before it can run the job: a few words, every half second at most."""
+
+    job: str
+    what: str
+    """`fetching 412 MB of 1.2 GB`"""
+
+
+@dataclass(frozen=True, slots=True)
 class JobRefused(Message):
     """This machine cannot run the job."""
 
@@ -68,7 +77,7 @@ class JobRefused(Message):
     again_seconds: float = 0.0
     """The reason may be over by then: the hub asks again. 0: it does not."""
     setup: bool = False
-    """One of the job's setups has failed, as it may everywhere."""
+    """The user's own code has failed, as it may everywhere: a setup, or what objects do when they are unpacked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,4 +48,4 @@ class TaskRefused(Message):
     reason: str
     todo: str = ""
     setup: bool = False
-    """It was loaded, and one of its setups has failed."""
+    """The user's own code has failed: a setup, or what objects do when they are unpacked."""

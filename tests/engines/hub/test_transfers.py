@@ -85,6 +85,14 @@ def test_there_and_back(store: Store, size: int) -> None:
     assert bytes(transfers.get(BlobRef(sent.name, size), store.address)) == data
 
 
+def test_who_sends_hears_how_much_has_gone(store: Store) -> None:
+    data, heard = os.urandom(1_000_000), []
+    transfers.put(PackedBlob(blob_name([data]), len(data), [data[:7], data[7:]]), store.address, sent=heard.append)
+    assert heard == sorted(set(heard))
+    assert heard[-1] == len(data)
+    assert len(heard) > 10
+
+
 def test_other_bytes_are_refused(store: Store) -> None:
     name = blob(b"right").name
     store.blobs[f"/blobs/{name}"] = b"wrong"
