@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 
+from nbdist.client.hints import missing_file
 from nbdist.errors import (
     ItemError,
     ItemExitError,
@@ -60,6 +61,8 @@ def from_failure(failure: Failure, item: object, machine: str, what: str | None 
         error = _exit_error(error, failure, f"{what or f'item {failure.index}{shown(item)}'} on {machine}")
     error.__cause__ = RemoteTraceback(failure.traceback)
     add_note(error, f"raised by {what or f'item {failure.index}{shown(item)}'} on {machine}")
+    if hint := missing_file(error, machine):
+        add_note(error, hint)
     return ItemFailure(failure.index, item, error, machine, failure.traceback)
 
 

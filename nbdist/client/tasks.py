@@ -13,6 +13,7 @@ from nbdist.client.analysis.sources import sources_of
 from nbdist.client.blobnames import name_of
 from nbdist.engines.base import PackedBlob, PackedTask
 from nbdist.execution.task import Task
+from nbdist.filing.here import home
 from nbdist.packing import pack_task, without_names
 
 Stage: TypeAlias = Callable[[memoryview], Callable[[str], None]]
@@ -29,7 +30,8 @@ def pack(task: Task, stage: Stage | None, certain: Iterable[str], possible: Iter
 
     `certain`: the modules that it imports (`analysis.modules.needed`); `possible`: those that its items may need.
     """
-    pieces, blobs = pack_task(with_sources(task), lambda view: name_of(view, stage))
+    placed = replace(with_sources(task), home=home())
+    pieces, blobs = pack_task(placed, lambda view: name_of(view, stage))
     packed = PackedTask(pieces, [PackedBlob(name, len(view), [view]) for name, view in blobs])
     return bundling.add(packed, certain, possible)
 

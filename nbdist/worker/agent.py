@@ -269,6 +269,7 @@ class Agent:
             self._launcher,
             self._folder,
             niceness=self._config.niceness,
+            work=self._blob_folder,
             deliver=lambda slot, message, payload: self._input(f"{SLOT}{slot}", message, payload),
             died=self._event,
         )

@@ -48,6 +48,7 @@ from nbdist.worker.localmodules import LocalModules
 from nbdist.worker.outbox import Outbox
 from nbdist.worker.output import Capture
 from nbdist.worker.setup import SlotSetup
+from nbdist.worker.workplace import Workplace
 
 TICK_SECONDS = 0.05
 """How often output is sent while items run."""
@@ -78,11 +79,12 @@ class _Job:
 class Slot:
     """Runs what its socket says."""
 
-    def __init__(self, link: BlockingLink, claim: SlotClaim, capture: Capture, spool: str) -> None:
+    def __init__(self, link: BlockingLink, claim: SlotClaim, capture: Capture, spool: str, work: str = "") -> None:
         self._link = link
         self._claim = claim
         self._capture = capture
         self._spool = spool
+        self._workplace = Workplace(Path(work or os.path.join(spool, f"work-{os.getpid()}")))
         self._jobs: dict[str, _Job] = {}
         self._modules = LocalModules()
         self._made = Made()
@@ -109,6 +111,7 @@ class Slot:
                 self._jobs[message.job] = _load(message, payload, self._modules)
             elif isinstance(message, ForgetJob):
                 self._jobs.pop(message.job, None)
+                self._workplace.leave(message.job)
                 self._modules.keep(job.message.bundles for job in self._jobs.values())
 
     def _run_slice(self, message: RunSlice, payload: memoryview) -> None:
@@ -118,6 +121,11 @@ class Slot:
             self._send(TaskRefused(message.job, message.attempt, reason, "" if job is None else job.todo))
             return
         self._modules.use(job.message.bundles)
+        try:
+            self._workplace.enter(message.job, job.task.home)
+        except OSError as error:
+            self._send(TaskRefused(message.job, message.attempt, f"there is no folder for its items: {error}"))
+            return
         self._begin_output(message)
         with lent(os.environ, job.task.env):
             if job.is_set_up or self._set_up(job, job.task, message):
@@ -378,7 +386,7 @@ def run_slot(sock: socket.socket, setup: SlotSetup) -> None:
     capture.install()
     if setup.cwd not in sys.path and "" not in sys.path:
         sys.path.insert(0, setup.cwd)
-    Slot(BlockingLink(sock), claim, capture, setup.spool).run()
+    Slot(BlockingLink(sock), claim, capture, setup.spool, setup.work).run()
 
 
 def _redirect(output: str) -> int:

@@ -19,4 +19,7 @@ class SlotSetup:
     output: str
     """File descriptors 1 and 2 go to the files `output + ".1"` and `output + ".2"`."""
     cwd: str
+    """What lies there can be imported."""
+    work: str = ""
+    """The folder for what its items write; empty: one beside `output`."""
     niceness: int = 0
