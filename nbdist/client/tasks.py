@@ -14,6 +14,7 @@ from nbdist.client.blobnames import name_of
 from nbdist.engines.base import PackedBlob, PackedTask
 from nbdist.execution.task import Task
 from nbdist.filing.here import home
+from nbdist.filing.inputs import check_number, collecting
 from nbdist.packing import pack_task, without_names
 
 Stage: TypeAlias = Callable[[memoryview], Callable[[str], None]]
@@ -31,8 +32,11 @@ def pack(task: Task, stage: Stage | None, certain: Iterable[str], possible: Iter
     `certain`: the modules that it imports (`analysis.modules.needed`); `possible`: those that its items may need.
     """
     placed = replace(with_sources(task), home=home())
-    pieces, blobs = pack_task(placed, lambda view: name_of(view, stage))
-    packed = PackedTask(pieces, [PackedBlob(name, len(view), [view]) for name, view in blobs])
+    with collecting() as files:
+        pieces, blobs = pack_task(placed, lambda view: name_of(view, stage))
+    check_number(files)
+    arrays = [PackedBlob(name, len(view), [view]) for name, view in blobs]
+    packed = PackedTask(pieces, [*arrays, *(PackedBlob(name, file.size, file) for name, file in files.by_name.items())])
     return bundling.add(packed, certain, possible)
 
 

@@ -7,7 +7,7 @@ contract suite (`tests/engines/`) is passed by all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -17,6 +17,15 @@ from nbdist.wire.messages import Bundle, Each, JobOptions, Message, Result
 Buffer: TypeAlias = bytes | bytearray | memoryview
 Deliver: TypeAlias = Callable[[Message, Buffer], None]
 """Takes one event. It is called on a thread of the engine's, in order, and must return at once."""
+
+
+class FileBlob(Protocol):
+    """A file whose content is a blob; iterating over it reads it, and raises BlobError if it is another by now."""
+
+    name: str
+    size: int
+
+    def __iter__(self) -> Iterator[bytes]: ...
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,7 @@ class PackedBlob:
 
     name: str
     size: int
-    pieces: Sequence[Buffer]
+    pieces: Iterable[Buffer]
 
 
 @dataclass(frozen=True)
@@ -51,15 +60,20 @@ class Block:
 
     count: int
     data: bytes = b""
-    large: Sequence[Buffer] = ()
-    """Bytes that travel as blobs: the item's own memory, so that a change changes it until it is sent."""
+    large: Sequence[Buffer | FileBlob] = ()
+    """Bytes that travel as blobs: the item's own memory, so that a change changes it until it is sent; or files."""
     finish: Callable[[Sequence[str]], bytes] | None = None
     """With `large`: makes `data` from the names of those blobs."""
 
     @property
     def size(self) -> int:
         """What it counts against the window (as in `hub.items`)."""
-        return sum(memoryview(buffer).nbytes for buffer in self.large) or len(self.data)
+        return sum(size_of(buffer) for buffer in self.large) or len(self.data)
+
+
+def size_of(part: Buffer | FileBlob) -> int:
+    """Of a part of a block, in bytes."""
+    return memoryview(part).nbytes if isinstance(part, Buffer) else part.size
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ from nbdist.execution.run import Run
 from nbdist.execution.runs import ItemsBetween, execute
 from nbdist.execution.setups import Made, give
 from nbdist.execution.task import Setup, Task
+from nbdist.filing import written
+from nbdist.filing.inputs import placed
 from nbdist.packing import load_task, setup_reason
 from nbdist.packing.failures import cut
 from nbdist.wire.messages import (
@@ -108,7 +110,7 @@ class Slot:
             if isinstance(message, RunSlice):
                 self._run_slice(message, payload)
             elif isinstance(message, LoadTask):
-                self._jobs[message.job] = _load(message, payload, self._modules)
+                self._jobs[message.job] = _load(message, payload, self._modules, self._workplace)
             elif isinstance(message, ForgetJob):
                 self._jobs.pop(message.job, None)
                 self._workplace.leave(message.job)
@@ -146,7 +148,8 @@ class Slot:
         if options.time_limit:
             self._watch = Watch(options.time_limit, time.monotonic_ns, self._claim.began)
         self._ticker.begin(_pause(self._watch))
-        items = job.items or BlockItems(payload, {file.name: file.path for file in message.files}).between
+        paths = {file.name: file.path for file in message.files}
+        items = job.items or BlockItems(payload, paths, self._workplace.slice_inputs()).between
         runs = execute(
             task,
             options,
@@ -159,6 +162,7 @@ class Slot:
             watch=self._watch,
         )
         self._finish(message, self._outbox, is_whole=self._drain(runs, self._outbox))
+        self._workplace.end_slice()
 
     # --- setups -----------------------------------------------------------------------------------------------------
 
@@ -335,14 +339,16 @@ class _Ticker(threading.Thread):
             pause = self._call()
 
 
-def _load(message: LoadTask, payload: memoryview, modules: LocalModules) -> _Job:
+def _load(message: LoadTask, payload: memoryview, modules: LocalModules, workplace: Workplace) -> _Job:
     """Loads a task. Whatever importing its modules raises is the reason why this slot cannot run it."""
     data: Any = payload
     try:
         modules.use(message.bundles)
         if message.task:
             data = Path(message.task).read_bytes()
-        task = load_task(data, {file.name: file.path for file in message.files})
+        paths = {file.name: file.path for file in message.files}
+        with placed(paths, workplace.inputs(message.job)):
+            task = load_task(data, paths)
         function = task.function
         if message.each:
             task = replace(task, function=_WithoutItem(function))
@@ -384,6 +390,7 @@ def run_slot(sock: socket.socket, setup: SlotSetup) -> None:
     claim = SlotClaim(Path(setup.claim))
     capture = Capture(claim.position)
     capture.install()
+    written.settle()
     if setup.cwd not in sys.path and "" not in sys.path:
         sys.path.insert(0, setup.cwd)
     Slot(BlockingLink(sock), claim, capture, setup.spool, setup.work).run()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,11 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workplace]:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workplace:
     folder = tmp_path / "notebook"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    yield Workplace(tmp_path / "slot" / "work")
+    return Workplace(tmp_path / "slot" / "work")
 
 
 def test_items_start_in_the_notebooks_folder_on_its_own_machine(place: Workplace, machine: Any, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import http.client
 import mmap
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from nbdist.engines.base import Buffer, PackedBlob
@@ -138,7 +138,7 @@ def _check(status: int, answer: bytes, what: str) -> None:
     raise BlobError(f"{what} failed ({status}): {text}")
 
 
-def _pieces(buffers: Sequence[Buffer], piece_bytes: int) -> Iterator[memoryview]:
+def _pieces(buffers: Iterable[Buffer], piece_bytes: int) -> Iterator[memoryview]:
     """The bytes in pieces of at most `piece_bytes`."""
     for buffer in buffers:
         view = memoryview(buffer).cast("B")
