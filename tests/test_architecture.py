@@ -40,7 +40,8 @@ ROOMS: dict[str, set[str]] = {
 }
 """Room -> the rooms of nbdist that it may import, beside itself and the version in `nbdist`."""
 MORE: dict[str, set[str]] = {
-    f"engines/{name}.py": {"packing", "execution", "scheduler", "filing"} for name in ("inline", "dask", "ray")
+    f"engines/{name}.py": {"packing", "execution", "scheduler", "filing"}
+    for name in ("inline", "inlinefiles", "dask", "ray")
 }
 """… and what single files may import beyond that."""
 ONLY: dict[tuple[str, str], set[str]] = {

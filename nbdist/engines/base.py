@@ -28,6 +28,26 @@ class FileBlob(Protocol):
     def __iter__(self) -> Iterator[bytes]: ...
 
 
+class FilesComing(Protocol):
+    """The files of one result on their way. What it raises is no OSError: that would be the network's."""
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """The next bytes of their archive (`filing.archive`)."""
+
+    def commit(self) -> None:
+        """All have come, and are what was sent."""
+
+    def abandon(self) -> None:
+        """They do not come, or begin anew. Does nothing after `commit`."""
+
+
+class FilesHome(Protocol):
+    """Takes the files that items have written. Called on any thread."""
+
+    def begin(self) -> FilesComing:
+        """Those of one result come."""
+
+
 @dataclass(frozen=True)
 class PackedTask:
     """A task as bytes: the packed task itself, and the blobs (large captured values) that it refers to by name."""
@@ -109,6 +129,8 @@ class JobSpec:
     """The id of an ended job: what is done there is done here too."""
     code: str = ""
     """Stands for the task's code (`SubmitJob.code`)."""
+    files: FilesHome | None = None
+    """Where the files go that come with results: each before its `Result` is delivered; None: nowhere."""
     context: dict[str, Any] = field(default_factory=dict)
     """For engines with means of their own; unknown keys are ignored."""
 
@@ -152,8 +174,9 @@ class Earlier:
     """So many items are to be run; None: that is not known."""
     codes: tuple[str, ...]
     """`SubmitJob.code` of all of them."""
-    results: Callable[[], Iterator[tuple[Result, Buffer]]]
-    """What all of them have, failed items too. Raises NbdistError."""
+    results: Callable[[FilesHome | None], Iterator[tuple[Result, Buffer]]]
+    """What all of them have, failed items too; the files that came with it go where they are to go. Raises
+    NbdistError."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +189,7 @@ class Attached:
     """So many of its items are there; if `spec.total` is None, more were to come and never will."""
     task: Callable[[Path], tuple[Buffer, dict[str, str]]]
     """Gets the packed task, and puts its blobs into a folder: name -> path. Raises NbdistError and OSError."""
-    take_over: Callable[[Deliver], Run]
+    take_over: Callable[[Deliver, FilesHome | None], Run]
     """Takes the job over: its results come from the first one on."""
     ended_seconds: float | None = None
     """So long ago it ended; None: it goes on."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, MutableSequence
+from collections.abc import Callable, Iterator, MutableSequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,9 +82,13 @@ class ItemFolders:
             return function
 
         def call(*arguments: Any) -> Any:
-            value = function(*arguments)
-            if self._running is not None:
-                self._done()
+            try:
+                value = function(*arguments)
+                if self._running is not None:
+                    self._done()
+            except BaseException:
+                self._running = None  # what it has written is none of the next try's
+                raise
             return value
 
         return call
@@ -96,7 +100,7 @@ class ItemFolders:
             return
         files: list[Written] = []
         left: list[str] = []
-        for name, path, size in _files_in(self._folders[item]):
+        for name, path, size in files_in(self._folders[item]):
             if size is None:
                 left.append(name)
                 continue
@@ -126,7 +130,7 @@ class ItemFolders:
             folders.append(folder)
             written = self._files.pop(item, None)
             if written is None:
-                left += [name for name, _, _ in _files_in(folder)]
+                left += [name for name, _, _ in files_in(folder)]
             else:
                 files += written
             left += self._left.pop(item, [])
@@ -141,7 +145,7 @@ class ItemFolders:
             self.root.rmdir()
 
 
-def _files_in(folder: Path) -> Iterator[tuple[str, str, int | None]]:
+def files_in(folder: Path) -> Iterator[tuple[str, str, int | None]]:
     """(name, path, size) of all that lies below a folder but folders; no size: it is a link, or no file with data."""
     waiting = [(str(folder), "")]
     while waiting:
@@ -195,8 +199,3 @@ def settle() -> None:
 def is_at_work() -> bool:
     """Whether distributed code runs here."""
     return _is_slot or _current is not None
-
-
-def some(left: Iterable[str], count: int) -> list[str]:
-    """The first names in order."""
-    return sorted(left)[:count]

@@ -10,7 +10,7 @@ from nbdist.packing.container import Buffer
 from nbdist.packing.decoding import decode, open_file, unpack_chunk
 from nbdist.packing.encoding import encode, is_by_value, item_chunk, pack_chunk, pack_item
 from nbdist.packing.failures import Failure, setup_reason, traceback_text, user_frames
-from nbdist.packing.parts import PackedRun, UnpackedRun, pack_part, pack_run, pack_runs, unpack_part
+from nbdist.packing.parts import PackedRun, UnpackedRun, pack_part, pack_run, pack_runs, tail_of, unpack_part
 from nbdist.packing.tasks import fresh_setups, load_task, pack_portable, pack_task, snapshot, without_names
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "rename_code",
     "setup_reason",
     "snapshot",
+    "tail_of",
     "traceback_text",
     "unpack_chunk",
     "unpack_part",

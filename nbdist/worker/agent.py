@@ -39,6 +39,7 @@ from nbdist.wire.messages import (
     RunSlice,
     Welcome,
 )
+from nbdist.wire.messages.slots import LOST
 from nbdist.worker import orders, places, processes, system, transfer
 from nbdist.worker.config import WorkerConfig
 from nbdist.worker.dialing import Dialer, Refusal, refusal_error
@@ -376,6 +377,9 @@ class Agent:
         self._parts.setdefault(order.attempt, {})[order.start] = (order.stop, bytes(payload))
 
     def _place_blob(self, order: orders.PlaceBlob, payload: Payload) -> None:
+        if order.path.startswith(LOST):
+            self._event(orders.BlobNotInPlace(order.attempt, order.start, order.path.removeprefix(LOST)))
+            return
         self._parts.setdefault(order.attempt, {})[order.start] = (order.stop, Path(order.path))
         self._spawn(self._place(order))
 

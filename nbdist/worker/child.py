@@ -44,6 +44,7 @@ from nbdist.wire.messages import (
 )
 from nbdist.worker import system
 from nbdist.worker.claim import SlotClaim
+from nbdist.worker.fileparts import FileParts
 from nbdist.worker.items import BlockItems, from_ranges
 from nbdist.worker.link import BlockingLink
 from nbdist.worker.localmodules import LocalModules
@@ -135,6 +136,7 @@ class Slot:
 
     def _run_items(self, job: _Job, task: Task, message: RunSlice, payload: memoryview) -> None:
         options = job.message.options
+        files = FileParts(self._workplace, message.job, self._claim.position, are_wanted=options.files)
         self._outbox = Outbox(
             self._send,
             time.monotonic,
@@ -144,6 +146,7 @@ class Slot:
             spool=self._spool,
             failures_apart=bool(options.retries) or options.on_error == "stop",
             reduce=task.reduce,
+            files=files,
         )
         if options.time_limit:
             self._watch = Watch(options.time_limit, time.monotonic_ns, self._claim.began)
@@ -151,7 +154,7 @@ class Slot:
         paths = {file.name: file.path for file in message.files}
         items = job.items or BlockItems(payload, paths, self._workplace.slice_inputs()).between
         runs = execute(
-            task,
+            files.watched(task),
             options,
             items,
             message.start,
@@ -161,7 +164,9 @@ class Slot:
             interrupts=Interrupted,
             watch=self._watch,
         )
-        self._finish(message, self._outbox, is_whole=self._drain(runs, self._outbox))
+        with files.given():
+            is_whole = self._drain(runs, self._outbox)
+        self._finish(message, self._outbox, is_whole=is_whole)
         self._workplace.end_slice()
 
     # --- setups -----------------------------------------------------------------------------------------------------

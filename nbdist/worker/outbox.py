@@ -17,6 +17,7 @@ from nbdist.packing import Buffer, PackedRun, pack_part, pack_runs
 from nbdist.wire import blobs, frames
 from nbdist.wire.frames import Payload
 from nbdist.wire.messages import Attempt, BlobRef, Message, Part, SlotPart
+from nbdist.worker.fileparts import FileParts
 
 PART_BYTES = 192 * 1024
 """A part leaves once it has this size."""
@@ -40,7 +41,9 @@ class Outbox:
         spool: str,
         failures_apart: bool,
         reduce: Reducer | None,
+        files: FileParts | None = None,
     ) -> None:
+        self._files = files
         self._send = send
         self._clock = clock
         self._job = job
@@ -64,6 +67,9 @@ class Outbox:
             with self._lock:
                 self._pack_folded()
                 self._pack(run)
+        if self._files is not None and self._files.is_heavy:
+            with self._lock:
+                self._flush(is_final=False)
         self.send_due()
 
     def send_due(self) -> None:
@@ -136,7 +142,16 @@ class Outbox:
             stopped_at=runs[-1].stopped_at,
         )
         self._next = part.stop
-        self._post(part, pack_part(runs))
+        taken = self._files.take(part) if self._files is not None else None
+        if taken is None:
+            self._post(part, pack_part(runs))
+            return True
+        pieces = pack_part(runs, taken.tail)
+        if taken.files:
+            self._send(taken.post(part, pieces), b"")
+        else:
+            self._post(part, pieces)
+        taken.remove()
         return True
 
     def _post(self, part: Part, pieces: Sequence[Buffer]) -> None:

@@ -5,12 +5,24 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from nbdist.filing.here import Home, is_here
+from nbdist.filing.written import files_in
 
 JOB_PREFIX = "job-"
 INPUTS_PREFIX = "inputs-"
+FILES_FOLDER = "files"
+MAX_SEEN = 1_000
+"""So many files in a job's folder are looked at, to tell which are left there."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    changed_ns: int = 0
+    names: set[str] = field(default_factory=set)
 
 
 class Workplace:
@@ -21,6 +33,7 @@ class Workplace:
         self._folders: dict[str, Path] = {}
         """Of the jobs that have one here."""
         self._inputs: dict[str, Path] = {}
+        self._seen: dict[str, _Seen] = {}
         self._numbers = itertools.count(1)
         shutil.rmtree(root, ignore_errors=True)
 
@@ -45,11 +58,39 @@ class Workplace:
         """Where the files lie that the items of the slice are given, until `end_slice`."""
         return self.root / f"{INPUTS_PREFIX}slice"
 
+    def slice_files(self) -> Path:
+        """Where the items of the slice write what is to come home, until `end_slice`."""
+        return self.root / FILES_FOLDER
+
     def end_slice(self) -> None:
-        """What came with it goes."""
-        given = self.slice_inputs()
-        if given.exists():
-            shutil.rmtree(given, ignore_errors=True)
+        """What came with it goes, and what its items have left."""
+        for folder in (self.slice_inputs(), self.slice_files()):
+            if folder.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def parts(self) -> Path:
+        """Where files lie on their way home: what is there outlives the process, and is the agent's to remove."""
+        folder = self.root.with_name(f"{self.root.name}-parts")
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def new_files(self, job: str) -> list[str]:
+        """The names of files that its items have put into its own folder since the last call (of so many)."""
+        folder = self._folders.get(job)
+        if folder is None:
+            return []
+        known = self._seen.setdefault(job, _Seen())
+        try:
+            changed = folder.stat().st_mtime_ns
+        except OSError:
+            return []
+        if changed == known.changed_ns:
+            return []
+        known.changed_ns = changed
+        found = [name for name, _, _ in islice(files_in(folder), MAX_SEEN)]
+        new = [name for name in found if name not in known.names]
+        known.names.update(new)
+        return new
 
     def own_folder(self, job: str) -> Path | None:
         """The folder that is this job's alone; None: its items start in the notebook's."""
@@ -61,6 +102,7 @@ class Workplace:
         if folder is not None:
             os.chdir(self.root.parent)  # Windows removes no folder in which a process is
             shutil.rmtree(folder, ignore_errors=True)
+        self._seen.pop(job, None)
         inputs = self._inputs.pop(job, None)
         if inputs is not None:
             shutil.rmtree(inputs, ignore_errors=True)

@@ -16,8 +16,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from nbdist.engines.base import Attached, Buffer, Deliver, Earlier, JobSpec, PackedBlob, PackedTask
-from nbdist.engines.hub import transfers
+from nbdist.engines.base import Attached, Buffer, Deliver, Earlier, FilesHome, JobSpec, PackedBlob, PackedTask
+from nbdist.engines.hub import files, transfers
 from nbdist.engines.hub.connection import Connection
 from nbdist.engines.hub.drafts import Draft, Drafts
 from nbdist.engines.hub.earlier import earlier, spec_of
@@ -46,6 +46,7 @@ from nbdist.wire.messages import (
     MakeInvite,
     Message,
     Notice,
+    Result,
     Role,
     StopWorkers,
     SubmitJob,
@@ -102,7 +103,10 @@ class HubEngine:
         self._check()
         message, task, parts = self._pack(spec)
         has_items = not spec.ranges and not spec.each
-        run = HubRun(message, task, parts, deliver, self, has_items=has_items, may_be_resumed=not spec.is_open)
+        run = HubRun(
+            message, task, parts, deliver, self,
+            has_items=has_items, may_be_resumed=not spec.is_open, files=spec.files,
+        )  # fmt: skip
         self._runs[spec.job] = run
         if self._error is not None:  # it ended meanwhile, and nobody else would tell this run
             self._runs.pop(spec.job, None)
@@ -127,7 +131,7 @@ class HubEngine:
             spec_of(known),
             known.available,
             lambda folder: self._get_task(known.spec, task, folder),
-            lambda deliver: self._take_over(known, deliver),
+            lambda deliver, files: self._take_over(known, deliver, files),
             known.ended_seconds,
             self.earlier(known.spec.resumes) if known.earlier else None,
         )
@@ -141,7 +145,11 @@ class HubEngine:
         """A job that is to be resumed. Raises NbdistError if there is none."""
         known, _ = frames.decode(self._ask(lambda number: DescribeJob(number, job, to_resume=True)))
         assert isinstance(known, JobKnown)
-        return earlier(known, self._requests.ask_both, self._get_result)
+        return earlier(known, self._requests.ask_both, self._get_with_files)
+
+    def _get_with_files(self, result: Result, home: FilesHome | None) -> Buffer:
+        assert result.blob is not None
+        return files.bring(result, *self._place(), home) if result.files_at else self._get_result(result.blob)
 
     def _get_result(self, ref: BlobRef) -> Buffer:
         folder, address = self._place()
@@ -156,8 +164,8 @@ class HubEngine:
             paths[ref.name] = str(path)
         return task if spec.task is None else (folder / spec.task.name).read_bytes(), paths
 
-    def _take_over(self, known: JobKnown, deliver: Deliver) -> HubRun:
-        run = HubRun.attached(known, deliver, self)
+    def _take_over(self, known: JobKnown, deliver: Deliver, files: FilesHome | None) -> HubRun:
+        run = HubRun.attached(known, deliver, self, files)
         own = self._runs.get(run.job)
         if own is not None:
             own.retire()
@@ -261,6 +269,15 @@ class HubEngine:
 
         def get() -> None:
             data = self._get_result(ref)
+            self._connection.call_soon(lambda: came(data))
+
+        self._transfer(run, get)
+
+    def fetch_files(self, run: HubRun, result: Result, came: Callable[[Buffer], None]) -> None:
+        """Gets a result with files on a transfer thread."""
+
+        def get() -> None:
+            data = self._get_with_files(result, run.files)
             self._connection.call_soon(lambda: came(data))
 
         self._transfer(run, get)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from nbdist.engines.base import Block, Buffer, Deliver, PackedBlob
+from nbdist.engines.base import Block, Buffer, Deliver, FilesHome, PackedBlob
 from nbdist.engines.hub.items import ItemFeed, Parcel
 from nbdist.errors import NbdistError
 from nbdist.wire import frames
@@ -54,6 +54,9 @@ class Hub(Protocol):
     def fetch(self, run: HubRun, ref: BlobRef, came: Callable[[Buffer], None]) -> None:
         """Gets a blob from the hub on another thread and calls back on the connection's; or `HubRun.fail`."""
 
+    def fetch_files(self, run: HubRun, result: Result, came: Callable[[Buffer], None]) -> None:
+        """As `fetch`, of a result with files, which go where those of the run go."""
+
     def forget(self, run: HubRun, *, is_kept: bool) -> None:
         """Drops the run. `is_kept`: the hub keeps the job as long as it keeps jobs, so that it can be resumed."""
 
@@ -81,8 +84,11 @@ class HubRun:
         *,
         has_items: bool,
         may_be_resumed: bool = False,
+        files: FilesHome | None = None,
     ) -> None:
         self.job = submit.job
+        self.files = files
+        """Where the files go that come with results."""
         self.finished: JobFinished | None = None
         upload = lambda parcel: hub.upload_items(self, parcel)  # noqa: E731
         self.feed = ItemFeed(submit.job, hub.send, upload=upload) if has_items else None
@@ -115,9 +121,9 @@ class HubRun:
         can lose its lock by that, and then fails in both threads."""
 
     @classmethod
-    def attached(cls, known: JobKnown, deliver: Deliver, hub: Hub) -> HubRun:
+    def attached(cls, known: JobKnown, deliver: Deliver, hub: Hub, files: FilesHome | None = None) -> HubRun:
         """A job of an earlier notebook. Items that have not come to the hub will never come."""
-        run = cls(known.spec, b"", (), deliver, hub, has_items=False, may_be_resumed=True)
+        run = cls(known.spec, b"", (), deliver, hub, has_items=False, may_be_resumed=True, files=files)
         run._needed = set()
         run._late = CloseItems(run.job, known.available) if known.total is None else None
         run._is_offered = bool(known.spec.key) and known.ended_seconds is not None
@@ -294,7 +300,10 @@ class HubRun:
                 arrival.payload = data
                 self._deliver_arrived()  # without it, if the job has been ended here
 
-            self._hub.fetch(self, message.blob, came)
+            if message.files_at:
+                self._hub.fetch_files(self, message, came)
+            else:
+                self._hub.fetch(self, message.blob, came)
 
     def _deliver_arrived(self) -> None:
         while self._arrivals and self._arrivals[0].payload is not None:

@@ -71,6 +71,8 @@ class Part(Message):
     failed item is a part of its own."""
     stopped_at: int | None = None
     blob: BlobRef | None = None
+    files_at: int = 0
+    """Not 0: in the blob the payload ends here; what follows are files that these items have written."""
 
 
 @dataclass(frozen=True, slots=True)
