@@ -56,6 +56,7 @@ def job_key(
     task_size: int | None = None,
     on_error: str = "stop",
     seed: int | None = None,
+    files: bool = False,
     of_items: str | None = None,
 ) -> str | None:
     """The key of a job, or None. `items`: as `items_key` takes them, and `of_items` what that gave, if it is known; the
@@ -64,7 +65,7 @@ def job_key(
     if of_items is None:
         return None
     size = task_size if task.reduce is not None else None  # folds of floats depend on it
-    options = (filters, stop_when, size, on_error, seed)
+    options = (filters, stop_when, size, on_error, seed, *(("files",) if files else ()))
     set_up = {name for setup in task.setups for name in setup.defines}
     functions = (without_names(task.function, set_up), task.keep_if, task.stop_when, task.reduce)
     setups = tuple(setup.function for setup in task.setups)
