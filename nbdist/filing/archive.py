@@ -76,6 +76,8 @@ def _content(file: Written) -> Iterator[bytes]:
                 raise changed
             left -= len(piece)
             yield piece
+        if os.fstat(opened.fileno()).st_size != file.size:
+            raise changed
 
 
 class SparseWriter:

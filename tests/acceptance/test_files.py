@@ -263,5 +263,7 @@ def test_a_worker_whose_disk_is_full_says_so(pool: nbdist.Pool, folder: Path) ->
         (nbdist.files() / "a").write_text("x")
         return i
 
-    with pytest.raises(ResultError, match=r"item 0.*from lab-2 \(the files of item 0 cannot be sent: No space left on device"):
+    with pytest.raises(
+        ResultError, match=r"item 0.*from lab-2 \(the files of item 0 cannot be sent: No space left on device"
+    ):
         pool.map(work, range(1), files="out").result(LIMIT_SECONDS)

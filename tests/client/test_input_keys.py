@@ -1,0 +1,33 @@
+"""A job that captures a file has another key once that has changed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import nbdist
+from nbdist.client.analysis.identity import job_key
+from nbdist.execution.task import Task
+
+
+def test_the_key_follows_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def key() -> str | None:
+        data = nbdist.file("data.csv")
+        return job_key(Task(lambda i: data), (range(3),))
+
+    Path("data.csv").write_text("old")
+    os.utime("data.csv", (1, 1))
+    first = key()
+    assert first is not None
+    assert key() == first
+    Path("data.csv").write_text("newer")
+    assert key() not in (None, first)
+
+
+def test_a_job_whose_files_come_home_is_none_whose_files_do_not() -> None:
+    task = Task(abs)
+    assert job_key(task, (range(3),), files=True) != job_key(task, (range(3),))
