@@ -27,7 +27,7 @@ from nbdist.client.job import Job
 from nbdist.client.options import Reduction, Rules, checked_env, checked_needs, make_options
 from nbdist.client.parts import Parts, job_name, new_id
 from nbdist.client.resuming import code_of, continuing, earlier_of
-from nbdist.client.tasks import check_callable, functions_of, name_of_function, packer
+from nbdist.client.tasks import check_callable, functions_of, name_of_function, packer, with_files
 from nbdist.engines.base import Block, Earlier, Engine, JobSpec
 from nbdist.errors import NbdistError
 from nbdist.execution.shipped import WithKeywords
@@ -225,7 +225,7 @@ class Pool:
             job=new_id(),
             name=job_name(name, task),
             options=options,
-            task=task,
+            task=(task := with_files(task)),
             packed=packer(task, self._engine.stage, of_items(items)),
             ranges=items.ranges,
             total=items.total,

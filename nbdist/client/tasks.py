@@ -8,10 +8,12 @@ from functools import cache
 from typing import Any, TypeAlias
 
 from nbdist.client import bundling
+from nbdist.client.analysis.files import named_in
 from nbdist.client.analysis.modules import needed
 from nbdist.client.analysis.sources import sources_of
 from nbdist.client.blobnames import name_of
 from nbdist.engines.base import PackedBlob, PackedTask
+from nbdist.errors import PackingError
 from nbdist.execution.task import Task
 from nbdist.filing.here import home
 from nbdist.filing.inputs import check_number, collecting
@@ -52,6 +54,17 @@ def with_sources(task: Task) -> Task:
     if task.sources:
         return task
     return replace(task, sources=sources_of(*functions_of(task)))
+
+
+def with_files(task: Task) -> Task:
+    """The task with the files that its code names itself. Raises PackingError for one that cannot go along."""
+    if task.given:
+        return task
+    try:
+        given = named_in(*functions_of(task))
+    except OSError as error:
+        raise PackingError(f"{error.strerror}: {error.filename}") from error
+    return replace(task, given=given) if given else task
 
 
 def name_of_function(function: Any) -> str:

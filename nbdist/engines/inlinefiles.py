@@ -12,7 +12,7 @@ from pathlib import Path
 from nbdist.engines.base import FilesHome, JobSpec
 from nbdist.errors import FilesError
 from nbdist.execution.task import Task
-from nbdist.filing import archive, written
+from nbdist.filing import archive, inputs, written
 from nbdist.filing.left import Left
 from nbdist.filing.written import ItemFolders, Written
 
@@ -24,6 +24,7 @@ class InlineFiles:
 
     def __init__(self, spec: JobSpec, position: MutableSequence[int]) -> None:
         self._home = spec.files
+        self._given = spec.task.given
         self._root: Path | None = None
         self._position = position
         self._folders: ItemFolders = _Late(self, position, are_wanted=spec.options.files)
@@ -35,11 +36,12 @@ class InlineFiles:
     @contextlib.contextmanager
     def given(self) -> Iterator[None]:
         """Inside, `nbdist.files()` gives the folder of the item that runs."""
-        before = written.enter(self._folders)
+        before, given = written.enter(self._folders), inputs.give(self._given)
         try:
             yield
         finally:
             written.enter(before)
+            inputs.give(given)
 
     def bring(self, stop: int, failed: Collection[int]) -> bytes:
         """Brings home what the items below `stop` have written; gives the tail of their part, which says what is left

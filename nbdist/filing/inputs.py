@@ -179,13 +179,25 @@ def file(path: str | os.PathLike[str]) -> InputFile:
     if not isinstance(given, str):
         raise TypeError(f"nbdist.file takes the path of one file as text or pathlib.Path, not {path!r}")
     if _is_elsewhere():
+        if given in _given:
+            return _given[given]
         raise NbdistError(
-            f"nbdist.file({given!r}) was called by distributed code: call it in the notebook, in a cell of its own "
-            f"(data = nbdist.file({given!r})), and use its value here"
+            f"nbdist.file({given!r}) was called by distributed code, with a path that does not stand there as it is: "
+            f"call it in the notebook, in a cell of its own (data = nbdist.file({given!r})), and use its value here"
         )
     whole = os.path.abspath(given)
     _check(whole)
     return InputFile(whole)
+
+
+_given: Mapping[str, InputFile] = {}
+
+
+def give(files: Mapping[str, InputFile]) -> Mapping[str, InputFile]:
+    """The files that distributed code names itself, by their paths as they stand in it; gives those that were."""
+    global _given
+    before, _given = _given, files
+    return before
 
 
 def _is_elsewhere() -> bool:

@@ -26,8 +26,7 @@ from nbdist.execution.run import Run
 from nbdist.execution.runs import ItemsBetween, execute
 from nbdist.execution.setups import Made, give
 from nbdist.execution.task import Setup, Task
-from nbdist.filing import written
-from nbdist.filing.inputs import placed
+from nbdist.filing import inputs, written
 from nbdist.packing import load_task, setup_reason
 from nbdist.packing.failures import cut
 from nbdist.wire.messages import (
@@ -129,6 +128,7 @@ class Slot:
         except OSError as error:
             self._send(TaskRefused(message.job, message.attempt, f"there is no folder for its items: {error}"))
             return
+        inputs.give(job.task.given)
         self._begin_output(message)
         with lent(os.environ, job.task.env):
             if job.is_set_up or self._set_up(job, job.task, message):
@@ -352,7 +352,7 @@ def _load(message: LoadTask, payload: memoryview, modules: LocalModules, workpla
         if message.task:
             data = Path(message.task).read_bytes()
         paths = {file.name: file.path for file in message.files}
-        with placed(paths, workplace.inputs(message.job)):
+        with inputs.placed(paths, workplace.inputs(message.job)):
             task = load_task(data, paths)
         function = task.function
         if message.each:

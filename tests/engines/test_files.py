@@ -74,9 +74,30 @@ def test_a_file_comes_home_as_the_one_here(pool: nbdist.Pool) -> None:
     assert str(pool.map(lambda i: data, range(1)).result(LIMIT_SECONDS)[0]) == str(data)
 
 
+def test_a_file_that_the_code_names_itself_goes_along(pool: nbdist.Pool) -> None:
+    Path("data.csv").write_bytes(b"x" * 100_000)
+    Path("more.csv").write_bytes(b"y")
+
+    def inner() -> int:
+        import nbdist as nb
+
+        return len(nb.file("more.csv").read_bytes())
+
+    def read(i: int) -> tuple[int, str]:
+        with open(nbdist.file("data.csv"), "rb") as file:
+            return len(file.read()) + inner(), nbdist.file("data.csv").name
+
+    assert pool.map(read, range(3)).result(LIMIT_SECONDS) == [(100_001, "data.csv")] * 3
+    assert pool.submit(read, 0).result(LIMIT_SECONDS) == (100_001, "data.csv")
+    Path("data.csv").unlink()
+    with pytest.raises(PackingError, match=r"no such file on the notebook's machine: .*data\.csv"):
+        pool.map(read, range(3))
+
+
 def test_a_file_named_by_an_item_says_what_to_do(pool: nbdist.Pool) -> None:
+    name = "data.csv"
     with pytest.raises(NbdistError, match="call it in the notebook"):
-        pool.map(lambda i: nbdist.file("data.csv"), range(1)).result(LIMIT_SECONDS)
+        pool.map(lambda i: nbdist.file(name), range(1)).result(LIMIT_SECONDS)
 
 
 @pytest.mark.parametrize("size", [10, 300_000])

@@ -21,6 +21,7 @@ from typing import Any
 
 from nbdist.client.analysis import names, origins
 from nbdist.client.analysis.canonical import Form, NoFormError
+from nbdist.client.analysis.files import named_in
 from nbdist.execution.task import SKIP, Task
 from nbdist.packing import is_by_value, without_names
 
@@ -70,6 +71,11 @@ def job_key(
     functions = (without_names(task.function, set_up), task.keep_if, task.stop_when, task.reduce)
     setups = tuple(setup.function for setup in task.setups)
     around = (setups, dict(task.env)) if setups or task.env else ()
+    try:
+        given = named_in(*functions, *setups)
+    except OSError:
+        return None  # to submit the job says what is missing
+    around = (*around, given) if given else around
     return _hashed(lambda form: form.add_all("job", of_items, options, task.star, functions, *around))
 
 
