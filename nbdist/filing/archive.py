@@ -212,7 +212,7 @@ class Unpacker:
 def _entries(data: bytes) -> list[Entry]:
     try:
         rows = [Entry(item, name, size) for item, name, size in json.loads(data)]
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise PackingError("the index of an archive of files cannot be read") from None
     for entry in rows:
         if type(entry.item) is not int or type(entry.name) is not str or type(entry.size) is not int:

@@ -35,7 +35,7 @@ class Left:
         try:
             count, names = json.loads(data) if data else (0, ())
             return cls(max(0, int(count)), tuple(str(name)[:MAX_NAME_CHARS] for name in names[:NAMED]))
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return cls()
 
     def story(self, machine: str, *, are_wanted: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -32,6 +33,8 @@ class Workplace:
         self.root = root
         self._folders: dict[str, Path] = {}
         """Of the jobs that have one here."""
+        self._at_home: set[str] = set()
+        """Jobs whose items start in the notebook's folder."""
         self._inputs: dict[str, Path] = {}
         self._seen: dict[str, _Seen] = {}
         self._numbers = itertools.count(1)
@@ -39,12 +42,13 @@ class Workplace:
 
     def enter(self, job: str, home: Home) -> None:
         """Items of this job are about to run: makes its folder the current one. Raises OSError if the disk is full."""
-        if job not in self._folders and is_here(home):
+        if job not in self._folders and (job in self._at_home or is_here(home)):
             try:
                 os.chdir(home[0])
             except OSError:  # it went, or is closed to this user: as on any other machine
-                pass
+                self._at_home.discard(job)
             else:
+                self._at_home.add(job)
                 return
         os.chdir(self._own(job))
 
@@ -98,9 +102,11 @@ class Workplace:
 
     def leave(self, job: str) -> None:
         """The job is over: its folder goes."""
+        self._at_home.discard(job)
+        with contextlib.suppress(OSError):
+            os.chdir(self.root.parent)  # some systems remove no folder in which a process is
         folder = self._folders.pop(job, None)
         if folder is not None:
-            os.chdir(self.root.parent)  # Windows removes no folder in which a process is
             shutil.rmtree(folder, ignore_errors=True)
         self._seen.pop(job, None)
         inputs = self._inputs.pop(job, None)
