@@ -17,6 +17,8 @@ _HOMES: dict[str, str] = {
     "RemoteTraceback": "nbdist.errors",
     "Values": "nbdist.client.values",
     "connect": "nbdist.client.pool",
+    "file": "nbdist.filing.inputs",
+    "files": "nbdist.filing.written",
     "last_job": "nbdist.client.pool",
     "rng": "nbdist.execution.random",
 }

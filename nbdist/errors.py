@@ -80,6 +80,10 @@ class BlobError(NbdistError):
     """A blob's bytes do not match its name, or the blob is gone."""
 
 
+class FilesError(NbdistError):
+    """The files of items cannot be written to the folder that was named for them."""
+
+
 class NoRoomError(BlobError):
     """There is no room for a blob on a disk; there may be once others are not needed any more."""
 

@@ -19,11 +19,12 @@ ROOT = Path(__file__).resolve().parent.parent / "nbdist"
 MAX_FUNCTION_LINES = 60
 MAX_FILE_LINES = 450
 
-BELOW_CLIENT = {"wire", "errors", "packing", "engines", "execution", "figures"}
+BELOW_CLIENT = {"wire", "errors", "packing", "engines", "execution", "figures", "filing"}
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "wire": {"errors"},
     "folders": set(),
+    "filing": {"wire", "errors"},
     "awake": set(),
     "embedded": {"wire", "errors", "folders"},
     "driver": {"wire", "errors"},
@@ -31,16 +32,17 @@ ROOMS: dict[str, set[str]] = {
     "packing": {"errors"},
     "execution": {"errors"},
     "hub": {"wire", "errors", "folders", "awake", "driver", "scheduler"},
-    "worker": {"wire", "errors", "driver", "packing", "execution", "embedded", "folders", "awake"},
-    "doctor": {"wire", "errors", "folders", "awake", "packing", "execution", "embedded", "worker"},
+    "worker": {"wire", "errors", "driver", "packing", "execution", "embedded", "folders", "awake", "filing"},
+    "doctor": {"wire", "errors", "folders", "awake", "packing", "execution", "embedded", "worker", "filing"},
     "engines": {"wire", "errors", "embedded"},
     "figures": {"errors"},
-    "client": {"wire", "errors", "packing", "engines", "execution", "figures"},
+    "client": {"wire", "errors", "packing", "engines", "execution", "figures", "filing"},
     "notebook": {"client", *BELOW_CLIENT},
 }
 """Room -> the rooms of nbdist that it may import, beside itself and the version in `nbdist`."""
 MORE: dict[str, set[str]] = {
-    f"engines/{name}.py": {"packing", "execution", "scheduler"} for name in ("inline", "dask", "ray")
+    f"engines/{name}.py": {"packing", "execution", "scheduler", "filing"}
+    for name in ("inline", "inlinefiles", "dask", "ray")
 }
 """… and what single files may import beyond that."""
 ONLY: dict[tuple[str, str], set[str]] = {
@@ -51,7 +53,9 @@ INSIDE_FUNCTIONS_ONLY = {"__init__.py", "cli.py"}
 """These may import anything, but nothing before it is needed."""
 ENTRIES: dict[str, set[str]] = {"__main__.py": {"cli"}}
 
-BARE_ROOMS = {"errors", "wire", "driver", "packing", "execution", "worker", "embedded", "folders", "awake", "doctor"}
+BARE_ROOMS = {
+    "errors", "wire", "driver", "packing", "execution", "filing", "worker", "embedded", "folders", "awake", "doctor"
+}  # fmt: skip
 BARE_PACKAGES = {"websockets", "cloudpickle"}
 """All that a worker needs from outside the standard library."""
 OPTIONAL_PACKAGES = {"numpy"}

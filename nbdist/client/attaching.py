@@ -7,6 +7,7 @@ import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from nbdist.client.homecoming import Homecoming
 from nbdist.client.items import Items, RangeItems, UnknownItems
 from nbdist.client.job import Job
 from nbdist.client.options import Reduction
@@ -23,6 +24,7 @@ class SameCell:
     task: Task
     items: Items
     loop_names: tuple[str, ...] = ()
+    files: Homecoming | None = None
 
 
 @dataclass(frozen=True)
@@ -44,19 +46,19 @@ def find(engine: Engine, key: str, cell: SameCell) -> Found | None:
     except NbdistError:
         return None  # it went, or somebody else has it, since it was found
     spec = replace(attached.spec, task=cell.task)
-    job = Job(spec, cell.items, Reduction.of(cell.task.reduce), loop_names=cell.loop_names)
-    job.inbox.run = attached.take_over(job.inbox.deliver)
+    job = Job(spec, cell.items, Reduction.of(cell.task.reduce), loop_names=cell.loop_names, home=cell.files)
+    job.inbox.run = attached.take_over(job.inbox.deliver, cell.files)
     return Found(job, attached.ended_seconds)
 
 
-def attach(engine: Engine, job_id: str) -> Job:
+def attach(engine: Engine, job_id: str, files: Homecoming | None = None) -> Job:
     """The job, from its first result on. Raises NbdistError with the reason if that cannot be done.
 
     Names of loop variables, and the items of a job that were no numbers, went with the notebook.
     """
     attached = engine.attach(job_id)
-    job = Job(attached.spec, _items(attached), _reduction(attached))
-    job.inbox.run = attached.take_over(job.inbox.deliver)
+    job = Job(attached.spec, _items(attached), _reduction(attached), home=files)
+    job.inbox.run = attached.take_over(job.inbox.deliver, files)
     if attached.earlier is not None:
         job.take_over(attached.earlier, attached.spec.code)
     if attached.spec.total is None and not attached.spec.each:

@@ -18,7 +18,7 @@ from nbdist.client.analysis.modules import needed
 from nbdist.client.analysis.names import global_names
 from nbdist.client.analysis.values import held_by_main
 from nbdist.client.bursts import Burst, Call, Gate, Opener
-from nbdist.client.tasks import check_callable, pack, with_sources
+from nbdist.client.tasks import check_callable, pack, with_files, with_sources
 from nbdist.engines.base import PackedTask
 from nbdist.errors import NbdistError
 from nbdist.execution.shipped import WithKeywords
@@ -122,7 +122,7 @@ class Line:
         self._open = opener
         self._gate = gate
         inner = WithKeywords(function) if has_keywords else function
-        self._task = with_sources(Task(inner, star=True))
+        self._task = with_files(with_sources(Task(inner, star=True)))
         self._needed = needed(function)
         self._captured = _Captured(function)
         self._snapshot: tuple[Any, ...] | None = None

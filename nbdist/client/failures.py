@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 
+from nbdist.client.hints import missing_file
 from nbdist.errors import (
     ItemError,
     ItemExitError,
@@ -66,6 +67,8 @@ def from_failure(failure: Failure, item: object, machine: str, what: str | None 
     add_note(error, f"raised by {what or f'item {failure.index}{shown(item)}'} on {machine}")
     if isinstance(error, ValueError | TypeError) and "read-only" in failure.message:
         add_note(error, READ_ONLY)
+    if hint := missing_file(error, machine):
+        add_note(error, hint)
     return ItemFailure(failure.index, item, error, machine, failure.traceback)
 
 

@@ -15,8 +15,9 @@ from typing import Any, Protocol, TypeVar
 
 from nbdist.client.items import Items
 from nbdist.client.weights import size_of
-from nbdist.engines.base import Block, Buffer
+from nbdist.engines.base import Block, Buffer, FileBlob
 from nbdist.errors import PackingError
+from nbdist.filing.inputs import collecting
 from nbdist.packing import item_chunk, pack_chunk, pack_item
 from nbdist.wire import blocks
 
@@ -61,6 +62,8 @@ class PackedChunk:
     data: Buffer = b""
     entries: Sequence[Buffer] = ()
     """Instead of `data`: of one item, of which some are so large that they travel as blobs."""
+    files: Sequence[FileBlob] = ()
+    """… and what it takes along beside them."""
     native: str = ""
     """Set: why only this version of Python reads it."""
 
@@ -74,7 +77,7 @@ class PackedChunk:
             named = [next(given) if _is_large(entry) else None for entry in entries]
             return blocks.join([(1, item_chunk(entries, named))])
 
-        return Block(1, large=large, finish=finish, native=self.native)
+        return Block(1, large=[*large, *self.files], finish=finish, native=self.native)
 
 
 class Chunker:
@@ -92,7 +95,7 @@ class Chunker:
             return
         # what a few do not show costs a copy of the item at worst, and not even that if it is an array
         looks_large = any(size_of(items[at]) >= blocks.LARGE_BYTES for at in (0, count // 2, -1))
-        data, native = (None, "") if looks_large else _portably(pack_chunk, items, first)
+        data, native = (None, "") if looks_large else _pack_chunk(items, first)
         if data is not None and len(data) <= 2 * blocks.CHUNK_BYTES:
             self._learn(count, len(data))
             yield PackedChunk(count, data, native=native)
@@ -105,14 +108,20 @@ class Chunker:
         yield from self.pack(items[middle:], first + middle)
 
     def _pack_one(self, item: Any, index: int) -> PackedChunk:
-        entries, native = _portably(pack_item, item, index)
+        with collecting() as files:
+            entries, native = _portably(pack_item, item, index)
+        if len(files.by_name) + sum(map(_is_large, entries)) > blocks.MAX_ITEM_BLOBS:
+            raise PackingError(
+                f"item {index} takes along {len(files.by_name)} files, and at most {blocks.MAX_ITEM_BLOBS} files and "
+                "large arrays go with one item: put them into one archive, or let several items share them"
+            )
         size = sum(memoryview(entry).nbytes for entry in entries)
         if size > MAX_ITEM_BYTES:
             raise too_large(index, size)
         self._learn(1, size)
-        if len(entries) == 1 and not _is_large(entries[0]):
+        if len(entries) == 1 and not _is_large(entries[0]) and not files.by_name:
             return PackedChunk(1, entries[0], native=native)
-        return PackedChunk(1, entries=entries, native=native)
+        return PackedChunk(1, entries=entries, files=tuple(files.by_name.values()), native=native)
 
     def _learn(self, count: int, size: int) -> None:
         fitting = count * blocks.CHUNK_BYTES // size
@@ -130,6 +139,13 @@ def _portably(pack: _Pack[_Items, _Packed], items: _Items, first: int) -> tuple[
         return pack(items, first, portable=True), ""
     except PackingError as error:
         return pack(items, first), str(error)[:MAX_NATIVE_CHARACTERS]
+
+
+def _pack_chunk(items: Sequence[Any], first: int) -> tuple[bytes | None, str]:
+    """As `pack_chunk`; None as well if one of the items takes a large file along. And `PackedChunk.native`."""
+    with collecting() as files:
+        data, native = _portably(pack_chunk, items, first)
+    return None if files.by_name else data, native
 
 
 def too_large(index: int, size: int) -> PackingError:

@@ -10,9 +10,11 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nbdist.client.failures import ItemFailure
+from nbdist.client.homecoming import Homecoming
 from nbdist.client.inbox import Inbox
 from nbdist.client.items import Items
 from nbdist.client.options import Reduction
@@ -41,7 +43,13 @@ class Job:
     """
 
     def __init__(
-        self, spec: JobSpec, items: Items, reduction: Reduction | None, *, loop_names: tuple[str, ...] = ()
+        self,
+        spec: JobSpec,
+        items: Items,
+        reduction: Reduction | None,
+        *,
+        loop_names: tuple[str, ...] = (),
+        home: Homecoming | None = None,
     ) -> None:
         self.id = spec.job
         self.name = spec.name
@@ -68,6 +76,7 @@ class Job:
             self._values,
             lambda began=self._began: time.monotonic() - began,  # type: ignore[misc]
             keeps_places=self.is_each,
+            home=home,
         )
         self._applying = threading.Lock()
         self._output_taken = 0
@@ -102,6 +111,12 @@ class Job:
     def failures(self) -> list[ItemFailure]:
         """The items that failed, so far, in the order in which they came."""
         return self._pump().failures
+
+    @property
+    def files(self) -> dict[int, list[Path]]:
+        """Item -> the files that it has written to `nbdist.files()` and that are here, of a job with `files=DIR`."""
+        home = self._pump().home
+        return {} if home is None else home.paths
 
     @property
     def resumed(self) -> Resumed | None:
@@ -264,7 +279,7 @@ class Job:
         resumed = Resumed(earlier.spec.job, 0, is_older_code(code, earlier))
         with self._applying:
             self._state.resumed = resumed
-            for result, payload in earlier.results():
+            for result, payload in earlier.results(self._state.home):
                 resumed = self._state.take_over(result, payload, resumed)
 
     # --- inside -----------------------------------------------------------------------------------------------------

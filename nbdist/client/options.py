@@ -70,6 +70,7 @@ def make_options(
     on_error: str = "stop",
     seed: int | None = None,
     speculate: bool = True,
+    files: bool = False,
 ) -> JobOptions:
     """The rules of a job. Raises ValueError or TypeError, with what is allowed instead."""
     if reduce and stop_when:
@@ -93,6 +94,7 @@ def make_options(
         seed=secrets.randbits(SEED_BITS) if seed is None else operator.index(seed),
         seeded=seed is not None,
         speculate=bool(speculate),
+        files=files,
     )
 
 

@@ -19,13 +19,15 @@ from nbdist.client.analysis.modules import required
 from nbdist.client.analysis.values import of_items
 from nbdist.client.attaching import Found, SameCell, attach, find
 from nbdist.client.feed import feed
+from nbdist.client.homecoming import checked as homecoming
+from nbdist.client.homecoming import home_of
 from nbdist.client.inbox import Inbox, sweep
 from nbdist.client.items import Items, NoItems, RangeItems, items_of
 from nbdist.client.job import Job
 from nbdist.client.options import Reduction, Rules, checked_env, checked_needs, make_options
 from nbdist.client.parts import Parts, job_name, new_id
 from nbdist.client.resuming import code_of, continuing, earlier_of
-from nbdist.client.tasks import check_callable, functions_of, name_of_function, packer, repacker
+from nbdist.client.tasks import check_callable, functions_of, name_of_function, packer, repacker, with_files
 from nbdist.engines.base import Block, Earlier, Engine, JobSpec
 from nbdist.errors import NbdistError
 from nbdist.execution.shipped import WithKeywords
@@ -122,6 +124,7 @@ class Pool:
         speculate: bool = True,
         needs: str = "",
         env: str | Iterable[str] = (),
+        files: str | os.PathLike[str] | None = None,
         name: str | None = None,
         resume: Job | str | None = None,
     ) -> Job:
@@ -135,8 +138,9 @@ class Pool:
         otherwise the first failure ends the job. `seed` makes `nbdist.rng()`, `random` and `numpy.random` repeatable.
         `speculate`: the last long items may be copied to idle machines. `needs` chooses machines: `"gpu"`,
         `"memory>=8GB, linux"`, `"worker=laptop-2"`. `env`: names of environment variables whose values here the items
-        see too. `resume`: a job over the same items that has ended, or its id: only the items that failed or never
-        finished there run, with this function, and its other results are taken over, with its seed (`job.resumed`).
+        see too. `files`: a folder here, for what items write to `nbdist.files()`. `resume`: a job over the same items
+        that has ended, or its id: only the items that failed or never finished there run, with this function, and its
+        other results are taken over, with its seed (`job.resumed`).
 
         What the function has captured travels as it is now. Items travel while the job runs, each as it is when its
         turn comes: change one (an array in a list) after the call, and the job may see it changed. Raises TypeError and
@@ -156,6 +160,7 @@ class Pool:
             speculate=speculate,
             needs=needs,
             env=env,
+            files=files,
             name=name,
             resume=resume,
         )
@@ -187,6 +192,7 @@ class Pool:
         stop_when: bool = False,
         needs: str = "",
         env: str | Iterable[str] = (),
+        files: str | os.PathLike[str] | None = None,
         name: str | None = None,
         key: str = "",
         items_key: str = "",
@@ -208,6 +214,7 @@ class Pool:
             reduce=reduction is not None,
             filters=filters or task.keep_if is not None,
             stop_when=stop_when or task.stop_when is not None,
+            files=files is not None,
             **rules,
         )
         if each not in ("", "machine", "slot"):
@@ -218,7 +225,7 @@ class Pool:
             job=new_id(),
             name=job_name(name, task),
             options=options,
-            task=task,
+            task=(task := with_files(task)),
             packed=packer(task, self._engine.stage, of_items(items)),
             repack=repacker(task),
             ranges=items.ranges,
@@ -226,6 +233,7 @@ class Pool:
             each=each,
             modules=required(*functions_of(task)),
             needs=checked_needs(needs),
+            files=homecoming(files),
             key=key,
             items_key=items_key,
             code=code_of(task),
@@ -273,13 +281,14 @@ class Pool:
         self._check_open()
         return {"workers": [], "jobs": [], "hub": {}} | self._engine.describe()
 
-    def attach(self, job_id: str) -> Job:
+    def attach(self, job_id: str, *, files: str | os.PathLike[str] | None = None) -> Job:
         """A job whose notebook has gone (its kernel was restarted): its results from the first one on, and its view.
+        `files`: where the files of a job with `files=` go.
 
         Raises NbdistError with the reason if there is none, or its notebook is still open.
         """
         self._check_open()
-        return self._hold(attach(self._engine, job_id))
+        return self._hold(attach(self._engine, job_id, homecoming(files)))
 
     def find(
         self,
@@ -290,11 +299,13 @@ class Pool:
         iterable: Iterable[Any] | None = None,
         total: int | None = None,
         loop_names: tuple[str, ...] = (),
+        files: str | os.PathLike[str] | None = None,
     ) -> Found | None:
         """A job of this key that has ended well, or that goes on without its notebook, attached to; None if there is
         none. The task and its items as of `run_task`."""
         self._check_open()
-        found = find(self._engine, key, SameCell(task, _items(task, ranges, iterable, total, ""), loop_names))
+        cell = SameCell(task, _items(task, ranges, iterable, total, ""), loop_names, homecoming(files))
+        found = find(self._engine, key, cell)
         if found is not None:
             self._hold(found.job)
         return found
@@ -381,7 +392,7 @@ class Pool:
     ) -> Job:
         self._check_open()
         sweep()
-        job = Job(spec, items, reduction, loop_names=loop_names)
+        job = Job(spec, items, reduction, loop_names=loop_names, home=home_of(spec))
         if not spec.each:
             spec = _with_items(spec, items, job.inbox)
         job.inbox.run = self._engine.submit(spec, job.inbox.deliver)

@@ -9,13 +9,15 @@ from typing import Any
 
 from nbdist.client.assembly import FoldAssembly, ListAssembly, Piece, Segment, part_of, place
 from nbdist.client.failures import ItemFailure, add_note, from_failure, from_fault
+from nbdist.client.homecoming import Homecoming
 from nbdist.client.items import Items
 from nbdist.client.options import Reduction
 from nbdist.client.progress import ProgressTracker
 from nbdist.client.resuming import Resumed, story, without
 from nbdist.engines.base import Buffer, Sending
 from nbdist.errors import JobCancelledError, JobError, PackingError
-from nbdist.packing import UnpackedRun, unpack_part
+from nbdist.filing.left import Left
+from nbdist.packing import UnpackedRun, tail_of, unpack_part
 from nbdist.wire.messages import JobFinished, JobOptions, JobProgress, Message, Notice, Output, Result, Stream
 from nbdist.wire.resuming import again
 
@@ -64,6 +66,7 @@ class JobState:
         elapsed_seconds: Callable[[], float],
         *,
         keeps_places: bool = False,
+        home: Homecoming | None = None,
     ) -> None:
         self.items = items
         self.options = options
@@ -83,6 +86,10 @@ class JobState:
         """Of a job for each machine or slot: the (machine, slot) that ran each item."""
         self.machines: dict[str, list[float]] = {}
         """Of each machine: how many items it has finished, and the execution time of these in seconds."""
+        self.home = home
+        """Where the files go that its items write."""
+        self.left: dict[str, Left] = {}
+        """Machine -> the files that items have left there."""
         self._output_chars = 0
         self._elapsed_seconds = elapsed_seconds
         self._stop: StoppedBy | None = None
@@ -166,6 +173,8 @@ class JobState:
             return
         for run in runs:
             self._run(run, message.worker)
+        if tail := tail_of(payload):
+            self.left[message.worker] = self.left.get(message.worker, Left()) + Left.decode(tail)
 
     def _run(self, run: UnpackedRun, worker: str) -> None:
         failures = [from_failure(failure, self.item(failure.index), worker) for failure in run.failures]
@@ -227,6 +236,14 @@ class JobState:
             self._fold_failed(error)
         if self.resumed is not None:
             self._tell_what_is_new(self.resumed)
+        self._tell_of_files()
+
+    def _tell_of_files(self) -> None:
+        finish, wanted = self.finish, self.home is not None
+        assert finish is not None
+        told = [left.story(machine, are_wanted=wanted) for machine, left in sorted(self.left.items()) if left.count]
+        for text in [*(self.home.stories() if self.home is not None else ()), *told]:
+            self.progress.noticed(Notice(finish.job, "info", text))
 
     def _tell_what_is_new(self, resumed: Resumed) -> None:
         finish = self.finish

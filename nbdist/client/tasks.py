@@ -10,11 +10,15 @@ from typing import Any, TypeAlias
 import xxhash
 
 from nbdist.client import bundling
+from nbdist.client.analysis.files import named_in
 from nbdist.client.analysis.modules import needed
 from nbdist.client.analysis.sources import sources_of
 from nbdist.client.blobnames import name_of
 from nbdist.engines.base import Buffer, PackedBlob, PackedTask, Repack, Weight
+from nbdist.errors import PackingError
 from nbdist.execution.task import Task
+from nbdist.filing.here import home
+from nbdist.filing.inputs import Collected, check_number, collecting
 from nbdist.packing import pack_task, repack, weigh, without_names
 
 Stage: TypeAlias = Callable[[memoryview], Callable[[str], None]]
@@ -36,8 +40,10 @@ def pack(task: Task, stage: Stage | None, certain: Iterable[str], possible: Iter
 
     `certain`: the modules that it imports (`analysis.modules.needed`); `possible`: those that its items may need.
     """
-    pieces, blobs = pack_task(with_sources(task), lambda view: name_of(view, stage))
-    packed = PackedTask(pieces, [PackedBlob(name, len(view), [view]) for name, view in blobs])
+    with collecting() as files:
+        pieces, blobs = pack_task(_placed(task), lambda view: name_of(view, stage))
+    check_number(files)
+    packed = PackedTask(pieces, [*_arrays(blobs), *_files(files)])
     if packed.size + sum(blob.size for blob in packed.blobs) > WEIGH_BYTES:
         packed = replace(packed, weights=_weights(task, pieces, blobs))
     return bundling.add(packed, certain, possible)
@@ -47,10 +53,24 @@ def repacker(task: Task) -> Repack:
     """Packs a task that was packed here for other versions of Python: as it was then, whatever has changed since."""
 
     def pack_again(data: Buffer, sent: Mapping[str, Buffer]) -> PackedTask:
-        pieces, blobs = repack(with_sources(task), data, sent, name_of)
-        return PackedTask(pieces, [PackedBlob(name, len(view), [view]) for name, view in blobs])
+        with collecting() as files:
+            pieces, blobs = repack(_placed(task), data, sent, name_of)
+        return PackedTask(pieces, [*_arrays(blobs), *_files(files)])
 
     return pack_again
+
+
+def _placed(task: Task) -> Task:
+    """The task with what it takes along: its texts, and where its notebook is at home."""
+    return replace(with_sources(task), home=home())
+
+
+def _arrays(blobs: Iterable[tuple[str, memoryview]]) -> list[PackedBlob]:
+    return [PackedBlob(name, len(view), [view]) for name, view in blobs]
+
+
+def _files(files: Collected) -> list[PackedBlob]:
+    return [PackedBlob(name, file.size, file) for name, file in files.by_name.items()]
 
 
 def _weights(task: Task, pieces: Sequence[Buffer], blobs: Sequence[tuple[str, memoryview]]) -> tuple[Weight, ...]:
@@ -78,6 +98,17 @@ def with_sources(task: Task) -> Task:
     if task.sources:
         return task
     return replace(task, sources=sources_of(*functions_of(task)))
+
+
+def with_files(task: Task) -> Task:
+    """The task with the files that its code names itself. Raises PackingError for one that cannot go along."""
+    if task.given:
+        return task
+    try:
+        given = named_in(*functions_of(task))
+    except OSError as error:
+        raise PackingError(f"{error.strerror}: {error.filename}") from error
+    return replace(task, given=given) if given else task
 
 
 def name_of_function(function: Any) -> str:

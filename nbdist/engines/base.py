@@ -7,7 +7,7 @@ contract suite (`tests/engines/`) is passed by all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -19,6 +19,35 @@ Repack: TypeAlias = "Callable[[Buffer, Mapping[str, Buffer]], PackedTask]"
 """Packs a job's task for other versions of Python, from its packed task and the blobs of that: see `JobSpec.repack`."""
 Deliver: TypeAlias = Callable[[Message, Buffer], None]
 """Takes one event. It is called on a thread of the engine's, in order, and must return at once."""
+
+
+class FileBlob(Protocol):
+    """A file whose content is a blob; iterating over it reads it, and raises BlobError if it is another by now."""
+
+    name: str
+    size: int
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+
+class FilesComing(Protocol):
+    """The files of one result on their way. What it raises is no OSError: that would be the network's."""
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """The next bytes of their archive (`filing.archive`)."""
+
+    def commit(self) -> None:
+        """All have come, and are what was sent."""
+
+    def abandon(self) -> None:
+        """They do not come, or begin anew. Does nothing after `commit`."""
+
+
+class FilesHome(Protocol):
+    """Takes the files that items have written. Called on any thread."""
+
+    def begin(self) -> FilesComing:
+        """Those of one result come."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +77,7 @@ class PackedBlob:
 
     name: str
     size: int
-    pieces: Sequence[Buffer]
+    pieces: Iterable[Buffer]
 
 
 @dataclass(frozen=True)
@@ -80,8 +109,8 @@ class Block:
 
     count: int
     data: bytes = b""
-    large: Sequence[Buffer] = ()
-    """Bytes that travel as blobs: the item's own memory, so that a change changes it until it is sent."""
+    large: Sequence[Buffer | FileBlob] = ()
+    """Bytes that travel as blobs: the item's own memory, so that a change changes it until it is sent; or files."""
     finish: Callable[[Sequence[str]], bytes] | None = None
     """With `large`: makes `data` from the names of those blobs."""
     native: str = ""
@@ -90,7 +119,12 @@ class Block:
     @property
     def size(self) -> int:
         """What it counts against the window (as in `hub.items`)."""
-        return sum(memoryview(buffer).nbytes for buffer in self.large) or len(self.data)
+        return sum(size_of(buffer) for buffer in self.large) or len(self.data)
+
+
+def size_of(part: Buffer | FileBlob) -> int:
+    """Of a part of a block, in bytes."""
+    return memoryview(part).nbytes if isinstance(part, Buffer) else part.size
 
 
 @dataclass(frozen=True)
@@ -129,6 +163,8 @@ class JobSpec:
     repack: Repack | None = None
     """Packs the task once more, for other versions of Python, as it was then; raises PackingError if it cannot go, or
     is not known any more. Any thread may call it, until the job has ended. None: this client does not have the task."""
+    files: FilesHome | None = None
+    """Where the files go that come with results: each before its `Result` is delivered; None: nowhere."""
     context: dict[str, Any] = field(default_factory=dict)
     """For engines with means of their own; unknown keys are ignored."""
 
@@ -178,8 +214,9 @@ class Earlier:
     """So many items are to be run; None: that is not known."""
     codes: tuple[str, ...]
     """`SubmitJob.code` of all of them."""
-    results: Callable[[], Iterator[tuple[Result, Buffer]]]
-    """What all of them have, failed items too. Raises NbdistError."""
+    results: Callable[[FilesHome | None], Iterator[tuple[Result, Buffer]]]
+    """What all of them have, failed items too; the files that came with it go where they are to go. Raises
+    NbdistError."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +229,7 @@ class Attached:
     """So many of its items are there; if `spec.total` is None, more were to come and never will."""
     task: Callable[[Path], tuple[Buffer, dict[str, str]]]
     """Gets the packed task, and puts its blobs into a folder: name -> path. Raises NbdistError and OSError."""
-    take_over: Callable[[Deliver], Run]
+    take_over: Callable[[Deliver, FilesHome | None], Run]
     """Takes the job over: its results come from the first one on."""
     ended_seconds: float | None = None
     """So long ago it ended; None: it goes on."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from nbdist.engines.alarm import Alarm
 from nbdist.engines.base import Attached, Block, Deliver, Earlier, Engine, JobSpec
+from nbdist.engines.inlinefiles import InlineFiles
 from nbdist.engines.saying import marked
 from nbdist.errors import AddressError, JobRefusedError, NbdistError
 from nbdist.execution import setups
@@ -29,7 +30,7 @@ from nbdist.packing import PackedRun, fresh_setups, pack_part, pack_runs, setup_
 from nbdist.scheduler.timeline import Bar, BarOutcome, Timeline
 from nbdist.wire import graphics, needs
 from nbdist.wire.local import this_machine
-from nbdist.wire.messages import JobFinished, JobProgress, Outcome, Result, WorkerRow
+from nbdist.wire.messages import JobFinished, JobProgress, Notice, Outcome, Result, WorkerRow
 
 NAME = "inline"
 """The name of this process as a machine of the pool."""
@@ -157,6 +158,7 @@ class InlineRun:
         self._watch = Watch(limit_seconds, time.monotonic_ns, set_timer=self._alarm.set) if limit_seconds else None
         self._closed = not spec.is_open
         self._runs = self._execute(0) if self._closed else iter(())
+        self._files = InlineFiles(spec, self._supply.position)
         self._seq = self._done = self._failed = 0
         self._outcome: Outcome | None = None
         self._timeline = Timeline()
@@ -239,7 +241,7 @@ class InlineRun:
     def _in_turn(self) -> Iterator[None]:
         """Items may run: the variables and names that they need are lent to them, unless the job has just ended."""
         namespace = setups.namespace_of(self._task.function)
-        with self._turn, lent(os.environ, self._task.env), self._limits():
+        with self._turn, lent(os.environ, self._task.env), self._limits(), self._files.given():
             if not self._is_set_up:
                 self._set_up(namespace)
             with lent(namespace, self._names):
@@ -280,8 +282,8 @@ class InlineRun:
         while self._supply.has(start):
             stop = start + size
             for run in execute(
-                self._task, spec.options, self._supply.between, start, stop, self._supply, time.perf_counter,
-                watch=self._watch,
+                self._files.watched(self._task), spec.options, self._supply.between, start, stop, self._supply,
+                time.perf_counter, watch=self._watch,
             ):  # fmt: skip
                 start = run.stop
                 yield run
@@ -333,9 +335,11 @@ class InlineRun:
         for _ in range(self._spec.options.retries):
             if not packed.failed:
                 break
+            claim = Freely()
+            claim.position = self._supply.position
             retry = execute(
-                self._task, self._spec.options, self._supply.between, packed.start, packed.stop, Freely(),
-                time.perf_counter, watch=self._watch,
+                self._files.watched(self._task), self._spec.options, self._supply.between, packed.start, packed.stop,
+                claim, time.perf_counter, watch=self._watch,
             )  # fmt: skip
             found = [again for run in retry for again in pack_runs(run)]
             if len(found) != 1:
@@ -357,13 +361,23 @@ class InlineRun:
         result = Result(
             self._spec.job, self._seq, runs[0].start, runs[-1].stop, NAME, failed=failed, stopped_at=runs[-1].stopped_at
         )
+        try:
+            tail = self._files.bring(self._done, failed)
+        except NbdistError as error:
+            self._deliver(Notice(self._spec.job, "warning", str(error)), b"")
+            self._seq -= 1
+            self._finish("cancelled", str(error))
+            return
+        self._draw(runs, is_failed=bool(failed))
+        self._deliver(result, b"".join(pack_part(runs, tail)))
+        self._supply.forget(self._done)
+
+    def _draw(self, runs: Sequence[PackedRun], *, is_failed: bool) -> None:
         ended = time.monotonic() - self._began
         busy = sum(run.seconds for run in runs)
-        outcome: BarOutcome = "failed" if failed else "done"
+        outcome: BarOutcome = "failed" if is_failed else "done"
         bar = Bar(runs[0].start, self._done, max(0.0, ended - busy), ended, busy, 1, outcome)
         self._timeline.add((NAME, 0), bar)
-        self._deliver(result, b"".join(pack_part(runs)))
-        self._supply.forget(self._done)
 
     def _report(self, *, now: bool = False) -> None:
         at = time.monotonic()
@@ -385,11 +399,14 @@ class InlineRun:
         return 1 if self._spec.each else self._spec.total
 
     def _finish(self, outcome: Outcome, reason: str = "") -> None:
+        if self._outcome is not None:
+            return
         self._outcome = outcome
         self._report(now=True)
         total = self._done if outcome == "done" else self._total()
         self._deliver(JobFinished(self._spec.job, outcome, self._seq, total, reason), b"")
         self._runs = iter(())
+        self._files.close()
 
 
 class _Supply:

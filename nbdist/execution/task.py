@@ -66,3 +66,7 @@ class Task:
     """What must have run, in this order, where the items run; the function sees the names that these define."""
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Environment variables that the code sees: for its eyes only."""
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """Path -> the file (`filing.inputs`) that the code names by it: `nbdist.file(path)`."""
+    home: tuple[str, str] = field(default=("", ""), repr=False)
+    """The notebook's folder, and what proves to be on its machine (`filing.here`)."""

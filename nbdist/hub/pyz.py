@@ -24,6 +24,7 @@ NBDIST_PARTS = (
     "doctor",
     "wire",
     "execution",
+    "filing",
     "packing",
     "worker",
 )

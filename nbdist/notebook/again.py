@@ -36,6 +36,8 @@ def keys_of(cell: Cell, job: CellJob) -> Keys:
     if of_items is None:
         return NO_KEYS
     options = {name: value for name, value in job.options.items() if name in _CHANGE_VALUES}
+    if "files" in job.options:
+        options["files"] = True  # wherever they go: the job has them
     return Keys(job_key(job.task, job.source, of_items=of_items, **options) or "", of_items)
 
 
@@ -49,6 +51,7 @@ def find(pool: Any, job: CellJob, key: str) -> Found | None:
             iterable=job.iterable,
             total=job.total,
             loop_names=job.loop_names,
+            files=job.options.get("files"),
         )
     except NbdistError:
         return None  # to submit the job says what is wrong, and waits if that helps

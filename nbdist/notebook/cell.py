@@ -172,7 +172,7 @@ class Cell:
             options["needs"] = self._needs()
         if "env" in self.parts.options:
             options["env"] = self._env()
-        for option in ("on-error", "name", "each"):
+        for option in ("on-error", "name", "each", "files"):
             if option in self.parts.options:
                 options[option.replace("-", "_")] = self.parts.word(option, self.source.text)
         return options

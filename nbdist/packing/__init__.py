@@ -11,7 +11,16 @@ from nbdist.packing.container import Buffer
 from nbdist.packing.decoding import decode, open_file, unpack_chunk
 from nbdist.packing.encoding import encode, is_by_value, item_chunk, pack_chunk, pack_item
 from nbdist.packing.failures import Failure, innermost, setup_reason, traceback_text, user_frames
-from nbdist.packing.parts import MAX_REASONS, PackedRun, UnpackedRun, pack_part, pack_run, pack_runs, unpack_part
+from nbdist.packing.parts import (
+    MAX_REASONS,
+    PackedRun,
+    UnpackedRun,
+    pack_part,
+    pack_run,
+    pack_runs,
+    tail_of,
+    unpack_part,
+)
 from nbdist.packing.tasks import fresh_setups, load_task, pack_portable, pack_task, snapshot, without_names
 from nbdist.packing.weighing import weigh
 
@@ -41,6 +50,7 @@ __all__ = [
     "repack",
     "setup_reason",
     "snapshot",
+    "tail_of",
     "traceback_text",
     "unpack_chunk",
     "unpack_part",

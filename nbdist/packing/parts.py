@@ -3,6 +3,7 @@
 4 bytes   number of runs, big endian
 n times   a head of 48 bytes: start, stop, seconds, item that met stop-when or -1, sizes of what follows
 then      for each run its values (a container, aligned) and, where there are any, its kept items and failures
+then      a tail, of which this room knows nothing
 """
 
 from __future__ import annotations
@@ -109,8 +110,8 @@ def pack_runs(run: FinishedRun, *, portable: bool = False) -> list[PackedRun]:
         return [*pack_runs(first, portable=portable), *pack_runs(second, portable=portable)]
 
 
-def pack_part(runs: Sequence[PackedRun]) -> list[Buffer]:
-    """The part of these runs, in buffers that are to be written one after another."""
+def pack_part(runs: Sequence[PackedRun], tail: bytes = b"") -> list[Buffer]:
+    """The part of these runs, in buffers that are to be written one after another. `tail`: what `tail_of` gives."""
     head = _COUNT.pack(len(runs)) + b"".join(
         _HEAD.pack(
             run.start,
@@ -128,7 +129,18 @@ def pack_part(runs: Sequence[PackedRun]) -> list[Buffer]:
         padding = -offset % ALIGN_BYTES
         pieces += [_ZEROS[:padding], *run.values, run.extra]
         offset += padding + sum(map(len, run.values)) + len(run.extra)
-    return pieces
+    return [*pieces, tail] if tail else pieces
+
+
+def tail_of(data: Buffer) -> bytes:
+    """What is behind the runs of a part; empty if there is nothing, or the bytes are no part."""
+    view = memoryview(data).cast("B")
+    if len(view) < _COUNT.size or len(view) < _COUNT.size + _COUNT.unpack_from(view)[0] * _HEAD.size:
+        return b""
+    offset = _COUNT.size + _COUNT.unpack_from(view)[0] * _HEAD.size
+    for *_, size, extra_size in _HEAD.iter_unpack(view[_COUNT.size : offset]):
+        offset += -offset % ALIGN_BYTES + size + extra_size
+    return bytes(view[offset:])
 
 
 def unpack_part(data: Buffer) -> list[UnpackedRun]:

@@ -174,6 +174,7 @@ def _send_result(state: State, job: JobRecord, worker: WorkerRecord, part: Part,
         failed=part.failed,
         stopped_at=part.stopped_at,
         blob=part.blob,
+        files_at=part.files_at,
     )
     _keep_result(state, job, result)
 

@@ -66,7 +66,7 @@ def _row(state: State, job: JobRecord, share: Share) -> WorkerRow:
 def _what_of(share: Share) -> str:
     """What the machine is at, or why it is left out."""
     if share.state is ShareState.PREPARING:
-        return share.doing or share.reason or GETTING_DATA
+        return share.doing or share.reason
     return f"{share.reason}: {share.todo}" if share.todo else share.reason
 
 
@@ -89,7 +89,7 @@ def waits_for(state: State, job: JobRecord) -> str:
         return f"no machine can run it. {left_out(job, MAX_REASON)}"
     preparing = [share for share in job.shares.values() if share.state is ShareState.PREPARING]
     if preparing:
-        return "; ".join(f"{share.worker.name}: {_what_of(share)}" for share in preparing[:MAX_NAMES])
+        return "; ".join(f"{share.worker.name}: {_what_of(share) or GETTING_DATA}" for share in preparing[:MAX_NAMES])
     return "all slots are busy with other jobs"
 
 

@@ -41,6 +41,7 @@ from nbdist.wire.messages import (
     RunSlice,
     Welcome,
 )
+from nbdist.wire.messages.slots import LOST
 from nbdist.worker import orders, places, system, transfer
 from nbdist.worker.builds import Builds
 from nbdist.worker.config import WorkerConfig
@@ -282,6 +283,7 @@ class Agent:
             self._launcher,
             self._folder,
             niceness=self._config.niceness,
+            work=self._blob_folder,
             deliver=lambda slot, message, payload: self._input(f"{SLOT}{slot}", message, payload),
             died=self._event,
         )
@@ -385,6 +387,9 @@ class Agent:
         self._parts.setdefault(order.attempt, {})[order.start] = (order.stop, bytes(payload))
 
     def _place_blob(self, order: orders.PlaceBlob, payload: Payload) -> None:
+        if order.path.startswith(LOST):
+            self._event(orders.BlobNotInPlace(order.attempt, order.start, order.path.removeprefix(LOST)))
+            return
         self._parts.setdefault(order.attempt, {})[order.start] = (order.stop, Path(order.path))
         self._spawn(self._place(order))
 

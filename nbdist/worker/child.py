@@ -27,6 +27,7 @@ from nbdist.execution.run import Run
 from nbdist.execution.runs import ItemsBetween, execute
 from nbdist.execution.setups import Made, give
 from nbdist.execution.task import Setup, Task
+from nbdist.filing import inputs, written
 from nbdist.packing import innermost, load_task, setup_reason
 from nbdist.packing.failures import cut
 from nbdist.wire.messages import (
@@ -44,12 +45,14 @@ from nbdist.wire.messages import (
 )
 from nbdist.worker import system
 from nbdist.worker.claim import SlotClaim
+from nbdist.worker.fileparts import FileParts
 from nbdist.worker.items import BlockItems, from_ranges
 from nbdist.worker.link import BlockingLink
 from nbdist.worker.localmodules import LocalModules
 from nbdist.worker.outbox import Outbox
 from nbdist.worker.output import Capture
 from nbdist.worker.setup import SlotSetup
+from nbdist.worker.workplace import Workplace
 
 TICK_SECONDS = 0.05
 """How often output is sent while items run."""
@@ -86,11 +89,12 @@ class _Job:
 class Slot:
     """Runs what its socket says."""
 
-    def __init__(self, link: BlockingLink, claim: SlotClaim, capture: Capture, spool: str) -> None:
+    def __init__(self, link: BlockingLink, claim: SlotClaim, capture: Capture, spool: str, work: str = "") -> None:
         self._link = link
         self._claim = claim
         self._capture = capture
         self._spool = spool
+        self._workplace = Workplace(Path(work or os.path.join(spool, f"work-{os.getpid()}")))
         self._jobs: dict[str, _Job] = {}
         self._modules = LocalModules()
         self._made = Made()
@@ -114,9 +118,10 @@ class Slot:
             if isinstance(message, RunSlice):
                 self._run_slice(message, payload)
             elif isinstance(message, LoadTask):
-                self._jobs[message.job] = _load(message, payload, self._modules)
+                self._jobs[message.job] = _load(message, payload, self._modules, self._workplace)
             elif isinstance(message, ForgetJob):
                 self._jobs.pop(message.job, None)
+                self._workplace.leave(message.job)
                 self._modules.keep(job.message.bundles for job in self._jobs.values())
 
     def _run_slice(self, message: RunSlice, payload: memoryview) -> None:
@@ -126,6 +131,12 @@ class Slot:
             self._send(TaskRefused(message.job, message.attempt, job.refusal, job.todo, setup=job.is_own_fault))
             return
         self._modules.use(job.message.bundles)
+        try:
+            self._workplace.enter(message.job, job.task.home)
+        except OSError as error:
+            self._send(TaskRefused(message.job, message.attempt, f"there is no folder for its items: {error}"))
+            return
+        inputs.give(job.task.given)
         self._begin_output(message)
         with lent(os.environ, job.task.env):
             if job.is_set_up or self._set_up(job, job.task, message):
@@ -133,6 +144,7 @@ class Slot:
 
     def _run_items(self, job: _Job, task: Task, message: RunSlice, payload: memoryview) -> None:
         options = job.message.options
+        files = FileParts(self._workplace, message.job, self._claim.position, are_wanted=options.files)
         self._outbox = Outbox(
             self._send,
             time.monotonic,
@@ -143,13 +155,15 @@ class Slot:
             failures_apart=bool(options.retries) or options.on_error == "stop",
             reduce=task.reduce,
             portable=job.message.portable,
+            files=files,
         )
         if options.time_limit:
             self._watch = Watch(options.time_limit, time.monotonic_ns, self._claim.began)
         self._ticker.begin(_pause(self._watch))
-        items = job.items or BlockItems(payload, {file.name: file.path for file in message.files}).between
+        paths = {file.name: file.path for file in message.files}
+        items = job.items or BlockItems(payload, paths, self._workplace.slice_inputs()).between
         runs = execute(
-            task,
+            files.watched(task),
             options,
             items,
             message.start,
@@ -159,7 +173,10 @@ class Slot:
             interrupts=Interrupted,
             watch=self._watch,
         )
-        self._finish(message, self._outbox, is_whole=self._drain(runs, self._outbox))
+        with files.given():
+            is_whole = self._drain(runs, self._outbox)
+        self._finish(message, self._outbox, is_whole=is_whole)
+        self._workplace.end_slice()
 
     # --- setups -----------------------------------------------------------------------------------------------------
 
@@ -336,14 +353,16 @@ class _Ticker(threading.Thread):
             pause = self._call()
 
 
-def _load(message: LoadTask, payload: memoryview, modules: LocalModules) -> _Job:
+def _load(message: LoadTask, payload: memoryview, modules: LocalModules, workplace: Workplace) -> _Job:
     """Loads a task. Whatever importing its modules raises is the reason why this slot cannot run it."""
     data: Any = payload
     try:
         modules.use(message.bundles)
         if message.task:
             data = Path(message.task).read_bytes()
-        task = load_task(data, {file.name: file.path for file in message.files})
+        paths = {file.name: file.path for file in message.files}
+        with inputs.placed(paths, workplace.inputs(message.job)):
+            task = load_task(data, paths)
         function = task.function
         if message.each:
             task = replace(task, function=_WithoutItem(function))
@@ -387,9 +406,10 @@ def run_slot(sock: socket.socket, setup: SlotSetup) -> None:
     claim = SlotClaim(Path(setup.claim))
     capture = Capture(claim.position)
     capture.install()
+    written.settle()
     if setup.cwd not in sys.path and "" not in sys.path:
         sys.path.insert(0, setup.cwd)
-    Slot(BlockingLink(sock), claim, capture, setup.spool).run()
+    Slot(BlockingLink(sock), claim, capture, setup.spool, setup.work).run()
 
 
 def _redirect(output: str) -> int:

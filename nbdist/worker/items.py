@@ -7,8 +7,10 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice, product
 from math import prod
+from pathlib import Path
 from typing import Any
 
+from nbdist.filing.inputs import placed
 from nbdist.packing import Buffer, open_file, unpack_chunk
 from nbdist.wire import blocks
 
@@ -40,15 +42,16 @@ def _product_row(outer: int, inner: Sequence[range]) -> Iterable[tuple[int, ...]
 class BlockItems:
     """Items that came as a block: `_FIRST`, then the block. Chunks are unpacked when they are first needed.
 
-    `files`: where the blobs lie that chunks refer to.
+    `files`: where the blobs lie that chunks refer to; files among them get their names in `folder`.
     """
 
-    def __init__(self, payload: memoryview, files: Mapping[str, str] | None = None) -> None:
+    def __init__(self, payload: memoryview, files: Mapping[str, str] | None = None, folder: Path | None = None) -> None:
         (first,) = _FIRST.unpack_from(payload)
         self._chunks = blocks.split(payload[_FIRST.size :], first)
         self._starts = [chunk.start for chunk in self._chunks]
         self._unpacked: tuple[int, list[Any]] = (-1, [])
         self._files = files or {}
+        self._folder = folder or Path()
 
     def between(self, start: int, stop: int) -> Iterable[Any]:
         """Items `[start, stop)`; large ones are there one at a time."""
@@ -58,8 +61,12 @@ class BlockItems:
         while start < stop:
             chunk = self._chunks[bisect_right(self._starts, start) - 1]
             end = min(stop, chunk.stop)
-            yield from unpack_chunk(chunk.data, self._open)[start - chunk.start : end - chunk.start]
+            yield from self._unpack(chunk.data, self._open)[start - chunk.start : end - chunk.start]
             start = end
+
+    def _unpack(self, data: Buffer, open_blob: Callable[[str], Buffer] | None = None) -> list[Any]:
+        with placed(self._files, self._folder):
+            return unpack_chunk(data, open_blob)
 
     def _open(self, name: str) -> Buffer:
         return open_file(self._files[name])
@@ -70,7 +77,7 @@ class BlockItems:
             number = bisect_right(self._starts, start) - 1
             chunk = self._chunks[number]
             if self._unpacked[0] != number:
-                self._unpacked = (number, unpack_chunk(chunk.data))
+                self._unpacked = (number, self._unpack(chunk.data))
             end = min(stop, chunk.stop)
             items += self._unpacked[1][start - chunk.start : end - chunk.start]
             start = end

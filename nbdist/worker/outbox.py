@@ -17,6 +17,7 @@ from nbdist.packing import MAX_REASONS, Buffer, PackedRun, pack_part, pack_runs
 from nbdist.wire import blobs, frames
 from nbdist.wire.frames import Payload
 from nbdist.wire.messages import Attempt, BlobRef, Message, Part, SlotPart
+from nbdist.worker.fileparts import FileParts
 
 PART_BYTES = 192 * 1024
 """A part leaves once it has this size."""
@@ -41,7 +42,9 @@ class Outbox:
         failures_apart: bool,
         reduce: Reducer | None,
         portable: bool = False,
+        files: FileParts | None = None,
     ) -> None:
+        self._files = files
         self._send = send
         self._clock = clock
         self._job = job
@@ -67,6 +70,9 @@ class Outbox:
             with self._lock:
                 self._pack_folded()
                 self._pack(run)
+        if self._files is not None and self._files.is_heavy:
+            with self._lock:
+                self._flush(is_final=False)
         self.send_due()
 
     def send_due(self) -> None:
@@ -140,7 +146,16 @@ class Outbox:
             reasons=tuple(reason for run in runs for reason in run.reasons)[:MAX_REASONS],
         )
         self._next = part.stop
-        self._post(part, pack_part(runs))
+        taken = self._files.take(part) if self._files is not None else None
+        if taken is None:
+            self._post(part, pack_part(runs))
+            return True
+        pieces = pack_part(runs, taken.tail)
+        if taken.files:
+            self._send(taken.post(part, pieces), b"")
+        else:
+            self._post(part, pieces)
+        taken.remove()
         return True
 
     def _post(self, part: Part, pieces: Sequence[Buffer]) -> None:

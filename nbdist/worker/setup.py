@@ -19,6 +19,9 @@ class SlotSetup:
     output: str
     """File descriptors 1 and 2 go to the files `output + ".1"` and `output + ".2"`."""
     cwd: str
+    """What lies there can be imported."""
+    work: str = ""
+    """The folder for what its items write; empty: one beside `output`."""
     niceness: int = 0
     environment: str = ""
     """Whose interpreter it has; empty: the worker's own."""

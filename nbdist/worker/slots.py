@@ -38,6 +38,7 @@ class SlotHost:
         folder: Path,
         *,
         niceness: int,
+        work: Path | None = None,
         deliver: Callable[[int, Message, Payload], None],
         died: Callable[[SlotDied], None],
     ) -> None:
@@ -50,6 +51,7 @@ class SlotHost:
             spool=str(folder),
             output=str(self._output),
             cwd=str(Path.cwd()),
+            work=str((work or folder) / f"slot-{number}.work"),
             niceness=niceness,
         )
         self._deliver = deliver

@@ -9,7 +9,6 @@ from __future__ import annotations
 import http.client
 import os
 import secrets
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from nbdist.errors import AccessError, BlobError, NoRoomError
+from nbdist.filing import archive
 from nbdist.wire.address import Address
 from nbdist.wire.blobs import BlobHasher, is_name
 from nbdist.wire.messages import BlobRef
@@ -91,7 +91,7 @@ def _place(folder: Path, ref: BlobRef, path: Path) -> None:
         try:
             os.link(path, incoming)
         except OSError:
-            shutil.copyfile(path, incoming)
+            archive.copy(path, incoming)
         incoming.replace(target)
     finally:
         incoming.unlink(missing_ok=True)

@@ -36,7 +36,7 @@ def spec(
 def earlier(
     *results: tuple[Result, Buffer], codes: tuple[str, ...] = ("old-",), outcome: str = "failed", **more: Any
 ) -> Earlier:
-    def read() -> Iterator[tuple[Result, Buffer]]:
+    def read(_: object) -> Iterator[tuple[Result, Buffer]]:
         yield from results
 
     return Earlier(spec("old", **more), 0, outcome, 3, codes, read)

@@ -37,6 +37,7 @@ arguments = {
     "each": st.sampled_from(["machine", "slot"]),
     "needs": st.sampled_from(["gpu", "'memory>=8GB, linux'", "worker=lab-*"]),
     "env": st.sampled_from(["HOME", "TOKEN,URL", "'A, B'"]),
+    "files": st.sampled_from(["plots", "'my plots'", "../out/x"]),
     "setup": st.just(""),
     "fresh": st.just(""),
     "background": st.just(""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import pickle
 import random
 import warnings
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 
 from nbdist.errors import AddressError, BlobError, CellError, FrameError, PackingError
 from nbdist.execution.run import Run
+from nbdist.filing import archive
+from nbdist.filing.left import Left
 from nbdist.hub import journal
 from nbdist.notebook import cell
 from nbdist.packing import pack_part, pack_run, parts
@@ -67,6 +70,30 @@ def part(data: bytes) -> None:
         mock.patch.object(pickle, "loads", return_value=(None, [])),
     ):
         parts.unpack_part(data)
+        parts.tail_of(data)
+
+
+def archived(data: bytes) -> None:
+    """The files of items, of workers. None has a name that leads out of its folder."""
+    unpacker = archive.Unpacker(lambda entry: _Opened(entry.name))
+    with contextlib.suppress(PackingError):
+        unpacker.feed(data[:7])
+        unpacker.feed(data[7:])
+        unpacker.finish()
+
+
+class _Opened(io.BytesIO):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        assert not name.startswith("/")
+        assert not {"", ".", ".."} & set(name.split("/"))
+
+
+def tail(data: bytes) -> None:
+    """What a worker says of files that are left."""
+    found = Left.decode(data)
+    assert found.count >= 0
+    assert len(found.story("machine", are_wanted=False)) < 1000
 
 
 def address(data: bytes) -> None:
@@ -126,6 +153,8 @@ TARGETS: dict[str, Target] = {
     "part": Target(
         part, tuple(b"".join(pack_part([pack_run(run) for run in runs])) for runs in ((), _RUNS[:1], _RUNS))
     ),
+    "archive": Target(archived, (b'nbf\x01\0\0\0\x1c[[0, "a/b", 3], [1, "c", 0]]abc',)),
+    "tail": Target(tail, (b'[7, ["a", "b"]]',)),
     "address": Target(
         address,
         (

@@ -21,6 +21,7 @@ from typing import Any
 
 from nbdist.client.analysis import names, origins
 from nbdist.client.analysis.canonical import Form, NoFormError
+from nbdist.client.analysis.files import named_in
 from nbdist.execution.task import SKIP, Task
 from nbdist.packing import is_by_value, without_names
 
@@ -56,6 +57,7 @@ def job_key(
     task_size: int | None = None,
     on_error: str = "stop",
     seed: int | None = None,
+    files: bool = False,
     of_items: str | None = None,
 ) -> str | None:
     """The key of a job, or None. `items`: as `items_key` takes them, and `of_items` what that gave, if it is known; the
@@ -64,11 +66,16 @@ def job_key(
     if of_items is None:
         return None
     size = task_size if task.reduce is not None else None  # folds of floats depend on it
-    options = (filters, stop_when, size, on_error, seed)
+    options = (filters, stop_when, size, on_error, seed, *(("files",) if files else ()))
     set_up = {name for setup in task.setups for name in setup.defines}
     functions = (without_names(task.function, set_up), task.keep_if, task.stop_when, task.reduce)
     setups = tuple(setup.function for setup in task.setups)
     around = (setups, dict(task.env)) if setups or task.env else ()
+    try:
+        given = named_in(*functions, *setups)
+    except OSError:
+        return None  # to submit the job says what is missing
+    around = (*around, given) if given else around
     return _hashed(lambda form: form.add_all("job", of_items, options, task.star, functions, *around))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from nbdist.engines.base import Buffer
@@ -79,7 +79,7 @@ class Drafts:
             draft.discard()
 
 
-def write(path: Path, pieces: Sequence[Buffer]) -> None:
+def write(path: Path, pieces: Iterable[Buffer]) -> None:
     """Writes a new private file. Raises OSError."""
     # one thread: more would wait for the file's lock
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)

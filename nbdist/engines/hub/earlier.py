@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from nbdist.engines.base import Buffer, Earlier, JobSpec, PackedTask
+from nbdist.engines.base import Buffer, Earlier, FilesHome, JobSpec, PackedTask
 from nbdist.errors import NbdistError, ProtocolError
 from nbdist.wire import resuming
-from nbdist.wire.messages import Answer, BlobRef, JobKnown, Machine, Message, ReadResults, Result
+from nbdist.wire.messages import Answer, JobKnown, Machine, Message, ReadResults, Result
 
 Ask = Callable[[Callable[[int], Message]], tuple[Answer, bytes]]
 """Asks the hub; gives the answer and its payload, or raises NbdistError."""
-Fetch = Callable[[BlobRef], Buffer]
+Fetch = Callable[[Result, FilesHome | None], Buffer]
+"""Gets the payload of a result that is a blob; the files behind it go where they are to go."""
 
 
 def earlier(known: JobKnown, ask: Ask, fetch: Fetch) -> Earlier:
@@ -23,7 +24,7 @@ def earlier(known: JobKnown, ask: Ask, fetch: Fetch) -> Earlier:
         known.outcome,
         known.left,
         (known.spec.code, *(code for _, code in known.earlier)),
-        lambda: _results(jobs, ask, fetch),
+        lambda files: _results(jobs, ask, lambda result: fetch(result, files)),
     )
 
 
@@ -59,14 +60,14 @@ def _not_packed() -> PackedTask:
     raise NbdistError("the task of a job that was attached to is at the hub")
 
 
-def _results(jobs: Sequence[str], ask: Ask, fetch: Fetch) -> Iterator[tuple[Result, Buffer]]:
+def _results(jobs: Sequence[str], ask: Ask, fetch: Callable[[Result], Buffer]) -> Iterator[tuple[Result, Buffer]]:
     for job in jobs:
         segment, offset = -1, 0
         while True:
             place = (job, segment, offset)
             answer, data = ask(lambda number, place=place: ReadResults(number, *place))  # type: ignore[misc]
             for result, payload in resuming.split(data):
-                yield result, payload if result.blob is None else fetch(result.blob)
+                yield result, payload if result.blob is None else fetch(result)
             if not answer.text:
                 break
             segment, offset = _place(answer.text)

@@ -17,8 +17,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from nbdist.engines.base import Attached, Buffer, Deliver, Earlier, JobSpec, PackedBlob
-from nbdist.engines.hub import transfers
+from nbdist.engines.base import Attached, Buffer, Deliver, Earlier, FilesHome, JobSpec, PackedBlob
+from nbdist.engines.hub import files, transfers
 from nbdist.engines.hub.connection import Connection
 from nbdist.engines.hub.drafts import Draft, Drafts
 from nbdist.engines.hub.earlier import check_python, earlier, spec_of
@@ -51,6 +51,7 @@ from nbdist.wire.messages import (
     MakeLogin,
     Message,
     Notice,
+    Result,
     Role,
     StopWorkers,
     SubmitJob,
@@ -116,6 +117,7 @@ class HubEngine:
             may_be_resumed=not spec.is_open,
             weights=spec.packed().weights,
             repack=spec.repack,
+            files=spec.files,
         )
         self._runs[spec.job] = run
         if self._error is not None:  # it ended meanwhile, and nobody else would tell this run
@@ -142,7 +144,7 @@ class HubEngine:
             spec_of(known),
             known.available,
             lambda folder: self._get_task(known.spec, task, folder),
-            lambda deliver: self._take_over(known, deliver),
+            lambda deliver, files: self._take_over(known, deliver, files),
             known.ended_seconds,
             self.earlier(known.spec.resumes) if known.earlier else None,
         )
@@ -157,7 +159,11 @@ class HubEngine:
         known, _ = frames.decode(self._ask(lambda number: DescribeJob(number, job, to_resume=True)))
         assert isinstance(known, JobKnown)
         check_python(known, self._machine)
-        return earlier(known, self._requests.ask_both, self._get_result)
+        return earlier(known, self._requests.ask_both, self._get_with_files)
+
+    def _get_with_files(self, result: Result, home: FilesHome | None) -> Buffer:
+        assert result.blob is not None
+        return files.bring(result, *self._place(), home) if result.files_at else self._get_result(result.blob)
 
     def _get_result(self, ref: BlobRef) -> Buffer:
         folder, address = self._place()
@@ -172,8 +178,8 @@ class HubEngine:
             paths[ref.name] = str(path)
         return task if spec.task is None else (folder / spec.task.name).read_bytes(), paths
 
-    def _take_over(self, known: JobKnown, deliver: Deliver) -> HubRun:
-        run = HubRun.attached(known, deliver, self)
+    def _take_over(self, known: JobKnown, deliver: Deliver, files: FilesHome | None) -> HubRun:
+        run = HubRun.attached(known, deliver, self, files)
         own = self._runs.get(run.job)
         if own is not None:
             own.retire()
@@ -303,6 +309,15 @@ class HubEngine:
 
         def get() -> None:
             data = self._get_result(ref)
+            self._connection.call_soon(lambda: came(data))
+
+        self._transfer(run, get)
+
+    def fetch_files(self, run: HubRun, result: Result, came: Callable[[Buffer], None]) -> None:
+        """Gets a result with files on a transfer thread."""
+
+        def get() -> None:
+            data = self._get_with_files(result, run.files)
             self._connection.call_soon(lambda: came(data))
 
         self._transfer(run, get)

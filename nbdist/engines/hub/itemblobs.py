@@ -10,10 +10,10 @@ import os
 import queue
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from nbdist.engines.base import Block, Buffer, PackedBlob
+from nbdist.engines.base import Block, Buffer, FileBlob, PackedBlob, size_of
 from nbdist.engines.hub import transfers
 from nbdist.engines.hub.items import ItemFeed, Parcel
 from nbdist.errors import ConnectionFailedError, NoRoomError
@@ -99,7 +99,10 @@ class ItemBlobs:
         holder = holder_of_items(parcel.job, parcel.start)
         refs = []
         for buffer in block.large:
-            blob = PackedBlob(blob_name([buffer]), memoryview(buffer).nbytes, [buffer])
+            if isinstance(buffer, Buffer):
+                blob = PackedBlob(blob_name([buffer]), memoryview(buffer).nbytes, [buffer])
+            else:
+                blob = PackedBlob(buffer.name, buffer.size, buffer)
             if not self._note_sent(blob.name) or not transfers.hold(blob.name, address, holder):
                 transfers.put(blob, address, holder)
             refs.append(BlobRef(blob.name, blob.size))
@@ -138,18 +141,27 @@ def _write(parcel: Parcel, block: Block, folder: Path) -> None:
         raise
 
 
-def _copy(buffer: Buffer, path: Path) -> BlobRef:
-    """Writes a new private file and names what is in it, even if the item changes meanwhile. Raises OSError."""
+def _copy(source: Buffer | FileBlob, path: Path) -> BlobRef:
+    """Writes a new private file and names what is in it, even if the item changes meanwhile; of a file that does, it
+    raises BlobError. Raises OSError."""
     hasher = BlobHasher()
-    view = memoryview(buffer).cast("B")
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
     with open(descriptor, "wb", buffering=0) as file:
-        for at in range(0, len(view), PIECE_BYTES):
-            piece = memoryview(bytes(view[at : at + PIECE_BYTES]))
+        for read in _read(source):
+            piece = memoryview(read)
             hasher.update(piece)
             while piece:
                 piece = piece[file.write(piece) :]
-    return BlobRef(hasher.name(), len(view))
+    return BlobRef(hasher.name(), size_of(source))
+
+
+def _read(source: Buffer | FileBlob) -> Iterator[bytes]:
+    if not isinstance(source, Buffer):
+        yield from source
+        return
+    view = memoryview(source).cast("B")
+    for at in range(0, len(view), PIECE_BYTES):
+        yield bytes(view[at : at + PIECE_BYTES])
 
 
 def _remove(folder: Path, files: tuple[str, ...] | list[str]) -> None:

@@ -58,8 +58,9 @@ class Portable:
             return refusal(self._submit.job, GONE)
         try:
             data = self._task(sent)
-            captured = {blob.name: blob for blob in sent.values() if blob.name in self._captured()}
-            packed = repack(data, {name: _joined(blob.pieces) for name, blob in captured.items()})
+            captured = [blob for blob in sent.values() if blob.name in self._captured()]
+            arrays = {blob.name: _joined(blob.pieces) for blob in captured if isinstance(blob.pieces, Sequence)}
+            packed = repack(data, arrays)  # files are no part of it, only their names
             return self._packed(packed)
         except NbdistError as error:
             return refusal(self._submit.job, str(error))
@@ -74,7 +75,7 @@ class Portable:
         task = self._submit.task
         if task is None:
             return frames.decode(self._frame)[1]
-        data = _joined(sent[task.name].pieces) if task.name in sent else b""
+        data = _joined(tuple(sent[task.name].pieces)) if task.name in sent else b""
         if blobs.blob_name([data]) != task.name:
             raise NbdistError("what it has captured has changed in the notebook since the job was submitted")
         return data

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from nbdist.engines.base import Block, Buffer, Deliver, PackedBlob, Repack, Weight
+from nbdist.engines.base import Block, Buffer, Deliver, FilesHome, PackedBlob, Repack, Weight
 from nbdist.engines.hub.items import ItemFeed, Parcel
 from nbdist.engines.hub.portables import Answer, Portable
 from nbdist.engines.hub.sending import Uploads, warnings
@@ -64,6 +64,9 @@ class Hub(Protocol):
     def answer(self, run: HubRun, portable: Portable, sent: Mapping[str, PackedBlob]) -> None:
         """Packs a task for other versions of Python, on another thread; then `HubRun.answered`."""
 
+    def fetch_files(self, run: HubRun, result: Result, came: Callable[[Buffer], None]) -> None:
+        """As `fetch`, of a result with files, which go where those of the run go."""
+
     def forget(self, run: HubRun, *, is_kept: bool) -> None:
         """Drops the run. `is_kept`: the hub keeps the job as long as it keeps jobs, so that it can be resumed."""
 
@@ -93,8 +96,11 @@ class HubRun:
         may_be_resumed: bool = False,
         weights: Sequence[Weight] = (),
         repack: Repack | None = None,
+        files: FilesHome | None = None,
     ) -> None:
         self.job = submit.job
+        self.files = files
+        """Where the files go that come with results."""
         self.finished: JobFinished | None = None
         upload = lambda parcel: hub.upload_items(self, parcel)  # noqa: E731
         self.feed = ItemFeed(submit.job, hub.send, upload=upload) if has_items else None
@@ -131,9 +137,9 @@ class HubRun:
         can lose its lock by that, and then fails in both threads."""
 
     @classmethod
-    def attached(cls, known: JobKnown, deliver: Deliver, hub: Hub) -> HubRun:
+    def attached(cls, known: JobKnown, deliver: Deliver, hub: Hub, files: FilesHome | None = None) -> HubRun:
         """A job of an earlier notebook. Items that have not come to the hub will never come."""
-        run = cls(known.spec, b"", (), deliver, hub, has_items=False, may_be_resumed=True)
+        run = cls(known.spec, b"", (), deliver, hub, has_items=False, may_be_resumed=True, files=files)
         run._needed = set()
         run._late = CloseItems(run.job, known.available) if known.total is None else None
         run._is_offered = bool(known.spec.key) and known.ended_seconds is not None
@@ -334,7 +340,10 @@ class HubRun:
                 arrival.payload = data
                 self._deliver_arrived()  # without it, if the job has been ended here
 
-            self._hub.fetch(self, message.blob, came)
+            if message.files_at:
+                self._hub.fetch_files(self, message, came)
+            else:
+                self._hub.fetch(self, message.blob, came)
 
     def _deliver_arrived(self) -> None:
         while self._arrivals and self._arrivals[0].payload is not None:

@@ -10,7 +10,7 @@ import http.client
 import mmap
 import os
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from nbdist.engines.base import Buffer, PackedBlob
@@ -88,11 +88,7 @@ def map_file(ref: BlobRef, folder: Path) -> Buffer:
 def get(ref: BlobRef, address: Address) -> Buffer:
     """Fetches a blob and checks its bytes. Raises ConnectionFailedError (try again), AccessError, BlobError."""
     what = f"fetching blob {ref.name[:12]}…"
-    with _exchange(address) as connection:
-        connection.request("GET", f"/blobs/{ref.name}", headers={"Authorization": f"Bearer {address.key}"})
-        response = connection.getresponse()
-        if response.status != http.client.OK:
-            _check(response.status, response.read(MAX_ANSWER_BYTES), what)
+    with opened(ref, address) as response:
         hasher = blobs.BlobHasher()
         target = memoryview(mmap.mmap(-1, ref.size)) if ref.size else memoryview(bytearray())
         at = 0
@@ -105,6 +101,17 @@ def get(ref: BlobRef, address: Address) -> Buffer:
     if hasher.name() != ref.name:
         raise BlobError(f"{what}: its bytes do not match its name")
     return target.toreadonly()
+
+
+@contextlib.contextmanager
+def opened(ref: BlobRef, address: Address) -> Iterator[http.client.HTTPResponse]:
+    """A blob, to be read piece by piece. Raises ConnectionFailedError (try again), AccessError, BlobError."""
+    with _exchange(address) as connection:
+        connection.request("GET", f"/blobs/{ref.name}", headers={"Authorization": f"Bearer {address.key}"})
+        response = connection.getresponse()
+        if response.status != http.client.OK:
+            _check(response.status, response.read(MAX_ANSWER_BYTES), f"fetching blob {ref.name[:12]}…")
+        yield response
 
 
 def _name_of_file(path: Path) -> str:
@@ -142,7 +149,7 @@ def _check(status: int, answer: bytes, what: str) -> None:
     raise BlobError(f"{what} failed ({status}): {text}")
 
 
-def _pieces(buffers: Sequence[Buffer], piece_bytes: int) -> Iterator[memoryview]:
+def _pieces(buffers: Iterable[Buffer], piece_bytes: int) -> Iterator[memoryview]:
     """The bytes in pieces of at most `piece_bytes`."""
     for buffer in buffers:
         view = memoryview(buffer).cast("B")

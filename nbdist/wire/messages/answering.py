@@ -53,6 +53,8 @@ class Result(Message):
     fault: ItemFault | None = None
     """Set: the range is that one item, and there is no payload."""
     blob: BlobRef | None = None
+    files_at: int = 0
+    """As in `Part`."""
 
 
 @dataclass(frozen=True, slots=True)

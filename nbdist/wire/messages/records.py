@@ -83,6 +83,8 @@ class JobOptions:
     """The user gave the seed: `random` and `numpy.random` are seeded for each item too."""
     speculate: bool = True
     """The last long items may be copied to faster idle slots."""
+    files: bool = False
+    """What items write to `nbdist.files()` comes home with their results."""
 
 
 @dataclass(frozen=True, slots=True)

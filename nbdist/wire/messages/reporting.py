@@ -99,6 +99,8 @@ class Part(Message):
     blob: BlobRef | None = None
     reasons: tuple[str, ...] = ()
     """What the first of `failed` raised, in one line each, for people who look at the hub."""
+    files_at: int = 0
+    """Not 0: in the blob the payload ends here; what follows are files that these items have written."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from nbdist.wire.messages.records import Attempt, BlobFile, BundleFolder, JobOptions, Message
 from nbdist.wire.messages.reporting import Part
 
+LOST = "lost: "
+"""Begins no path."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoadTask(Message):
@@ -37,6 +40,7 @@ class SlotPart(Message):
 
     part: Part
     path: str
+    """Or, behind `LOST`, why it could not be kept."""
 
 
 @dataclass(frozen=True, slots=True)

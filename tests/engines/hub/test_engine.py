@@ -599,7 +599,7 @@ class TestAttachingToWhatTheSameCellHasDone:
         attached = self.attach(hub, engine)
         assert attached.ended_seconds == 60.0
         again: queue.Queue[Any] = queue.Queue()
-        run = attached.take_over(lambda message, payload: again.put((message, bytes(payload))))
+        run = attached.take_over(lambda message, payload: again.put((message, bytes(payload))), None)
         assert hub.expect(AttachJob)[0].seq == 0
         old.consumed(2)
         old.cancel("old")
@@ -617,7 +617,7 @@ class TestAttachingToWhatTheSameCellHasDone:
     ) -> None:
         self.ended(hub, engine, events).forget()
         hub.expect(ForgetJob)
-        self.attach(hub, engine).take_over(events)
+        self.attach(hub, engine).take_over(events, None)
         hub.expect(AttachJob)
         hub.drop()
         assert hub.expect(AttachJob)[0].job == "j1"
@@ -631,7 +631,7 @@ class TestAttachingToWhatTheSameCellHasDone:
             engine.attach("j1")
 
     def test_results_with_a_gap_do_not_count(self, hub: Any, engine: HubEngine, events: Any) -> None:
-        run = self.attach(hub, engine).take_over(events)
+        run = self.attach(hub, engine).take_over(events, None)
         hub.expect(AttachJob)
         hub.send(result(2), b"two")
         hub.send(JobFinished("j1", "done", 2, 2))
