@@ -17,7 +17,7 @@ from typing import Any, Unpack
 from nbdist.client import leftovers, tables
 from nbdist.client.analysis.modules import required
 from nbdist.client.analysis.values import of_items
-from nbdist.client.attaching import Found, SameCell, attach, find
+from nbdist.client.attaching import Found, SameCell, attach, find, job_of
 from nbdist.client.feed import feed
 from nbdist.client.inbox import Inbox, sweep
 from nbdist.client.items import Items, NoItems, RangeItems, items_of
@@ -26,6 +26,7 @@ from nbdist.client.options import Reduction, Rules, checked_env, checked_needs, 
 from nbdist.client.parts import Parts, job_name, new_id
 from nbdist.client.resuming import code_of, continuing, earlier_of
 from nbdist.client.tasks import check_callable, functions_of, name_of_function, packer
+from nbdist.client.tofile.target import checked_target, target_for
 from nbdist.engines.base import Block, Earlier, Engine, JobSpec
 from nbdist.errors import NbdistError
 from nbdist.execution.shipped import WithKeywords
@@ -124,6 +125,8 @@ class Pool:
         env: str | Iterable[str] = (),
         name: str | None = None,
         resume: Job | str | None = None,
+        to: str | os.PathLike[str] | None = None,
+        stats: bool = False,
     ) -> Job:
         """Calls the function with each item; with several iterables, with one item of each, until the shortest ends.
 
@@ -137,6 +140,8 @@ class Pool:
         `"memory>=8GB, linux"`, `"worker=laptop-2"`. `env`: names of environment variables whose values here the items
         see too. `resume`: a job over the same items that has ended, or its id: only the items that failed or never
         finished there run, with this function, and its other results are taken over, with its seed (`job.resumed`).
+        `to`: a .csv, .jsonl, .npy or .parquet file that the values go to as they come, in order, and not into memory:
+        `result()` is then a `ResultFile`. `stats`: `job.stats` is saved beside it, as FILE.stats.json.
 
         What the function has captured travels as it is now. Items travel while the job runs, each as it is when its
         turn comes: change one (an array in a list) after the call, and the job may see it changed. Raises TypeError and
@@ -158,6 +163,8 @@ class Pool:
             env=env,
             name=name,
             resume=resume,
+            to=to,
+            stats=stats,
         )
 
     def starmap(self, function: Callable[..., Any], iterable: Iterable[Sequence[Any]], **options: Any) -> Job:
@@ -191,6 +198,8 @@ class Pool:
         key: str = "",
         items_key: str = "",
         resume: Job | str | None = None,
+        to: str | os.PathLike[str] | None = None,
+        stats: bool = False,
         **rules: Unpack[Rules],
     ) -> Job:
         """Runs a task on its items: `ranges` (their product, the last fastest), or `iterable`, or `items`; or once on
@@ -212,6 +221,7 @@ class Pool:
         )
         if each not in ("", "machine", "slot"):
             raise ValueError(f"each is 'machine' or 'slot', not {each!r}")
+        target = target_for(options, to, stats=stats, each=each)
         if items is None:
             items = _items(task, ranges, iterable, total, each)
         spec = JobSpec(
@@ -228,13 +238,10 @@ class Pool:
             key=key,
             items_key=items_key,
             code=code_of(task),
+            to="" if target is None else str(target.path),
         )
-        earlier = None
-        if resume is not None:
-            self._check_open()
-            earlier = earlier_of(self._engine, resume)
-            spec = continuing(spec, earlier, has_seed=options.seeded)
-        return self._submit(spec, items, reduction, loop_names, earlier)
+        spec, earlier = self._resuming(spec, resume)
+        return self._submit(job_of(spec, items, reduction, target, loop_names), spec, items, earlier)
 
     def run(self, function: Callable[..., Any], *arguments: Any, each: str | None = None, **keywords: Any) -> Any:
         """Calls the function once, on one slot, and gives its value; or once on each `machine` or `slot`, and gives the
@@ -272,13 +279,14 @@ class Pool:
         self._check_open()
         return {"workers": [], "jobs": [], "hub": {}} | self._engine.describe()
 
-    def attach(self, job_id: str) -> Job:
+    def attach(self, job_id: str, *, to: str | os.PathLike[str] | None = None) -> Job:
         """A job whose notebook has gone (its kernel was restarted): its results from the first one on, and its view.
 
+        A file that its results went to is continued; `to` names another one, or one for a job that had none.
         Raises NbdistError with the reason if there is none, or its notebook is still open.
         """
         self._check_open()
-        return self._hold(attach(self._engine, job_id))
+        return self._hold(attach(self._engine, job_id, checked_target(to))).hand_out(self.address)
 
     def find(
         self,
@@ -289,13 +297,16 @@ class Pool:
         iterable: Iterable[Any] | None = None,
         total: int | None = None,
         loop_names: tuple[str, ...] = (),
+        to: str | os.PathLike[str] | None = None,
+        stats: bool = False,
     ) -> Found | None:
         """A job of this key that has ended well, or that goes on without its notebook, attached to; None if there is
-        none. The task and its items as of `run_task`."""
+        none. The task, its items and its file as of `run_task`."""
         self._check_open()
-        found = find(self._engine, key, SameCell(task, _items(task, ranges, iterable, total, ""), loop_names))
+        items = _items(task, ranges, iterable, total, "")
+        found = find(self._engine, key, SameCell(task, items, loop_names, checked_target(to, stats=stats)))
         if found is not None:
-            self._hold(found.job)
+            self._hold(found.job).hand_out(self.address)
         return found
 
     def explain(self, job: Job | str, index: int) -> str:
@@ -362,20 +373,18 @@ class Pool:
         if self.is_closed:
             raise NbdistError("this pool is closed: nbdist.connect() opens one")
 
-    def _submit(
-        self,
-        spec: JobSpec,
-        items: Items,
-        reduction: Reduction | None,
-        loop_names: tuple[str, ...],
-        earlier: Earlier | None,
-    ) -> Job:
+    def _resuming(self, spec: JobSpec, resume: Job | str | None) -> tuple[JobSpec, Earlier | None]:
         self._check_open()
+        if resume is None:
+            return spec, None
+        earlier = earlier_of(self._engine, resume)
+        return continuing(spec, earlier, has_seed=spec.options.seeded), earlier
+
+    def _submit(self, job: Job, spec: JobSpec, items: Items, earlier: Earlier | None) -> Job:
         sweep()
-        job = Job(spec, items, reduction, loop_names=loop_names)
         if not spec.each:
             spec = _with_items(spec, items, job.inbox)
-        job.inbox.run = self._engine.submit(spec, job.inbox.deliver)
+        job.begin(partial(self._engine.submit, spec, job.inbox.deliver))
         self._hold(job)
         if earlier is not None:
             try:
@@ -383,7 +392,7 @@ class Pool:
             except BaseException:
                 job.cancel("the results of the job that it resumes could not be read")
                 raise
-        return job
+        return job.hand_out(self.address)
 
     def _hold(self, job: Job) -> Job:
         """Keeps what was sent along with the last few jobs, and the pool until this one has ended."""

@@ -95,12 +95,18 @@ class JobSpec:
     """The id of an ended job: what is done there is done here too."""
     code: str = ""
     """Stands for the task's code (`SubmitJob.code`)."""
+    to: str = ""
+    """The file that the results go to, on the client's machine; empty: into memory."""
     context: dict[str, Any] = field(default_factory=dict)
     """For engines with means of their own; unknown keys are ignored."""
 
 
 class Run(Protocol):
     """A job that an engine has taken."""
+
+    @property
+    def sending_seconds(self) -> float:
+        """So long, until now, its task and what that needs were on their way from here."""
 
     def wait(self, timeout: float | None) -> None:
         """Returns once events were delivered since the last call, or after `timeout` seconds.
@@ -142,6 +148,12 @@ class Earlier:
     """What all of them have, failed items too. Raises NbdistError."""
 
 
+class TakeOver(Protocol):
+    """Takes a job over: its results come, those behind number `after`."""
+
+    def __call__(self, deliver: Deliver, after: int = 0) -> Run: ...
+
+
 @dataclass(frozen=True)
 class Attached:
     """A job of an earlier client, as an engine knows it."""
@@ -152,8 +164,8 @@ class Attached:
     """So many of its items are there; if `spec.total` is None, more were to come and never will."""
     task: Callable[[Path], tuple[Buffer, dict[str, str]]]
     """Gets the packed task, and puts its blobs into a folder: name -> path. Raises NbdistError and OSError."""
-    take_over: Callable[[Deliver], Run]
-    """Takes the job over: its results come from the first one on."""
+    take_over: TakeOver
+    """Takes the job over."""
     ended_seconds: float | None = None
     """So long ago it ended; None: it goes on."""
     earlier: Earlier | None = None

@@ -37,6 +37,8 @@ arguments = {
     "each": st.sampled_from(["machine", "slot"]),
     "needs": st.sampled_from(["gpu", "'memory>=8GB, linux'", "worker=lab-*"]),
     "env": st.sampled_from(["HOME", "TOKEN,URL", "'A, B'"]),
+    "to": st.sampled_from(["values.csv", '"my values.npy"']),
+    "stats": st.just(""),
     "setup": st.just(""),
     "fresh": st.just(""),
     "background": st.just(""),
