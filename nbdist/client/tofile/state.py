@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbdist.client.assembly import ListAssembly, Piece
-from nbdist.client.items import Items, RangeItems, UnknownItems
+from nbdist.client.items import MAX_REMEMBERED_ITEMS, Items, RangeItems, UnknownItems
 from nbdist.client.resuming import Resumed, without
 from nbdist.client.state import JobState
 from nbdist.client.tofile.arrays import ArrayRows
@@ -73,8 +73,7 @@ class FileState(JobState):
         self.list = self._assembly = RowAssembly(self._write)
         self._seen = 0
         """Items below this have come, but if they are not written, none of them says which columns there are."""
-        names = tuple(loop_names) or ("item",)
-        self._item_names = () if items.is_stream or isinstance(items, UnknownItems) else names
+        self._item_names = (tuple(loop_names) or ("item",)) if _are_known(items) else ()
         self._copied_bytes = 0
         """From the notes, since the last checkpoint."""
         self._is_closed = self._may_be_behind = False
@@ -302,6 +301,13 @@ class FileState(JobState):
         if not isinstance(error, NbdistError):
             raise error
         self.error = self.error or error
+
+
+def _are_known(items: Items) -> bool:
+    """Whether each item is still known when its value is written, whenever that is: columns are never half empty."""
+    if items.is_stream:
+        return items.total is not None and items.total <= MAX_REMEMBERED_ITEMS
+    return not isinstance(items, UnknownItems)
 
 
 @dataclass(frozen=True)
