@@ -192,6 +192,9 @@ class FileJob(Job):
             if self._thread is None or not no_room(error):
                 state.error = state.error or cannot_write(self.target, error)
             self._told_full(error)
+        except Exception as error:  # noqa: BLE001 - nobody else on this thread would tell it
+            self._back()
+            state.error = state.error or cannot_write(self.target, error)
         except BaseException:
             self._back()
             raise

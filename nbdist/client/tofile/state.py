@@ -298,8 +298,10 @@ class FileState(JobState):
 
     def _fold_failed(self, error: Exception) -> None:
         """Rows could not be written: what a value is to blame for ends the job, the rest is dealt with elsewhere."""
-        if not isinstance(error, NbdistError):
+        if isinstance(error, (OSError, sqlite3.Error)):
             raise error
+        if not isinstance(error, NbdistError):  # an integer of more digits than Python makes text of, for one
+            error = JobError(f"values cannot be written to {self.part.target.path.name}: {error}")
         self.error = self.error or error
 
 

@@ -40,6 +40,10 @@ class Point:
     y: float
 
 
+class Killed(BaseException):
+    """The process ends here."""
+
+
 class Script:
     """A run whose events the test delivers."""
 
@@ -261,6 +265,10 @@ def test_options_that_make_no_sense_with_a_file(tmp_path: Path, name: str, optio
     ("name", "value", "message"),
     [
         ("a.jsonl", {1, 2}, "the value of item 30, of type 'set', is no JSON .*pick .csv"),
+        pytest.param("a.jsonl", 10**5000, r"values cannot be written to a\.jsonl: Exceeds the limit", id="digits"),
+        pytest.param(
+            "a.csv", 10**5000, "the values of items 20 to 39 are no text: Exceeds the limit", id="digits, csv"
+        ),
         ("a.jsonl", float("nan"), "the value of item 30, of type 'float', is no JSON"),
         ("a.csv", np.arange(3), "the value of item 30 is of type 'ndarray', .*npy takes arrays"),
         ("a.csv", object(), "the value of item 30 is of type 'object'"),
@@ -388,7 +396,7 @@ def test_death_while_the_file_takes_its_place(
     def die(source: Any, target: Any) -> None:
         if step == "after":
             replace(source, target)
-        raise MemoryError("killed")
+        raise Killed
 
     (tmp_path / "whole").mkdir()
     play(make(tmp_path / "whole" / name), events(values))
@@ -397,7 +405,7 @@ def test_death_while_the_file_takes_its_place(
     job = make(folder / name)
     with monkeypatch.context() as patch:
         patch.setattr("nbdist.client.tofile.part.os.replace", die)
-        with pytest.raises((MemoryError, FileNotFoundError)):
+        with pytest.raises(Killed):
             play(job, events(values))
     job._part.close()
     again = make(folder / name)
