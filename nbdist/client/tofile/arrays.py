@@ -40,9 +40,11 @@ class ArrayRows:
         """What must be known to go on after a break, as JSON."""
         return {"shape": self._shape, "spans": list(self._spans)}
 
-    def waits(self, rows: Rows) -> bool:
-        """Each value must be a number."""
-        return False
+    waits = False
+    """Each value must be a number."""
+
+    def decide(self, value: Any) -> None:
+        """There is nothing to decide."""
 
     def encode(self, rows: Rows) -> bytes:
         """Their bytes. Raises JobError that names the first value that does not fit."""

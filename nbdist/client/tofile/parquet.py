@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from nbdist.client.tofile.columns import ERROR, INDEX, Rows, Shape, errors, is_missing, item_columns
+from nbdist.client.tofile.columns import ERROR, INDEX, Rows, Shape, errors, item_columns
 from nbdist.errors import JobError
 
 GROUP_ROWS = 65_536
@@ -41,14 +41,18 @@ class ParquetRows:
         schema = base64.b64encode(self._schema.serialize().to_pybytes()).decode("ascii")
         return {"kind": self._shape.kind, "fields": self._shape.fields, "schema": schema}
 
-    def waits(self, rows: Rows) -> bool:
-        """Whether these say nothing about the columns, and nothing before them has."""
-        return self._shape is None and all(map(is_missing, rows.values))
+    @property
+    def waits(self) -> bool:
+        """Whether no value has said yet which columns there are."""
+        return self._shape is None
+
+    def decide(self, value: Any) -> None:
+        """The first value that says which columns there are; None: none does."""
+        self._shape = Shape.of(value)
 
     def encode(self, rows: Rows) -> bytes:
         """The rows as an Arrow stream, with its length before it."""
-        if self._shape is None:
-            self._shape = Shape.of(next((value for value in rows.values if not is_missing(value)), None))
+        assert self._shape is not None
         columns = self._columns(rows, self._shape)
         try:
             table = self._arrow.table(columns)

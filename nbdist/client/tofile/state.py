@@ -13,7 +13,7 @@ from nbdist.client.items import MAX_REMEMBERED_ITEMS, Items, RangeItems, Unknown
 from nbdist.client.resuming import Resumed, without
 from nbdist.client.state import JobState
 from nbdist.client.tofile.arrays import ArrayRows
-from nbdist.client.tofile.columns import Rows, is_missing
+from nbdist.client.tofile.columns import Rows
 from nbdist.client.tofile.parquet import ParquetRows
 from nbdist.client.tofile.part import Part
 from nbdist.client.tofile.texts import CsvRows, JsonRows
@@ -161,6 +161,7 @@ class FileState(JobState):
     def whole(self) -> None:
         """Makes the part the file. Raises OSError and sqlite3.Error."""
         if not self.rows and isinstance(self._format, CsvRows):
+            self._format.decide(None)
             self.part.append(self._format.encode(Rows([], None if not self._item_names else [], [])))
         self.part.finish(self._format, self._facts)
 
@@ -171,7 +172,7 @@ class FileState(JobState):
             return  # once a row could not be made, none may follow
         self._catch_up()
         failed = bool(message.failed or message.fault)
-        if message.start != self._seen or self._says_nothing(message, payload):
+        if message.start != self._seen or not self._are_columns_known(message, payload):
             self.part.put(message.start, message.stop, frames.to_json(message), payload, failed=failed)
             if message.start == self._seen:
                 self._see_further()
@@ -203,16 +204,19 @@ class FileState(JobState):
     def _takes(self, start: int, stop: int) -> bool:
         return start >= self._seen and not self.part.has(start, stop)
 
-    def _says_nothing(self, message: Result, payload: Buffer) -> bool:
-        """Whether the columns of the file are not known yet, and this result does not tell them either."""
-        if not self._format.waits(Rows([], None, [])):
-            return False
-        if message.fault is not None:
+    def _are_columns_known(self, message: Result, payload: Buffer) -> bool:
+        """Whether the columns of the file are known by now: this result, whose turn it is, may tell them."""
+        if not self._format.waits:
             return True
-        try:
-            return all(is_missing(value) for run in unpack_part(payload) for value in run.values)
-        except Exception:  # noqa: BLE001 - what cannot be unpacked is told when it is written
+        if message.fault is not None:
             return False
+        try:
+            values = [value for run in unpack_part(payload) for value in run.values if value is not None]
+        except Exception:  # noqa: BLE001 - what cannot be unpacked is told when it is written
+            values = [None]
+        if values:
+            self._format.decide(values[0])
+        return bool(values)
 
     def _catch_up(self) -> None:
         """After a checkpoint in the midst of it: what follows on what is written may be in the notes already."""
@@ -224,7 +228,7 @@ class FileState(JobState):
         """Results in the notes may follow on what has been seen: as soon as one tells the columns, all are written."""
         while (stop := self.part.stop_of(self._seen)) is not None:
             head, payload = self.part.get(self._seen)
-            if not self._says_nothing(frames.from_json(Result, head), payload):
+            if self._are_columns_known(frames.from_json(Result, head), payload):
                 self._write_from_notes()
                 self._write_what_follows()
                 return
@@ -280,6 +284,8 @@ class FileState(JobState):
         finish = self.finish
         self._catch_up()
         if self.error is None and finish is not None and finish.outcome == "done":
+            if self._format.waits:
+                self._format.decide(None)
             self._write_from_notes()
             missing = 0 if finish.total is None else finish.total - self._assembly.written
             if missing and self.error is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from nbdist.client.failures import ItemFailure
-from nbdist.client.tofile.columns import ERROR, INDEX, VALUE, Rows, Shape, errors, is_missing, item_columns
+from nbdist.client.tofile.columns import ERROR, INDEX, VALUE, Rows, Shape, errors, item_columns
 from nbdist.errors import JobError
 
 _PLAIN = frozenset({type(None), bool, int, float, complex, str})
@@ -26,23 +26,31 @@ class CsvRows:
         self._item_names = item_names
         self._has_errors = has_errors
         self._shape: Shape | None = None
+        self._has_names = bool(facts)
         if facts:
             self._shape = Shape(facts["kind"], tuple(facts["fields"]))
 
     @property
     def facts(self) -> dict[str, Any]:
         """What must be known to go on after a break, as JSON."""
-        return {} if self._shape is None else {"kind": self._shape.kind, "fields": self._shape.fields}
+        return (
+            {}
+            if self._shape is None or not self._has_names
+            else {"kind": self._shape.kind, "fields": self._shape.fields}
+        )
 
-    def waits(self, rows: Rows) -> bool:
-        """Whether these say nothing about the columns, and nothing before them has."""
-        return self._shape is None and all(map(is_missing, rows.values))
+    @property
+    def waits(self) -> bool:
+        """Whether no value has said yet which columns there are."""
+        return self._shape is None
+
+    def decide(self, value: Any) -> None:
+        """The first value that says which columns there are; None: none does."""
+        self._shape = Shape.of(value)
 
     def encode(self, rows: Rows) -> bytes:
         """The lines, with that of the names before the first ones."""
-        is_first = self._shape is None
-        if self._shape is None:
-            self._shape = Shape.of(next((value for value in rows.values if not is_missing(value)), None))
+        assert self._shape is not None
         columns: dict[str, Sequence[Any]] = {INDEX: rows.indices}
         columns |= dict.fromkeys(self._item_names, [None] * len(rows.indices)) | item_columns(rows, self._item_names)
         values = self._shape.columns(rows) or {name: [] for name in self._shape.names}
@@ -51,8 +59,9 @@ class CsvRows:
             columns[ERROR] = errors(rows)
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
-        if is_first:
+        if not self._has_names:
             writer.writerow(columns)
+            self._has_names = True
         try:
             if _are_numbers(columns.values()):
                 text.write(_filled(",".join(["%s"] * len(columns)) + "\n", columns.values()))
@@ -110,9 +119,11 @@ class JsonRows:
     def __init__(self, item_names: Sequence[str]) -> None:
         self._item_names = item_names
 
-    def waits(self, rows: Rows) -> bool:
-        """The columns need not be known."""
-        return False
+    waits = False
+    """The columns need not be known."""
+
+    def decide(self, value: Any) -> None:
+        """There is nothing to decide."""
 
     def encode(self, rows: Rows) -> bytes:
         """The lines."""

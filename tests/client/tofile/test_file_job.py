@@ -128,6 +128,7 @@ def test_csv_has_index_item_and_value_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "header", "row"),
     [
+        ([None] * 30 + [Point(i, 0.5) for i in range(30, COUNT)], "x,y", ","),
         ([{"a": i, "b": None} for i in range(COUNT)], "a,b", "3,"),
         ([{"a": i} if i % 2 else {"a": i, "b": "x,y"} for i in range(COUNT)], "a,b", "3,"),
         ([Pair(i, "ä\n") for i in range(COUNT)], "left,right", '3,"ä'),
@@ -353,7 +354,9 @@ def test_a_process_that_dies_anywhere_leaves_what_another_continues(
     monkeypatch.setattr(states, "COPIED_BYTES", rng.choice([1, 10**9]))
     name = rng.choice(["a.csv", "a.jsonl", "a.npy"])
     first = [None] * rng.choice([0, 15]) if name != "a.npy" else []
-    values = [*first, *(i if rng.random() < 0.8 else i / 3 for i in range(len(first), COUNT))]
+    values: list[Any] = [*first, *(i if rng.random() < 0.8 else i / 3 for i in range(len(first), COUNT))]
+    if first and rng.random() < 0.5:
+        values = [value if value is None else {"a": value, "b": "x"} for value in values]
     cuts = sorted(rng.sample(range(1, COUNT), 12))
     order = rng.sample(range(13), 13)
     what = events(values, cuts, order)
