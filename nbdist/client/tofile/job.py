@@ -215,12 +215,12 @@ class FileJob(Job):
         while inbox.events:
             message, payload = inbox.events[0]
             state.apply(message, payload)
-            inbox.events.popleft()
             if isinstance(message, Result) and state.error is None:
-                self._undurable.append((message, payload))
+                self._undurable.append((message, payload))  # before it goes there: an interrupt loses none
                 self._undurable_bytes += len(payload) + RESULT_BYTES
-                if self._undurable_bytes >= CHECKPOINT_BYTES:
-                    self._checkpoint()
+            inbox.events.popleft()
+            if self._undurable_bytes >= CHECKPOINT_BYTES:
+                self._checkpoint()
 
     def _checkpoint(self) -> None:
         self._file_state.checkpoint()
@@ -282,6 +282,7 @@ class FileJob(Job):
     def _give_up(self, state: FileState, error: BaseException) -> None:
         """A value, or the disk, is to blame: the job ends, and the file stays as the last checkpoint has it."""
         self._undurable.clear()
+        self._undurable_bytes = 0
         state.give_up(error)
         self._leave(state)
         if state.finish is None:

@@ -158,8 +158,9 @@ class Part:
     def discard(self) -> None:
         """Nothing has come of it: part and notes go."""
         self.close()
-        self._path.unlink(missing_ok=True)
-        _remove_notes(self._notes)
+        with contextlib.suppress(OSError):  # the next job of this file takes their place
+            self._path.unlink(missing_ok=True)
+            _remove_notes(self._notes)
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
