@@ -149,7 +149,7 @@ class TestJob:
         assert answer == {"workers": []}
         assert events.empty()
 
-    def test_credit_is_given_when_a_quarter_of_the_window_is_used(self, hub: Any, engine: HubEngine, events: Any) -> None:
+    def test_credit_is_given_for_each_quarter_of_the_window(self, hub: Any, engine: HubEngine, events: Any) -> None:
         run = engine.submit(spec(), events)
         hub.expect(SubmitJob)
         size = 200_000
