@@ -15,6 +15,7 @@ _HOMES: dict[str, str] = {
     "NbdistError": "nbdist.errors",
     "Pool": "nbdist.client.pool",
     "RemoteTraceback": "nbdist.errors",
+    "ResultFile": "nbdist.client.tofile.opened",
     "Values": "nbdist.client.values",
     "connect": "nbdist.client.pool",
     "file": "nbdist.filing.inputs",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import warnings
 from dataclasses import dataclass, replace
@@ -11,7 +12,10 @@ from nbdist.client.homecoming import Homecoming
 from nbdist.client.items import Items, RangeItems, UnknownItems
 from nbdist.client.job import Job
 from nbdist.client.options import Reduction
-from nbdist.engines.base import Attached, Engine
+from nbdist.client.tofile.job import FileJob
+from nbdist.client.tofile.part import facts_at
+from nbdist.client.tofile.target import Target, check_options, checked_target
+from nbdist.engines.base import Attached, Engine, JobSpec
 from nbdist.errors import NbdistError, PackingError
 from nbdist.execution.task import Task
 from nbdist.packing import load_task
@@ -25,6 +29,8 @@ class SameCell:
     items: Items
     loop_names: tuple[str, ...] = ()
     files: Homecoming | None = None
+    target: Target | None = None
+    """Where its values go."""
 
 
 @dataclass(frozen=True)
@@ -46,19 +52,42 @@ def find(engine: Engine, key: str, cell: SameCell) -> Found | None:
     except NbdistError:
         return None  # it went, or somebody else has it, since it was found
     spec = replace(attached.spec, task=cell.task)
-    job = Job(spec, cell.items, Reduction.of(cell.task.reduce), loop_names=cell.loop_names, home=cell.files)
-    job.inbox.run = attached.take_over(job.inbox.deliver, cell.files)
+    job = job_of(spec, cell.items, Reduction.of(cell.task.reduce), cell.target, cell.loop_names, cell.files)
+    job.begin(lambda: attached.take_over(job.inbox.deliver, cell.files, job.begins_after))
     return Found(job, attached.ended_seconds)
 
 
-def attach(engine: Engine, job_id: str, files: Homecoming | None = None) -> Job:
-    """The job, from its first result on. Raises NbdistError with the reason if that cannot be done.
+def job_of(
+    spec: JobSpec,
+    items: Items,
+    reduction: Reduction | None,
+    target: Target | None,
+    loop_names: tuple[str, ...] = (),
+    files: Homecoming | None = None,
+) -> Job:
+    """A job whose values go into memory, or to a file; what its items write goes to `files`.
+
+    Raises NbdistError if the file cannot be written.
+    """
+    if target is None:
+        return Job(spec, items, reduction, loop_names=loop_names, home=files)
+    return FileJob(spec, items, target, loop_names=loop_names, home=files)
+
+
+def attach(engine: Engine, job_id: str, target: Target | None = None, files: Homecoming | None = None) -> Job:
+    """The job, from its first result on, or from what is in its file on.
+
+    Raises NbdistError with the reason if that cannot be done.
 
     Names of loop variables, and the items of a job that were no numbers, went with the notebook.
     """
     attached = engine.attach(job_id)
-    job = Job(attached.spec, _items(attached), _reduction(attached), home=files)
-    job.inbox.run = attached.take_over(job.inbox.deliver, files)
+    if target is None:
+        target = _continued(attached)
+    else:
+        check_options(target, attached.spec.options, each=attached.spec.each)
+    job = job_of(attached.spec, _items(attached), _reduction(attached), target, files=files)
+    job.begin(lambda: attached.take_over(job.inbox.deliver, files, job.begins_after))
     if attached.earlier is not None:
         job.take_over(attached.earlier, attached.spec.code)
     if attached.spec.total is None and not attached.spec.each:
@@ -69,6 +98,25 @@ def attach(engine: Engine, job_id: str, files: Homecoming | None = None) -> Job:
             stacklevel=3,
         )
     return job
+
+
+def _continued(attached: Attached) -> Target | None:
+    """The file that the job's results went to, if what there is of it is here."""
+    if not attached.spec.to:
+        return None
+    with contextlib.suppress(ValueError):
+        target = checked_target(attached.spec.to)
+        assert target is not None
+        facts = facts_at(target)
+        if facts.get("job") == attached.spec.job:
+            return replace(target, stats=bool(facts.get("stats")))
+    warnings.warn(
+        f"the results of job {attached.spec.job} went to {attached.spec.to}, and nothing unfinished of that is here: "
+        "they come into memory now; attach with to= for a file",
+        RuntimeWarning,
+        stacklevel=4,
+    )
+    return None
 
 
 def _items(attached: Attached) -> Items:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 
 from nbdist.client import leftovers
@@ -38,6 +39,8 @@ class Inbox:
         self.run: Run | None = None
         self.keeper: object = None
         """What must live until the job has ended and its results are in: its pool."""
+        self.on_news: Callable[[], None] = lambda: None
+        """Is called on the engine's thread once something has come; it must return at once."""
         self.input_error: BaseException | None = None
         self._is_abandoned = self._is_over = self._is_released = self._is_forgotten = False
 
@@ -53,6 +56,7 @@ class Inbox:
             self._keep_output(message, payload)
         else:
             self.events.append((message, payload))
+        self.on_news()
         if self._is_abandoned:
             self.drain()
 

@@ -21,8 +21,9 @@ from nbdist.client.options import Reduction
 from nbdist.client.progress import Progress
 from nbdist.client.resuming import Resumed, is_older_code
 from nbdist.client.state import JobState, OutputText, StoppedBy
+from nbdist.client.stats import Stats
 from nbdist.client.values import Values
-from nbdist.engines.base import Earlier, JobSpec
+from nbdist.engines.base import Earlier, JobSpec, Run
 from nbdist.errors import JobCancelledError, JobError, JobRefusedError, NbdistError
 from nbdist.wire.messages import Outcome
 
@@ -69,15 +70,8 @@ class Job:
         self._values = Values()
         self._values.job = self
         self._began = time.monotonic()
-        self._state = JobState(
-            items,
-            spec.options,
-            reduction,
-            self._values,
-            lambda began=self._began: time.monotonic() - began,  # type: ignore[misc]
-            keeps_places=self.is_each,
-            home=home,
-        )
+        self._home = home
+        self._state = self._new_state(spec, items, lambda began=self._began: time.monotonic() - began)  # type: ignore[misc]
         self._applying = threading.Lock()
         self._output_taken = 0
         self._is_given_up = False
@@ -141,20 +135,21 @@ class Job:
         return self._pump().places or {}
 
     @property
-    def stats(self) -> dict[str, Any]:
-        """Figures: items, failed, elapsed_seconds, busy_seconds (of all slots); by machine, items and busy_seconds."""
-        state = self._pump()
-        machines = {
-            name: {"items": items, "busy_seconds": seconds} for name, (items, seconds) in state.machines.items()
-        }
-        now = state.progress.now
-        return {
-            "items": now.done,
-            "failed": len(state.failures),
-            "elapsed_seconds": now.elapsed_seconds if now.outcome else time.monotonic() - self._began,
-            "busy_seconds": sum(row["busy_seconds"] for row in machines.values()),
-            "machines": machines,
-        }
+    def stats(self) -> Stats:
+        """Figures and timings, so far: see `client.stats.Stats`. `job.stats.save(path)` writes them as JSON."""
+        return self._stats_of(self._pump())
+
+    def _stats_of(self, state: JobState) -> Stats:
+        run = self.inbox.run
+        return Stats.of(
+            job=self.id,
+            name=self.name,
+            progress=state.progress.now,
+            overall_seconds=time.monotonic() - self._began,
+            activity=state.activity,
+            tallies=state.machines,
+            sending_seconds=0.0 if run is None else run.sending_seconds,
+        )
 
     @property
     def output(self) -> list[OutputText]:
@@ -282,7 +277,36 @@ class Job:
             for result, payload in earlier.results(self._state.home):
                 resumed = self._state.take_over(result, payload, resumed)
 
+    @property
+    def kept_in(self) -> str:
+        """Where the values of a job are that did not end well."""
+        return "job.values"
+
+    @property
+    def begins_after(self) -> int:
+        """The number of the last result that need not come again."""
+        return 0
+
+    def begin(self, submit: Callable[[], Run]) -> None:
+        """Has an engine take it. Raises what that raises."""
+        self.inbox.run = submit()
+
+    def hand_out(self, address: str) -> Job:
+        """The job, which is whole now; `address`: of its pool."""
+        return self
+
     # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _new_state(self, spec: JobSpec, items: Items, elapsed_seconds: Callable[[], float]) -> JobState:
+        return JobState(
+            items,
+            spec.options,
+            self._reduction,
+            self._values,
+            elapsed_seconds,
+            keeps_places=self.is_each,
+            home=self._home,
+        )
 
     def _pump(self) -> JobState:
         """Applies the events that are here. An event goes only when it is done, so that an interrupt loses none."""
@@ -315,8 +339,12 @@ class Job:
                 return False
             if self.inbox.run is None:
                 raise NbdistError(f"job {self.name!r} was never submitted")
-            self.inbox.run.wait(left)
+            self._wait_for_news(left)
         return True
+
+    def _wait_for_news(self, seconds: float) -> None:
+        assert self.inbox.run is not None
+        self.inbox.run.wait(seconds)
 
     def _aloud(self, condition: Callable[[JobState], bool]) -> Callable[[JobState], bool]:
         """The condition; while it does not hold, what the pool warns of becomes a Python warning: a script that waits
@@ -367,7 +395,7 @@ class Job:
             raise JobCancelledError(
                 f"job {self.name!r} was cancelled after {state.progress.now.done} items"
                 + (f": {reason}" if reason else "")
-                + "; what it had is in job.values"
+                + f"; what it had is in {self.kept_in}"
             )
         if outcome == "refused" and self._resumes:
             raise JobRefusedError(f"job {self.name!r} was refused: {reason}")

@@ -17,7 +17,7 @@ from typing import Any, Unpack
 from nbdist.client import leftovers, tables
 from nbdist.client.analysis.modules import required
 from nbdist.client.analysis.values import of_items
-from nbdist.client.attaching import Found, SameCell, attach, find
+from nbdist.client.attaching import Found, SameCell, attach, find, job_of
 from nbdist.client.feed import feed
 from nbdist.client.homecoming import checked as homecoming
 from nbdist.client.homecoming import home_of
@@ -28,6 +28,7 @@ from nbdist.client.options import Reduction, Rules, checked_env, checked_needs, 
 from nbdist.client.parts import Parts, job_name, new_id
 from nbdist.client.resuming import code_of, continuing, earlier_of
 from nbdist.client.tasks import check_callable, functions_of, name_of_function, packer, repacker, with_files
+from nbdist.client.tofile.target import checked_target, target_for
 from nbdist.engines.base import Block, Earlier, Engine, JobSpec
 from nbdist.errors import NbdistError
 from nbdist.execution.shipped import WithKeywords
@@ -127,6 +128,8 @@ class Pool:
         files: str | os.PathLike[str] | None = None,
         name: str | None = None,
         resume: Job | str | None = None,
+        to: str | os.PathLike[str] | None = None,
+        stats: bool = False,
     ) -> Job:
         """Calls the function with each item; with several iterables, with one item of each, until the shortest ends.
 
@@ -140,7 +143,9 @@ class Pool:
         `"memory>=8GB, linux"`, `"worker=laptop-2"`. `env`: names of environment variables whose values here the items
         see too. `files`: a folder here, for what items write to `nbdist.files()`. `resume`: a job over the same items
         that has ended, or its id: only the items that failed or never finished there run, with this function, and its
-        other results are taken over, with its seed (`job.resumed`).
+        other results are taken over, with its seed (`job.resumed`). `to`: a .csv, .jsonl, .npy or .parquet file that
+        the values go to as they come, in order, and not into memory: `result()` is then a `ResultFile`. `stats`:
+        `job.stats` is saved beside it, as FILE.stats.json.
 
         What the function has captured travels as it is now. Items travel while the job runs, each as it is when its
         turn comes: change one (an array in a list) after the call, and the job may see it changed. Raises TypeError and
@@ -163,6 +168,8 @@ class Pool:
             files=files,
             name=name,
             resume=resume,
+            to=to,
+            stats=stats,
         )
 
     def starmap(self, function: Callable[..., Any], iterable: Iterable[Sequence[Any]], **options: Any) -> Job:
@@ -197,6 +204,8 @@ class Pool:
         key: str = "",
         items_key: str = "",
         resume: Job | str | None = None,
+        to: str | os.PathLike[str] | None = None,
+        stats: bool = False,
         **rules: Unpack[Rules],
     ) -> Job:
         """Runs a task on its items: `ranges` (their product, the last fastest), or `iterable`, or `items`; or once on
@@ -219,6 +228,7 @@ class Pool:
         )
         if each not in ("", "machine", "slot"):
             raise ValueError(f"each is 'machine' or 'slot', not {each!r}")
+        target = target_for(options, to, stats=stats, each=each)
         if items is None:
             items = _items(task, ranges, iterable, total, each)
         spec = JobSpec(
@@ -237,13 +247,10 @@ class Pool:
             key=key,
             items_key=items_key,
             code=code_of(task),
+            to="" if target is None else str(target.path),
         )
-        earlier = None
-        if resume is not None:
-            self._check_open()
-            earlier = earlier_of(self._engine, resume)
-            spec = continuing(spec, earlier, has_seed=options.seeded)
-        return self._submit(spec, items, reduction, loop_names, earlier)
+        spec, earlier = self._resuming(spec, resume)
+        return self._submit(job_of(spec, items, reduction, target, loop_names, home_of(spec)), spec, items, earlier)
 
     def run(self, function: Callable[..., Any], *arguments: Any, each: str | None = None, **keywords: Any) -> Any:
         """Calls the function once, on one slot, and gives its value; or once on each `machine` or `slot`, and gives the
@@ -281,14 +288,18 @@ class Pool:
         self._check_open()
         return {"workers": [], "jobs": [], "hub": {}} | self._engine.describe()
 
-    def attach(self, job_id: str, *, files: str | os.PathLike[str] | None = None) -> Job:
+    def attach(
+        self, job_id: str, *, files: str | os.PathLike[str] | None = None, to: str | os.PathLike[str] | None = None
+    ) -> Job:
         """A job whose notebook has gone (its kernel was restarted): its results from the first one on, and its view.
         `files`: where the files of a job with `files=` go.
 
+        A file that its results went to is continued; `to` names another one, or one for a job that had none.
         Raises NbdistError with the reason if there is none, or its notebook is still open.
         """
         self._check_open()
-        return self._hold(attach(self._engine, job_id, homecoming(files)))
+        job = attach(self._engine, job_id, checked_target(to), homecoming(files))
+        return self._hold(job).hand_out(self.address)
 
     def find(
         self,
@@ -300,14 +311,17 @@ class Pool:
         total: int | None = None,
         loop_names: tuple[str, ...] = (),
         files: str | os.PathLike[str] | None = None,
+        to: str | os.PathLike[str] | None = None,
+        stats: bool = False,
     ) -> Found | None:
         """A job of this key that has ended well, or that goes on without its notebook, attached to; None if there is
-        none. The task and its items as of `run_task`."""
+        none. The task, its items and its file as of `run_task`."""
         self._check_open()
-        cell = SameCell(task, _items(task, ranges, iterable, total, ""), loop_names, homecoming(files))
+        items = _items(task, ranges, iterable, total, "")
+        cell = SameCell(task, items, loop_names, homecoming(files), checked_target(to, stats=stats))
         found = find(self._engine, key, cell)
         if found is not None:
-            self._hold(found.job)
+            self._hold(found.job).hand_out(self.address)
         return found
 
     def explain(self, job: Job | str, index: int) -> str:
@@ -382,20 +396,18 @@ class Pool:
         if self.is_closed:
             raise NbdistError("this pool is closed: nbdist.connect() opens one")
 
-    def _submit(
-        self,
-        spec: JobSpec,
-        items: Items,
-        reduction: Reduction | None,
-        loop_names: tuple[str, ...],
-        earlier: Earlier | None,
-    ) -> Job:
+    def _resuming(self, spec: JobSpec, resume: Job | str | None) -> tuple[JobSpec, Earlier | None]:
         self._check_open()
+        if resume is None:
+            return spec, None
+        earlier = earlier_of(self._engine, resume)
+        return continuing(spec, earlier, has_seed=spec.options.seeded), earlier
+
+    def _submit(self, job: Job, spec: JobSpec, items: Items, earlier: Earlier | None) -> Job:
         sweep()
-        job = Job(spec, items, reduction, loop_names=loop_names, home=home_of(spec))
         if not spec.each:
             spec = _with_items(spec, items, job.inbox)
-        job.inbox.run = self._engine.submit(spec, job.inbox.deliver)
+        job.begin(partial(self._engine.submit, spec, job.inbox.deliver))
         self._hold(job)
         if earlier is not None:
             try:
@@ -403,7 +415,7 @@ class Pool:
             except BaseException:
                 job.cancel("the results of the job that it resumes could not be read")
                 raise
-        return job
+        return job.hand_out(self.address)
 
     def _hold(self, job: Job) -> Job:
         """Keeps what was sent along with the last few jobs, and the pool until this one has ended."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from nbdist.client.activity import Activity
 from nbdist.client.assembly import FoldAssembly, ListAssembly, Piece, Segment, part_of, place
 from nbdist.client.failures import ItemFailure, add_note, from_failure, from_fault
 from nbdist.client.homecoming import Homecoming
@@ -73,6 +74,7 @@ class JobState:
         self.list = ListAssembly(values) if reduction is None else None
         self.fold = FoldAssembly(reduction.fold, is_strict=bool(options.task_size)) if reduction is not None else None
         self.progress = ProgressTracker(items.total)
+        self.activity = Activity()
         self.failures: list[ItemFailure] = []
         self.finish: JobFinished | None = None
         self.error: BaseException | None = None
@@ -128,10 +130,12 @@ class JobState:
                     self.seq = message.seq
             case JobProgress():
                 self.progress.reported(message)
+                self.activity.reported(message)
             case Sending():
                 self.progress.sent(message)
             case JobFinished():
                 self.finish = message
+                self.activity.finished()
                 self.progress.finished(message, self._elapsed_seconds())
             case Notice():
                 self.progress.noticed(message)

@@ -165,12 +165,18 @@ class JobSpec:
     is not known any more. Any thread may call it, until the job has ended. None: this client does not have the task."""
     files: FilesHome | None = None
     """Where the files go that come with results: each before its `Result` is delivered; None: nowhere."""
+    to: str = ""
+    """The file that the results go to, on the client's machine; empty: into memory."""
     context: dict[str, Any] = field(default_factory=dict)
     """For engines with means of their own; unknown keys are ignored."""
 
 
 class Run(Protocol):
     """A job that an engine has taken."""
+
+    @property
+    def sending_seconds(self) -> float:
+        """So long, until now, its task and what that needs were on their way from here."""
 
     def wait(self, timeout: float | None) -> None:
         """Returns once events were delivered since the last call, or after `timeout` seconds.
@@ -219,6 +225,12 @@ class Earlier:
     NbdistError."""
 
 
+class TakeOver(Protocol):
+    """Takes a job over: its results come, those behind number `after`."""
+
+    def __call__(self, deliver: Deliver, files: FilesHome | None = None, after: int = 0) -> Run: ...
+
+
 @dataclass(frozen=True)
 class Attached:
     """A job of an earlier client, as an engine knows it."""
@@ -229,8 +241,8 @@ class Attached:
     """So many of its items are there; if `spec.total` is None, more were to come and never will."""
     task: Callable[[Path], tuple[Buffer, dict[str, str]]]
     """Gets the packed task, and puts its blobs into a folder: name -> path. Raises NbdistError and OSError."""
-    take_over: Callable[[Deliver, FilesHome | None], Run]
-    """Takes the job over: its results come from the first one on."""
+    take_over: TakeOver
+    """Takes the job over."""
     ended_seconds: float | None = None
     """So long ago it ended; None: it goes on."""
     earlier: Earlier | None = None

@@ -176,6 +176,11 @@ class InlineRun:
             if deadline is not None and time.monotonic() >= deadline:
                 return
 
+    @property
+    def sending_seconds(self) -> float:
+        """Nothing is sent."""
+        return 0.0
+
     def consumed(self, seq: int) -> None:
         """Results are not held back: the caller made them."""
 

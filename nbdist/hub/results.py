@@ -115,8 +115,9 @@ class JobResults:
     def sendable(self) -> Iterator[tuple[Result, Payload]]:
         """What the credit allows to send now, in order; taking it from the iterator counts as sending it.
 
-        The notebook says that it has dealt with results once they come to half a window: until more than that is in
-        flight the next one goes whatever its size, or one larger than the rest of the window would wait for ever.
+        The notebook says that it has dealt with results once they come to a quarter of a window, and may hold back less
+        than another one: until more than half of it is in flight the next one goes whatever its size, or one larger
+        than the rest of the window would wait for ever.
         """
         while self._sent < len(self._entries) or self._fetch():
             entry = self._entries[self._sent]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from nbdist.client.analysis.identity import items_key, job_key
 from nbdist.client.attaching import Found
 from nbdist.client.job import Job
+from nbdist.client.tofile.job import FileJob
 from nbdist.errors import NbdistError
 from nbdist.notebook.cell import Cell, CellJob
 
@@ -52,6 +53,8 @@ def find(pool: Any, job: CellJob, key: str) -> Found | None:
             total=job.total,
             loop_names=job.loop_names,
             files=job.options.get("files"),
+            to=job.options.get("to"),
+            stats=job.options.get("stats", False),
         )
     except NbdistError:
         return None  # to submit the job says what is wrong, and waits if that helps
@@ -83,6 +86,6 @@ def is_nothing(result: Any) -> bool:
 def _is_usable(job: Job) -> bool:
     """Whether the results of a job that has ended are all here, and are what a person may want to see again."""
     try:
-        return not is_nothing(job.result(FETCH_SECONDS))
+        return not is_nothing(job.result(None if isinstance(job, FileJob) else FETCH_SECONDS))  # a file takes its time
     except Exception:  # noqa: BLE001 - they may be gone, or not be unpacked here, which runs user code
         return False

@@ -172,9 +172,11 @@ class Cell:
             options["needs"] = self._needs()
         if "env" in self.parts.options:
             options["env"] = self._env()
-        for option in ("on-error", "name", "each", "files"):
+        for option in ("on-error", "name", "each", "files", "to"):
             if option in self.parts.options:
                 options[option.replace("-", "_")] = self.parts.word(option, self.source.text)
+        if "stats" in self.parts.options:
+            options["stats"] = True
         return options
 
     def _evaluated(self, option: str, namespace: dict[str, Any], filename: str) -> Any:
@@ -287,17 +289,24 @@ def _refuse_combinations(cell: Cell) -> None:
     if parts.options.keys() & {"keep-if", "stop-when", "reduce"} and cell.body.value is None:
         raise source.refuse(cell.body.statements[-1], "the last line is no expression", "Let it be an item's value.")
     if not cell.loops:
-        for option in ("reduce", "keep-if", "stop-when", "task-size", "try", "plot", "resume"):
+        for option in ("reduce", "keep-if", "stop-when", "task-size", "try", "plot", "resume", "to"):
             if option in parts.options:
                 todo = "Write a head: %%distribute n in range(100)"
                 raise source.refuse(0, f"--{option} needs items, and there is no head", todo)
     elif cell.each:
         raise source.refuse(0, "--each runs the cell once on each, without items", "Leave out the head, or --each.")
+    if "stats" in parts.options and "to" not in parts.options:
+        raise source.refuse(
+            0, "--stats goes with --to", "Write --to FILE.csv --stats; nbdist.last_job.stats has them too."
+        )
     for first, second, why in (
         ("reduce", "stop-when", "The result of --stop-when is the value that met it."),
         ("background", "try", "A rehearsal is over at once."),
         ("resume", "try", "A rehearsal begins anew."),
         ("reduce", "plot", "A fold has one value only."),
+        ("reduce", "to", "A fold has one value only."),
+        ("stop-when", "to", "The result of --stop-when is one value only."),
+        ("plot", "to", "The values are in the file, not here: draw them from its .frame()."),
     ):
         error = refuse_together(source, parts, first, second, why)
         if error is not None:

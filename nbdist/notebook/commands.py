@@ -124,7 +124,7 @@ def _cancel(session: Session, words: argparse.Namespace) -> None:
 
 
 def _attach(session: Session, words: argparse.Namespace) -> Any:
-    return session.attach(with_id(session.jobs(), words.id))
+    return session.attach(with_id(session.jobs(), words.id), words.to)
 
 
 def _stop(session: Session, words: argparse.Namespace) -> None:
@@ -185,7 +185,15 @@ COMMANDS = {
         Command("web", "a link to the pool's web page, good once", _web),
         Command("workers", "the machines of the pool", _workers),
         Command("jobs", "the jobs of the pool", _jobs),
-        Command("attach", "bring back the view and the result of a job", _attach, ((("id",), {"metavar": "ID"}),)),
+        Command(
+            "attach",
+            "bring back the view and the result of a job; a file that its values go to is continued",
+            _attach,
+            (
+                (("id",), {"metavar": "ID"}),
+                (("--to",), {"metavar": "FILE", "help": "put the values into this file"}),
+            ),
+        ),
         Command("cancel", "stop a job", _cancel, ((("id",), {"metavar": "ID"}),)),
         Command(
             "stop",

@@ -54,6 +54,10 @@ OPTIONS: tuple[Option, ...] = (
     Option("needs", "word", '"NEEDS"', 'only on machines that have it: gpu, "memory>=8GB", linux, worker=NAME'),
     Option("env", "word", "NAME[,NAME]", "items see the environment variable NAME with the value that it has here"),
     Option("files", "word", "DIR", "what items write to nbdist.files() comes into the folder DIR (quotes for blanks)"),
+    Option(
+        "to", "word", "FILE", "values go to a .csv, .jsonl, .npy or .parquet file as they come, and not into memory"
+    ),
+    Option("stats", "nothing", "", "with --to FILE.csv: the job's timings, as FILE.stats.json"),
     Option("setup", "nothing", "", "each slot runs the cell once, before its next items: later cells know its names"),
     Option("fresh", "nothing", "", "compute again, although the results of the same cell are known"),
     Option("background", "nothing", "", "return at once; -> NAME becomes the job"),

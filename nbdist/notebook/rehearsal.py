@@ -31,7 +31,9 @@ def rehearsal_of(job: CellJob, count: int) -> CellJob:
     Of an iterator (a generator, say) these items are taken: they are gone from it.
     """
     items = list(itertools.islice(_items(job), count))
-    options = {name: value for name, value in job.options.items() if name not in ("task_size", "stop_when")}
+    options = {
+        name: value for name, value in job.options.items() if name not in ("task_size", "stop_when", "to", "stats")
+    }
     return replace(
         job,
         task=replace(job.task, reduce=None),

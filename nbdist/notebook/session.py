@@ -10,6 +10,7 @@ from nbdist.client.analysis.sources import sources_of
 from nbdist.client.job import Job
 from nbdist.client.options import checked_env
 from nbdist.client.pool import current
+from nbdist.client.tofile.target import checked_target
 from nbdist.engines.hub.names import save as save_address
 from nbdist.errors import CellError, NbdistError
 from nbdist.notebook import again, rehearsal, resumable, trouble
@@ -87,16 +88,21 @@ class Session:
             return None
         if cell.is_background:
             return self._start(cell, job)
-        if cell.container == "generator" and "reduce" not in cell.parts.options:
+        is_one = "reduce" in cell.parts.options or "to" in cell.parts.options
+        if cell.container == "generator" and not is_one:
             return iter(self._start(cell, job))
         result = self._result(self._run(cell, job))
-        if "reduce" in cell.parts.options:
+        if is_one:
             return result
         return {"set": set, "dict": dict}.get(cell.container, lambda values: values)(result)
 
-    def attach(self, job_id: str) -> Any:
-        """Takes over a job whose notebook has gone: its view, and then its result."""
-        return self._result(self._follow(job := self.pool.attach(job_id), job.name))
+    def attach(self, job_id: str, to: str | None = None) -> Any:
+        """Takes over a job whose notebook has gone: its view, and then its result, in a file if it has one."""
+        try:
+            job = self.pool.attach(job_id, to=to)
+        except ValueError as error:
+            raise CellError(str(error)) from None
+        return self._result(self._follow(job, job.name))
 
     def debug(self, wanted: int | None) -> Any:
         """Runs one item of the last job again under the debugger."""
@@ -130,6 +136,10 @@ class Session:
             env = checked_env(options.pop("env", ()))
         except ValueError as error:
             raise CellError(f"--env: {error}") from None
+        try:
+            checked_target(options.get("to"))
+        except ValueError as error:
+            raise CellError(f"--{error}") from None
         if cell.resumes is not None:
             options["resume"] = self._to_resume(cell, job)
         for warning in job.warnings:

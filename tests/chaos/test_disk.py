@@ -135,6 +135,24 @@ def test_a_hub_that_has_no_room_to_start_names_the_file(small_disk: Path, start:
     assert start.hub(folder=hub.folder).connect == hub.connect
 
 
+def test_a_file_of_results_waits_for_room_and_loses_nothing(small_disk: Path, start: Any, connect: Any) -> None:
+    hub = start.hub()
+    start.worker(hub.invite, "--slots", "2")
+    pool: nbdist.Pool = connect(hub.connect)
+    pool.wait(workers=1, timeout=JOIN_SECONDS)
+    path = small_disk / "values.csv"
+    job = pool.map(lambda x: f"{x:0500}", range(20_000), to=path)
+    while not any("waits for room on its disk" in notice.text for notice in job.progress.notices):
+        assert not job.wait(0.05)
+    assert mount(small_disk, LARGE_BYTES, "remount").returncode == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert job.result(LIMIT_SECONDS).rows == 20_000
+    assert path.read_text() == "index,item,value\n" + "".join(f"{x},{x},{x:0500}\n" for x in range(20_000))
+    assert list(small_disk.iterdir()) == [path]
+    assert any("there is room again" in notice.text for notice in job.progress.notices)
+
+
 # --- damaged ----------------------------------------------------------------------------------------------------------
 
 

@@ -26,6 +26,8 @@ from nbdist.wire.messages import ItemFault, JobFinished, JobProgress, Notice, Ou
 class Script:
     """A run whose events the test delivers; while it is waited for it delivers what is prepared."""
 
+    sending_seconds = 0.0
+
     def __init__(self) -> None:
         self.prepared: list[Callable[[], None]] = []
         self.consumed_seq = 0
@@ -220,7 +222,8 @@ def test_the_machines_of_a_fold_are_counted_although_its_ranges_are_joined() -> 
     world.finish()
     assert world.job.result(0) == 20
     assert [(segment.start, segment.stop, segment.seconds) for segment in world.job.segments] == [(0, 10, 5.0)]
-    assert world.job.stats["machines"] == {"m": {"items": 10, "busy_seconds": 5.0}}
+    machine = world.job.stats["machines"].pop("m")
+    assert (machine["items"], machine["busy_seconds"]) == (10, 5.0)
 
 
 def test_results_that_cannot_be_unpacked_here() -> None:
@@ -290,7 +293,8 @@ def test_stats_and_progress() -> None:
     world.result(0, 4)
     world.deliver(JobProgress("j", 2.0, 10, 4, 0, 6, 2, 2.0), b"")
     assert (world.job.progress.done, world.job.progress.queued) == (4, 6)
-    assert world.job.stats["machines"] == {"m": {"items": 4, "busy_seconds": 1.0}}
+    machine = world.job.stats["machines"].pop("m")
+    assert (machine["items"], machine["busy_seconds"]) == (4, 1.0)
     assert "4 of 10" in repr(world.job)
 
 

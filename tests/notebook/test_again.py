@@ -211,9 +211,9 @@ def test_results_that_go_while_they_are_attached_to_are_computed_again(
     def attach_too_late(job: str) -> Any:
         attached = attach(job)
 
-        def take_over(*arguments: Any) -> Any:
+        def take_over(deliver: Any, files: Any = None, after: int = 0) -> Any:
             engine._ask(ClearPool)
-            return attached.take_over(*arguments)
+            return attached.take_over(deliver, files, after)
 
         return replace(attached, take_over=take_over)
 

@@ -38,6 +38,8 @@ arguments = {
     "needs": st.sampled_from(["gpu", "'memory>=8GB, linux'", "worker=lab-*"]),
     "env": st.sampled_from(["HOME", "TOKEN,URL", "'A, B'"]),
     "files": st.sampled_from(["plots", "'my plots'", "../out/x"]),
+    "to": st.sampled_from(["values.csv", '"my values.npy"']),
+    "stats": st.just(""),
     "setup": st.just(""),
     "fresh": st.just(""),
     "background": st.just(""),

@@ -53,6 +53,7 @@ def spec_of(known: JobKnown) -> JobSpec:
         items_key=spec.items_key,
         resumes=spec.resumes,
         code=spec.code,
+        to=spec.to,
     )
 
 

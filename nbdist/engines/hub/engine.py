@@ -144,7 +144,7 @@ class HubEngine:
             spec_of(known),
             known.available,
             lambda folder: self._get_task(known.spec, task, folder),
-            lambda deliver, files: self._take_over(known, deliver, files),
+            lambda deliver, files=None, after=0: self._take_over(known, deliver, files, after),
             known.ended_seconds,
             self.earlier(known.spec.resumes) if known.earlier else None,
         )
@@ -178,8 +178,8 @@ class HubEngine:
             paths[ref.name] = str(path)
         return task if spec.task is None else (folder / spec.task.name).read_bytes(), paths
 
-    def _take_over(self, known: JobKnown, deliver: Deliver, files: FilesHome | None) -> HubRun:
-        run = HubRun.attached(known, deliver, self, files)
+    def _take_over(self, known: JobKnown, deliver: Deliver, files: FilesHome | None, after: int) -> HubRun:
+        run = HubRun.attached(known, deliver, self, files, after)
         own = self._runs.get(run.job)
         if own is not None:
             own.retire()
@@ -406,6 +406,7 @@ class HubEngine:
             items_key=spec.items_key,
             resumes=spec.resumes,
             code=spec.code,
+            to=spec.to,
         )
         if packed.size <= frames.MAX_INLINE_PAYLOAD_BYTES:
             return message, b"".join(packed.pieces), parts

@@ -36,6 +36,9 @@ from nbdist.wire.messages import (
 
 RESULTS_WINDOW_BYTES = 16 * 1024 * 1024
 """So much of a job's results may be here, or under way, without being consumed."""
+TOLD_BYTES = RESULTS_WINDOW_BYTES // 4
+"""The hub is told of consumed results once they come to so much. With what the caller holds back before it calls them
+consumed (`client/tofile/job.py`) this stays below half a window: up to there the hub sends results of any size."""
 RESULT_BYTES = 512
 """What the hub counts for a result beside its payload."""
 
@@ -119,6 +122,9 @@ class HubRun:
         self._cancelled: CancelJob | None = None
         self._late: CloseItems | None = None
         """Says that no more items come to a job whose notebook has gone."""
+        self._began_at = time.monotonic()
+        self._sent_at: float | None = None
+        """When the hub had all blobs."""
         self._received = 0
         self._consumed = 0
         self._held: deque[tuple[int, int]] = deque()
@@ -137,10 +143,15 @@ class HubRun:
         can lose its lock by that, and then fails in both threads."""
 
     @classmethod
-    def attached(cls, known: JobKnown, deliver: Deliver, hub: Hub, files: FilesHome | None = None) -> HubRun:
-        """A job of an earlier notebook. Items that have not come to the hub will never come."""
+    def attached(
+        cls, known: JobKnown, deliver: Deliver, hub: Hub, files: FilesHome | None = None, after: int = 0
+    ) -> HubRun:
+        """A job of an earlier notebook, whose results up to number `after` are here. Items that have not come to the
+        hub will never come."""
         run = cls(known.spec, b"", (), deliver, hub, has_items=False, may_be_resumed=True, files=files)
         run._needed = set()
+        run._consumed = run._received = after
+        run._sent_at = run._began_at
         run._late = CloseItems(run.job, known.available) if known.total is None else None
         run._is_offered = bool(known.spec.key) and known.ended_seconds is not None
         return run
@@ -156,6 +167,11 @@ class HubRun:
 
     # --- Run --------------------------------------------------------------------------------------------------------
 
+    @property
+    def sending_seconds(self) -> float:
+        """So long, until now, its task and what that needs were on their way from here."""
+        return (time.monotonic() if self._sent_at is None else self._sent_at) - self._began_at
+
     def wait(self, timeout: float | None) -> None:
         """Returns once events were delivered since the last call, or after `timeout` seconds."""
         with contextlib.suppress(queue.Empty):
@@ -167,7 +183,7 @@ class HubRun:
             self._consumed_bytes += self._held.popleft()[1]
         self._consumed = max(self._consumed, seq)
         is_last = self.finished is not None and seq >= self.finished.last_seq
-        is_due = self._consumed_bytes >= RESULTS_WINDOW_BYTES // 2 or (is_last and self._consumed_bytes)
+        is_due = self._consumed_bytes >= TOLD_BYTES or (is_last and self._consumed_bytes)
         if is_due and not self._is_retired:
             self._consumed_bytes = 0
             self._hub.send(frames.encode(TakeResults(self.job, self._consumed, RESULTS_WINDOW_BYTES)))
@@ -258,6 +274,7 @@ class HubRun:
         """The job has ended; told once, but for a hub that has lost its results since."""
         if self.finished is None:
             self.finished = message
+            self._sent_at = self._sent_at or time.monotonic()
             self._blobs.clear()
             self._portable.release()
             if self.feed is not None:
@@ -296,6 +313,7 @@ class HubRun:
         """A blob is at the hub."""
         if self._needed is not None:
             self._needed.discard(name)
+            self._note_sent()
         for report in self._uploads.arrived(name, now):
             self._deliver(report, b"")
 
@@ -304,6 +322,10 @@ class HubRun:
         if self.finished is None:
             self._blobs |= {blob.name: blob for blob in answer.blobs}
             self._hub.send(answer.frame)
+
+    def _note_sent(self) -> None:
+        if not self._needed and self._sent_at is None:
+            self._sent_at = time.monotonic()
 
     def _need(self, message: NeedBlobs) -> None:
         self._asked.update(message.names)
@@ -318,6 +340,7 @@ class HubRun:
                 self._deliver(Notice(self.job, "warning", text), b"")
             self._uploads.add(wanted, time.monotonic())
             self._hub.upload(self, wanted)
+        self._note_sent()
 
     def _result(self, message: Result, payload: Buffer, frame_bytes: int) -> None:
         if message.seq <= self._received or self._is_over:

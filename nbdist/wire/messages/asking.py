@@ -40,6 +40,8 @@ class SubmitJob(Message):
     """An ended job: what is done there is done here too, and only the other items run (`resuming.py`)."""
     code: str = ""
     """Stands for the code of the task: another one means that the code has changed."""
+    to: str = ""
+    """The file on the notebook's machine that the results go to; the hub only keeps it, for who attaches to the job."""
 
 
 @dataclass(frozen=True, slots=True)

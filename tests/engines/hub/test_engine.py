@@ -17,7 +17,7 @@ import pytest
 
 from nbdist.engines.base import Attached, Block, JobSpec, PackedBlob, PackedTask
 from nbdist.engines.hub.engine import HubEngine
-from nbdist.engines.hub.run import RESULTS_WINDOW_BYTES
+from nbdist.engines.hub.run import RESULTS_WINDOW_BYTES, TOLD_BYTES
 from nbdist.errors import AccessError, ConnectionFailedError, NbdistError, VersionError
 from nbdist.wire import frames
 from nbdist.wire.blobs import blob_name
@@ -152,11 +152,11 @@ class TestJob:
         assert answer == {"workers": []}
         assert events.empty()
 
-    def test_credit_is_given_when_half_of_the_window_is_used(self, hub: Any, engine: HubEngine, events: Any) -> None:
+    def test_credit_is_given_for_each_quarter_of_the_window(self, hub: Any, engine: HubEngine, events: Any) -> None:
         run = engine.submit(spec(), events)
         hub.expect(SubmitJob)
         size = 200_000
-        for seq in range(1, RESULTS_WINDOW_BYTES // size // 2 + 2):
+        for seq in range(1, TOLD_BYTES // size + 2):
             hub.send(result(seq), bytes(size))
             events.next(Result)
             assert not hub.heard()
