@@ -1,4 +1,7 @@
-"""Pickles for other versions of Python: what has code goes as source and values, never as bytecode."""
+"""Pickles of what has code, for this version of Python or for others, to which it goes as source, never as bytecode.
+
+Both have the same form of functions, classes and of what decorators made; only code itself differs.
+"""
 
 from __future__ import annotations
 
@@ -42,17 +45,21 @@ def by_value(
     on_buffer: Callable[[pickle.PickleBuffer], Any] | None = None,
     sources: Mapping[str, str] | None = None,
     hidden: Hidden | None = None,
+    *,
+    portable: bool = True,
 ) -> bytes:
-    """The pickle of a value for any version of Python. Raises PackingError for code whose source is not known.
+    """The pickle of a value; functions and classes of a notebook or script travel by value, without `hidden` names.
 
-    `sources`: file name -> text, of files that travel beside it. `hidden` names are left out.
+    `portable`: for every version of Python; PackingError is raised for code whose source is not known. `sources`: file
+    name -> text, of files that travel beside it.
     """
     file = io.BytesIO()
-    _Pickler(file, on_buffer, sources or {}, hidden).dump(value)
+    kind = Pickler if portable else NativePickler
+    kind(file, on_buffer, sources or {}, hidden).dump(value)
     return file.getvalue()
 
 
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """cloudpickle, which writes functions and classes by value in a form that other versions read."""
 
     def __init__(
@@ -91,11 +98,24 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return _class_reduce(cls)
         return reduce_class(cls)
 
-    def _code(self, code: CodeType) -> Reduced:
+    def _code(self, code: CodeType) -> Any:
         recipe = codes.recipe_of(code, self._sources)
         if code.co_filename in self._sources:
             recipe = recipe._replace(lines="")
         return codes.build_code, tuple(recipe)
+
+
+class NativePickler(Pickler):
+    """The same for this version of Python alone: code goes as bytecode, whether its text is known or not."""
+
+    def _class(self, cls: type) -> Any:
+        try:
+            return super()._class(cls)
+        except PackingError:  # no form of it is known that all versions read
+            return _class_reduce(cls)
+
+    def _code(self, code: CodeType) -> Any:
+        return NotImplemented  # cloudpickle's
 
 
 def _cached(value: Any) -> Any:

@@ -15,9 +15,10 @@ from nbdist.errors import PackingError
 from nbdist.packing import culprit
 from nbdist.packing import portable as portables
 from nbdist.packing.container import Buffer, assemble
+from nbdist.packing.copying import copy_of
 from nbdist.packing.decoding import decode
-from nbdist.packing.encoding import PROTOCOL, by_value
-from nbdist.packing.hiding import Hidden, copy_of
+from nbdist.packing.encoding import by_value
+from nbdist.packing.hiding import Hidden
 
 BLOB_BYTES = 256 * 1024
 """Captured values with buffers of this size travel as blobs, once, however many cells use them."""
@@ -83,7 +84,7 @@ def snapshot(function: FunctionType, hidden: Collection[str], name: str) -> tupl
     """
     left_out = Hidden(function.__globals__, hidden)
     try:
-        copied = copy_of(function, PROTOCOL, left_out)
+        copied = copy_of(function, left_out)
         taken = sorted(key for key in copied.__globals__ if not key.startswith("__"))
         return copied, by_value({key: copied.__globals__[key] for key in taken}, None, left_out)
     except Exception as error:
@@ -93,8 +94,7 @@ def snapshot(function: FunctionType, hidden: Collection[str], name: str) -> tupl
 def fresh_setups(setups: Iterable[Any]) -> list[Any]:
     """The setups of a task as they would be elsewhere: what they bind when they run here stays in these copies."""
     return [
-        replace(setup, function=copy_of(setup.function, PROTOCOL, Hidden(setup.function.__globals__, ())))
-        for setup in setups
+        replace(setup, function=copy_of(setup.function, Hidden(setup.function.__globals__, ()))) for setup in setups
     ]
 
 
