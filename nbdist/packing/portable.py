@@ -24,7 +24,7 @@ from cloudpickle.cloudpickle import (
 )
 
 from nbdist.errors import PackingError
-from nbdist.packing import codes, functions
+from nbdist.packing import codes, functions, odd
 from nbdist.packing.classes import reduce_class
 from nbdist.packing.functions import Reduced
 from nbdist.packing.hiding import Hidden
@@ -146,7 +146,7 @@ def _forward(value: Any) -> Reduced:
     return typing.ForwardRef, (value.__forward_arg__,)
 
 
-_REDUCERS: dict[type, Callable[[Any], Any]] = {
+_REDUCERS: dict[type, Callable[[Any], Any]] = odd.REDUCERS | {
     CellType: functions.reduce_cell,
     functools._lru_cache_wrapper: _cached,
     functools.cached_property: functions.reduce_cached_property,

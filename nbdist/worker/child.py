@@ -45,6 +45,7 @@ from nbdist.worker.claim import SlotClaim
 from nbdist.worker.items import BlockItems, from_ranges
 from nbdist.worker.link import BlockingLink
 from nbdist.worker.localmodules import LocalModules
+from nbdist.worker.mainnames import MainNames
 from nbdist.worker.outbox import Outbox
 from nbdist.worker.output import Capture
 from nbdist.worker.setup import SlotSetup
@@ -85,6 +86,7 @@ class Slot:
         self._spool = spool
         self._jobs: dict[str, _Job] = {}
         self._modules = LocalModules()
+        self._main = MainNames()
         self._made = Made()
         self._setup = ""
         """The setup that runs."""
@@ -118,6 +120,7 @@ class Slot:
             self._send(TaskRefused(message.job, message.attempt, reason, "" if job is None else job.todo))
             return
         self._modules.use(job.message.bundles)
+        self._main.use(job.function)
         self._begin_output(message)
         with lent(os.environ, job.task.env):
             if job.is_set_up or self._set_up(job, job.task, message):

@@ -8,6 +8,8 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
+from nbdist.packing import mentioned_names
+
 
 def captured(function: types.FunctionType) -> dict[str, Any]:
     """The values that a function refers to outside itself, by name: globals, of inner functions too, and closures.
@@ -28,15 +30,15 @@ def captured(function: types.FunctionType) -> dict[str, Any]:
 
 def global_names(code: types.CodeType) -> set[str]:
     """The names that code, and the code inside it, may look up in its globals (attributes' names are among them)."""
-    names = set(code.co_names)
+    names = {*code.co_names, *mentioned_names(code)}
     for inner in inner_codes(code):
         names |= set(inner.co_names)
     return names
 
 
 def globals_read(code: types.CodeType) -> set[str]:
-    """The names that code, and the code inside it, really looks up in its globals."""
-    return {
+    """The names that code, and the code inside it, really looks up in its globals, or mentions in text that it runs."""
+    return {*mentioned_names(code)} | {
         instruction.argval
         for one in (code, *inner_codes(code))
         for instruction in dis.get_instructions(one)
