@@ -104,11 +104,12 @@ def set_class(cls: type, state: dict[str, Any]) -> None:
     """The attributes of a class; a class that comes home is left as it is."""
     if not _is_to_be_set(cls, state["sender"]):
         return
-    assign = (
-        type.__setattr__ if type(cls).__module__ != "_ctypes" else setattr
-    )  # which has its own: a structure's fields
+    is_ctypes = type(cls).__module__ == "_ctypes"  # which wants to hear of a structure's fields, and once
     for name, value in state["attributes"].items():
-        assign(cls, name, value)
+        if not is_ctypes:
+            type.__setattr__(cls, name, value)
+        elif name not in vars(cls) or name[:1] != "_":
+            setattr(cls, name, value)
     if state["annotations"]:
         dataclassing.set_annotations(cls, state["annotations"])
     for name, attributes in state.get("members", {}).items():

@@ -265,12 +265,15 @@ def _progress(state: State, now: float) -> None:
 
 def _notice(state: State, now: float) -> None:
     """Says of each job that has not begun after `notice_seconds` what it waits for, and again after as long; and at
-    once if no machine that is here can run it."""
-    waiting = [job for job in state.active.values() if not job.begun and (job.total is None or job.total)]
-    for job in waiting:
+    once, or when its last slice is over, if no machine that is here can run it."""
+    for job in state.active.values():
+        nobody_can = history.nobody_can(state, job)
+        if (job.begun and not nobody_can) or job.total == 0:
+            continue
         due = job.submitted_at + state.policy.notice_seconds
-        is_news = not job.told_left_out and history.nobody_can(state, job)
-        if (due <= now or is_news) and job.owner in state.notebooks:
+        is_news = not job.told_left_out and nobody_can
+        is_at_work = job.begun and job.attempts
+        if (due <= now or is_news) and job.owner in state.notebooks and not is_at_work:
             job.told_left_out |= is_news
             state.send(job.owner, Notice(job.id, "warning", f"job {job.id} waits: {history.waits_for(state, job)}"))
         state.wake("notice", due if due > now else now + state.policy.notice_seconds)

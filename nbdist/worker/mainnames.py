@@ -16,6 +16,7 @@ class MainNames:
 
     def __init__(self) -> None:
         self._names: dict[str, Any] = {}
+        self._program = sys.modules["__main__"]  # lives on
 
     def use(self, function: Any) -> None:
         """From now on `__main__` has the names of this function."""
