@@ -174,6 +174,7 @@ class Burst:
         chunks: list[tuple[int, Buffer]] = []
         packed: list[Call] = []
         size = 0
+        native = ""
         while calls:
             count = min(self._chunker.items, len(calls))
             batch, calls = calls[:count], calls[count:]
@@ -182,13 +183,14 @@ class Burst:
                     chunks.append((chunk.count, chunk.data))
                     packed += some
                     size += len(chunk.data)
+                    native = native or chunk.native
                 if packed and (chunk.entries or size >= blocks.BLOCK_BYTES):
-                    self._add(packed, Block(len(packed), blocks.join(chunks)))
-                    chunks, packed, size = [], [], 0
+                    self._add(packed, Block(len(packed), blocks.join(chunks), native=native))
+                    chunks, packed, size, native = [], [], 0, ""
                 if chunk.entries:
                     self._add(some, chunk.as_block())
         if packed:
-            self._add(packed, Block(len(packed), blocks.join(chunks)))
+            self._add(packed, Block(len(packed), blocks.join(chunks), native=native))
 
     def _add(self, calls: list[Call], block: Block) -> None:
         assert self._run is not None

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from nbdist.client.items import Items
 from nbdist.client.weights import size_of
@@ -29,8 +29,13 @@ HEAVY_BYTES = 4 * 1024
 WEIGH_ALL = 64
 """… and after so many of them in a row only each `WEIGH_SOME`th item is weighed, which takes as long as packing it."""
 WEIGH_SOME = 16
+MAX_NATIVE_CHARACTERS = 500
+"""Of why an item cannot go to other versions of Python: it travels with the block."""
 MAX_ITEM_BYTES = 4 * 1024**3
 """A packed item. Each process that it passes through needs the address space for it, and a disk the room."""
+
+_Items = TypeVar("_Items", contravariant=True)
+_Packed = TypeVar("_Packed", covariant=True)
 
 
 def feed(items: Items) -> Iterator[Block]:
@@ -56,6 +61,8 @@ class PackedChunk:
     data: Buffer = b""
     entries: Sequence[Buffer] = ()
     """Instead of `data`: of one item, of which some are so large that they travel as blobs."""
+    native: str = ""
+    """Set: why only this version of Python reads it."""
 
     def as_block(self) -> Block:
         """The block of one large item."""
@@ -67,7 +74,7 @@ class PackedChunk:
             named = [next(given) if _is_large(entry) else None for entry in entries]
             return blocks.join([(1, item_chunk(entries, named))])
 
-        return Block(1, large=large, finish=finish)
+        return Block(1, large=large, finish=finish, native=self.native)
 
 
 class Chunker:
@@ -85,10 +92,10 @@ class Chunker:
             return
         # what a few do not show costs a copy of the item at worst, and not even that if it is an array
         looks_large = any(size_of(items[at]) >= blocks.LARGE_BYTES for at in (0, count // 2, -1))
-        data = None if looks_large else pack_chunk(items, first)
+        data, native = (None, "") if looks_large else _portably(pack_chunk, items, first)
         if data is not None and len(data) <= 2 * blocks.CHUNK_BYTES:
             self._learn(count, len(data))
-            yield PackedChunk(count, data)
+            yield PackedChunk(count, data, native=native)
             return
         if data is not None:
             self.items = max(1, count * blocks.CHUNK_BYTES // len(data))
@@ -98,18 +105,31 @@ class Chunker:
         yield from self.pack(items[middle:], first + middle)
 
     def _pack_one(self, item: Any, index: int) -> PackedChunk:
-        entries = pack_item(item, index)
+        entries, native = _portably(pack_item, item, index)
         size = sum(memoryview(entry).nbytes for entry in entries)
         if size > MAX_ITEM_BYTES:
             raise too_large(index, size)
         self._learn(1, size)
         if len(entries) == 1 and not _is_large(entries[0]):
-            return PackedChunk(1, entries[0])
-        return PackedChunk(1, entries=entries)
+            return PackedChunk(1, entries[0], native=native)
+        return PackedChunk(1, entries=entries, native=native)
 
     def _learn(self, count: int, size: int) -> None:
         fitting = count * blocks.CHUNK_BYTES // size
         self.items = max(1, min(blocks.CHUNK_ITEMS, fitting, self.items * 8))
+
+
+class _Pack(Protocol[_Items, _Packed]):
+    def __call__(self, items: _Items, first: int, /, *, portable: bool = False) -> _Packed: ...
+
+
+def _portably(pack: _Pack[_Items, _Packed], items: _Items, first: int) -> tuple[_Packed, str]:
+    """Items for all versions of Python: functions and classes in them go as source. If that cannot be, for this one,
+    with the reason. Plain values are the same either way. Raises PackingError."""
+    try:
+        return pack(items, first, portable=True), ""
+    except PackingError as error:
+        return pack(items, first), str(error)[:MAX_NATIVE_CHARACTERS]
 
 
 def too_large(index: int, size: int) -> PackingError:
@@ -130,6 +150,7 @@ def _blocks(source: _Batches | _Reader) -> Iterator[Block]:
     while True:
         chunks: list[tuple[int, Buffer]] = []
         size = count = 0
+        native = ""
         while size < blocks.BLOCK_BYTES:
             batch = source.take(chunker.items, wait=not chunks)
             if not batch:
@@ -139,15 +160,16 @@ def _blocks(source: _Batches | _Reader) -> Iterator[Block]:
                     chunks.append((chunk.count, chunk.data))
                     count += chunk.count
                     size += len(chunk.data)
+                    native = native or chunk.native
                     continue
                 if chunks:
-                    yield Block(count, blocks.join(chunks))
+                    yield Block(count, blocks.join(chunks), native=native)
                 yield chunk.as_block()
-                first, count, size, chunks = first + count + 1, 0, 0, []
+                first, count, size, chunks, native = first + count + 1, 0, 0, [], ""
         if not chunks and not batch:
             return
         if chunks:
-            yield Block(count, blocks.join(chunks))
+            yield Block(count, blocks.join(chunks), native=native)
             first += count
 
 

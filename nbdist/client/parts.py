@@ -9,7 +9,7 @@ from functools import partial
 from nbdist.client.analysis.modules import required
 from nbdist.client.calls import Calls
 from nbdist.client.options import make_options
-from nbdist.client.tasks import name_of_function
+from nbdist.client.tasks import name_of_function, repacker
 from nbdist.engines.base import Deliver, Engine, JobSpec, PackedTask, Run
 from nbdist.execution.task import Task
 
@@ -54,6 +54,7 @@ def _open_calls(engine: Engine, task: Task, packed: Callable[[], PackedTask], de
         options=options,
         task=task,
         packed=packed,
+        repack=repacker(task),
         is_open=True,
         modules=required(task.function),
     )

@@ -25,7 +25,7 @@ from nbdist.client.job import Job
 from nbdist.client.options import Reduction, Rules, checked_env, checked_needs, make_options
 from nbdist.client.parts import Parts, job_name, new_id
 from nbdist.client.resuming import code_of, continuing, earlier_of
-from nbdist.client.tasks import check_callable, functions_of, name_of_function, packer
+from nbdist.client.tasks import check_callable, functions_of, name_of_function, packer, repacker
 from nbdist.engines.base import Block, Earlier, Engine, JobSpec
 from nbdist.errors import NbdistError
 from nbdist.execution.shipped import WithKeywords
@@ -220,6 +220,7 @@ class Pool:
             options=options,
             task=task,
             packed=packer(task, self._engine.stage, of_items(items)),
+            repack=repacker(task),
             ranges=items.ranges,
             total=items.total,
             each=each,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any, TypeAlias
@@ -11,9 +11,9 @@ from nbdist.client import bundling
 from nbdist.client.analysis.modules import needed
 from nbdist.client.analysis.sources import sources_of
 from nbdist.client.blobnames import name_of
-from nbdist.engines.base import PackedBlob, PackedTask
+from nbdist.engines.base import Buffer, PackedBlob, PackedTask, Repack
 from nbdist.execution.task import Task
-from nbdist.packing import pack_task, without_names
+from nbdist.packing import pack_task, repack, without_names
 
 Stage: TypeAlias = Callable[[memoryview], Callable[[str], None]]
 """`engines.base.Engine.stage`."""
@@ -32,6 +32,16 @@ def pack(task: Task, stage: Stage | None, certain: Iterable[str], possible: Iter
     pieces, blobs = pack_task(with_sources(task), lambda view: name_of(view, stage))
     packed = PackedTask(pieces, [PackedBlob(name, len(view), [view]) for name, view in blobs])
     return bundling.add(packed, certain, possible)
+
+
+def repacker(task: Task) -> Repack:
+    """Packs a task that was packed here for other versions of Python: as it was then, whatever has changed since."""
+
+    def pack_again(data: Buffer, sent: Mapping[str, Buffer]) -> PackedTask:
+        pieces, blobs = repack(with_sources(task), data, sent, name_of)
+        return PackedTask(pieces, [PackedBlob(name, len(view), [view]) for name, view in blobs])
+
+    return pack_again
 
 
 def functions_of(task: Task) -> list[Any]:

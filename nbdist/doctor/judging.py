@@ -204,15 +204,16 @@ def _version(invite: Invite, software: Software) -> Line:
 
 
 def _python(invite: Invite, software: Software) -> list[Line]:
-    """Jobs of a notebook run on machines with its minor version of Python only."""
+    """To a machine with another minor version than the notebook's, code goes as source: not all of it can."""
     if not invite.pythons:
         return [Line("ok", "python", f"{software.kind}; no notebook is connected to compare it with")]
     shown = " and ".join(invite.pythons[:4])
     if software.kind in invite.pythons:
         return [Line("ok", "python", f"{software.kind}, as in the notebooks of the hub ({shown})")]
     version = invite.pythons[0].rpartition(" ")[2]
-    text = f"the notebooks of the hub run {shown}, this is {software.kind}: it can join, and runs none of their jobs"
-    return [Line("FAIL", "python", text, f"start the worker with {invite.pythons[0]} (python{version} …)")]
+    text = f"the notebooks of the hub run {shown}, this is {software.kind}: it runs what can go there as source"
+    todo = f"for all of their jobs, start the worker with {invite.pythons[0]} (python{version} …)"
+    return [Line("warn", "python", text, todo)]
 
 
 def _clock(ahead_seconds: float, invite: Invite | None) -> Line:

@@ -7,7 +7,7 @@ contract suite (`tests/engines/`) is passed by all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -15,6 +15,8 @@ from typing import Any, Protocol, TypeAlias
 from nbdist.wire.messages import Bundle, Each, JobOptions, Message, Result
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
+Repack: TypeAlias = "Callable[[Buffer, Mapping[str, Buffer]], PackedTask]"
+"""Packs a job's task for other versions of Python, from its packed task and the blobs of that: see `JobSpec.repack`."""
 Deliver: TypeAlias = Callable[[Message, Buffer], None]
 """Takes one event. It is called on a thread of the engine's, in order, and must return at once."""
 
@@ -55,6 +57,8 @@ class Block:
     """Bytes that travel as blobs: the item's own memory, so that a change changes it until it is sent."""
     finish: Callable[[Sequence[str]], bytes] | None = None
     """With `large`: makes `data` from the names of those blobs."""
+    native: str = ""
+    """Set: why only this version of Python reads it."""
 
     @property
     def size(self) -> int:
@@ -95,6 +99,9 @@ class JobSpec:
     """The id of an ended job: what is done there is done here too."""
     code: str = ""
     """Stands for the task's code (`SubmitJob.code`)."""
+    repack: Repack | None = None
+    """Packs the task once more, for other versions of Python, as it was then; raises PackingError if it cannot go, or
+    is not known any more. Any thread may call it, until the job has ended. None: this client does not have the task."""
     context: dict[str, Any] = field(default_factory=dict)
     """For engines with means of their own; unknown keys are ignored."""
 

@@ -26,7 +26,7 @@ from nbdist.scheduler.orders import (
     ResultsTaken,
 )
 from nbdist.wire.frames import Payload
-from nbdist.wire.messages import BlobRef, Message, SubmitJob
+from nbdist.wire.messages import BlobRef, Message, PortableTask, SubmitJob
 
 RESULTS_FOLDER = "results"
 
@@ -42,6 +42,8 @@ class FoundJob:
     grant: str
     task: bytes
     log: ResultLog
+    portable: bytes = b""
+    """The task for other versions of Python."""
     blocks: list[tuple[ItemsTaken, bytes]] = field(default_factory=list)
     """Those that came, in order; a finished one without its bytes."""
     result_blobs: dict[int, BlobRef] = field(default_factory=dict)
@@ -154,6 +156,8 @@ class Archive:
             self._journal.keep(replace(message, grant=record.owner), record.task)
         elif isinstance(message, ItemsTaken):
             self._journal.keep(message, payload)
+        elif isinstance(message, PortableTask):
+            self._journal.keep(message, record.portable_task)
         elif isinstance(message, DropItems):
             self._journal.empty(ItemsTaken, message.job, message.start)
         elif isinstance(message, _REPLACED):
@@ -198,6 +202,8 @@ def _note(one: FoundJob, message: Message, payload: bytes, at: float) -> None:
     """What the journal says of a job, beside what the scheduler wants to know."""
     if isinstance(message, ItemsTaken):
         one.blocks.append((message, payload))
+    elif isinstance(message, PortableTask):
+        one.portable = payload
     elif isinstance(message, ResultsDropped):
         one.dropped = message
     elif isinstance(message, ResultsSealed):

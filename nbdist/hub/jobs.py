@@ -10,7 +10,7 @@ from nbdist.hub.results import JobResults
 from nbdist.scheduler.intervals import Intervals
 from nbdist.scheduler.orders import ResultsDropped, ResultsSealed
 from nbdist.wire.frames import Payload
-from nbdist.wire.messages import BlobRef, JobFinished, JobProgress, SubmitJob
+from nbdist.wire.messages import BlobRef, JobFinished, JobProgress, PortableTask, SubmitJob
 
 
 @dataclass(slots=True)
@@ -55,6 +55,12 @@ class JobRecord:
     """First item of a block -> the names of its blobs, which are held for it; some come before the block does."""
     missing: set[str] = field(default_factory=set)
     """Blobs that must come before it can start."""
+    portable: PortableTask | None = None
+    """The form for other versions of Python, or why there is none …"""
+    portable_task: bytes = b""
+    """… and the packed task of that, unless it is a blob."""
+    portable_missing: set[str] = field(default_factory=set)
+    """Blobs of it that must come before the scheduler hears of it."""
     restored_seq: int | None = None
     """After a restart, until its notebook is back: the number of the last result that was found."""
     attached: bool = True
@@ -86,7 +92,15 @@ class JobRecord:
 
     @property
     def blobs(self) -> tuple[BlobRef, ...]:
-        """All blobs that its task needs."""
+        """All blobs that its task needs, in whichever form."""
+        if self.portable is None:
+            return self.blobs_of_task
+        more = () if self.portable.task is None else (self.portable.task,)
+        return tuple(dict.fromkeys((*self.blobs_of_task, *more, *self.portable.blobs)))
+
+    @property
+    def blobs_of_task(self) -> tuple[BlobRef, ...]:
+        """Those of the form that was submitted."""
         return self.submit.blobs if self.submit.task is None else (self.submit.task, *self.submit.blobs)
 
 

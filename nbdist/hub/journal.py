@@ -22,7 +22,7 @@ from nbdist.hub.walcheck import has_lost
 from nbdist.scheduler import orders
 from nbdist.wire import frames
 from nbdist.wire.frames import Payload
-from nbdist.wire.messages import Message
+from nbdist.wire.messages import Message, PortableTask
 
 SCHEMA = 1
 """Of the file; a newer one is not touched."""
@@ -48,6 +48,7 @@ _KINDS: dict[str, type[Message]] = {
         orders.ItemsTaken,
         orders.ItemsClosed,
         orders.ItemTried,
+        PortableTask,
         orders.ResultsDropped,
         orders.ResultsSealed,
         orders.ResultsTaken,

@@ -8,6 +8,7 @@ from nbdist.wire.messages import Message
 ALLOWED: dict[m.Role, frozenset[type[Message]]] = {
     "notebook": frozenset(
         {m.ProveLocal, m.SubmitJob, m.AddItems, m.CloseItems, m.CancelJob, m.TakeResults, m.AttachJob, m.ForgetJob}
+        | {m.PortableTask}
         | {
             m.BlobPlaced,
             m.DescribePool,

@@ -10,9 +10,11 @@ import contextlib
 import logging
 import re
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from itertools import zip_longest
 
 from nbdist.errors import BlobError, ProtocolError
+from nbdist.hub import portables
 from nbdist.hub.access import Grant
 from nbdist.hub.archive import Archive, FoundJob
 from nbdist.hub.blobs import BlobStore
@@ -136,6 +138,10 @@ class Stores:
                     ready.append(record)
         return ready
 
+    def without_blob(self, name: str) -> list[JobRecord]:
+        """The jobs whose form for other versions of Python waits for this blob."""
+        return [record for record in self._jobs.values() if name in record.portable_missing]
+
     def add_items(self, record: JobRecord, message: AddItems, payload: Payload, *, is_local: bool = False) -> bool:
         """Takes items; False: they were here already. `is_local`: the notebook has proved to be on this machine.
 
@@ -233,11 +239,18 @@ class Stores:
             else:
                 record.is_torn = True
         if record.finished is None:
+            self._restore_portable(record, one)
             record.missing = set(self.blobs.missing(record.blobs))
             for name in {ref.name for ref in record.blobs} - record.missing:
                 self.blobs.pin(name, record.job, keep=True)
             self._restore_items(record, one)
         return record
+
+    def _restore_portable(self, record: JobRecord, one: FoundJob) -> None:
+        found = one.kept.portable
+        if found is not None and not portables.take(record, self.blobs, found, one.portable):
+            portables.drop_partial(record, self.blobs)
+            one.kept = replace(one.kept, portable=None)
 
     def _restore_items(self, record: JobRecord, one: FoundJob) -> None:
         for block, payload in one.blocks if record.items is not None else ():
@@ -252,7 +265,7 @@ class Stores:
         """The payload of `PrepareJob`; from now on this worker may get the job's blobs."""
         record = self._known(message.job)
         record.workers.add(peer)
-        return record.task
+        return record.portable_task if message.portable else record.task
 
     def for_slice(self, peer: str, message: RunSlice) -> Payload:
         """The payload of `RunSlice`; from now on this worker may get the blobs that it names."""

@@ -21,6 +21,7 @@ from nbdist.hub.items import size_of
 from nbdist.hub.jobs import JobRecord
 from nbdist.hub.outgoing import Outgoing
 from nbdist.hub.peers import Link, Peer, Peers
+from nbdist.hub.portables import Portables
 from nbdist.hub.roles import ALLOWED
 from nbdist.hub.stores import Stores
 from nbdist.hub.turns import Turn
@@ -83,6 +84,7 @@ class Switchboard:
         self._clock = clock
         self._call_soon = call_soon
         self._driver = Driver(machine, clock=clock, send=self._send, call_at=call_at)
+        self._portables = Portables(stores, self._driver.receive)
         self._outgoing = Outgoing(stores, self.peers, self._driver.receive)
         self._turn = Turn(
             stores.flush,
@@ -97,6 +99,7 @@ class Switchboard:
             m.ProveLocal: self._prove_local,
             m.BlobPlaced: self._blob_placed,
             m.SubmitJob: self._submit,
+            m.PortableTask: self._portables.taken,
             m.AddItems: self._add_items,
             m.CloseItems: self._close_items,
             m.ForgetJob: self._forget,
@@ -181,6 +184,7 @@ class Switchboard:
         """A blob is complete: jobs that waited for it go on."""
         for record in self.stores.blob_came(name):
             self._driver.receive(record.peer, BlobsReady(record.job))
+        self._portables.blob_came(name)
 
     def expire(self) -> None:
         """Forgets jobs that were over a long time ago."""
@@ -298,6 +302,7 @@ class Switchboard:
             return
         if record.missing:
             self._ask_for_blobs(peer, record)
+        self._portables.attached(record)
         if record.progress is not None:
             peer.link.send_if_room(record.progress)
         if record.finished is not None:

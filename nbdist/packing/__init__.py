@@ -1,10 +1,11 @@
 """Values to bytes and back. The only room that knows pickle and cloudpickle.
 
 `encode` and `decode` for one value, `pack_task` and `load_task` for a function with all that it needs
-(`pack_portable`: for every version of Python), `pack_chunk` for
+(`pack_portable`: for every version of Python; `repack`: from a packed one), `pack_chunk` for
 items, `pack_run` and `pack_part` for results.
 """
 
+from nbdist.packing.again import repack
 from nbdist.packing.codes import remember_tree, rename_code
 from nbdist.packing.container import Buffer
 from nbdist.packing.decoding import decode, open_file, unpack_chunk
@@ -36,6 +37,7 @@ __all__ = [
     "pack_task",
     "remember_tree",
     "rename_code",
+    "repack",
     "setup_reason",
     "snapshot",
     "traceback_text",

@@ -73,14 +73,28 @@ class _Memory(Generic[_V]):
 _one_at_a_time = threading.RLock()
 _recipes: _Memory[Recipe] = _Memory()
 _origins: _Memory[Scope] = _Memory()
+_newest: weakref.WeakValueDictionary[tuple[str, int, str], CodeType] = weakref.WeakValueDictionary()
+"""The newest code that was remembered of a file, line and name: copies of it come from there too."""
 
 
 def remember_tree(code: CodeType, tree: ast.AST, class_name: str | None = None) -> None:
     """Notes the tree that code was compiled from, for code whose file does not have it as text."""
     _origins[code] = tree, class_name
+    _newest[_place(code)] = code
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
             remember_tree(inner, tree, class_name)
+
+
+def _place(code: CodeType) -> tuple[str, int, str]:
+    return code.co_filename, code.co_firstlineno, code.co_name
+
+
+def _origin_of(code: CodeType) -> Scope | None:
+    """What was remembered of a code, or of one that it may be a copy of."""
+    found = _origins.get(code)
+    newest = None if found is not None else _newest.get(_place(code))
+    return found if newest is None else _origins.get(newest)
 
 
 # --- code to recipe ---------------------------------------------------------------------------------------------------
@@ -131,7 +145,7 @@ class _Index(NamedTuple):
 
 def _indices(code: CodeType, sources: Mapping[str, str]) -> Iterator[tuple[_Index, str]]:
     """Where the code may come from, with the text of each: what was remembered, and its file."""
-    origin = _origins.get(code)
+    origin = _origin_of(code)
     if origin is not None:
         yield _index(*origin), ""
     for text in _texts(code.co_filename, sources):

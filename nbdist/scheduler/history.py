@@ -72,10 +72,17 @@ def waits_for(state: State, job: JobRecord) -> str:
         return "no machine has joined this pool yet: %distribute invite, or nbdist invite, shows the line that adds one"
     if nobody_can(state, job):
         return f"no machine can run it. {left_out(job, MAX_REASON)}"
-    preparing = [share.worker.name for share in job.shares.values() if share.state is ShareState.PREPARING]
+    preparing = [share for share in job.shares.values() if share.state is ShareState.PREPARING]
     if preparing:
-        return f"{', '.join(preparing[:8])} still getting its data"
+        return _still_preparing(preparing)
     return "all slots are busy with other jobs"
+
+
+def _still_preparing(shares: list[Share]) -> str:
+    names = ", ".join(share.worker.name for share in shares[:MAX_NAMES])
+    if all(share.awaits_task for share in shares):
+        return f"{names} waiting until the notebook has packed its code for another version of Python"
+    return f"{names} still getting its data"
 
 
 def left_out(job: JobRecord, most_chars: int | None = None) -> str:

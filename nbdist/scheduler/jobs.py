@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import replace
 
 from nbdist.errors import ProtocolError
-from nbdist.scheduler import attempts, delivery, pausing, resuming, shares
+from nbdist.scheduler import attempts, delivery, pausing, resuming, shares, versions
 from nbdist.scheduler.history import progress
 from nbdist.scheduler.orders import (
     STORES,
@@ -29,6 +29,7 @@ from nbdist.wire.messages import (
     ForgetJob,
     JobFinished,
     Outcome,
+    PortableTask,
     SubmitJob,
 )
 
@@ -93,13 +94,15 @@ def _check(spec: SubmitJob) -> int | None:
     return total
 
 
-def change_owner(state: State, message: OwnerChanged) -> None:
+def change_owner(state: State, message: OwnerChanged, now: float) -> None:
     """Another notebook has taken the job over."""
     job = state.jobs.get(message.job)
     if job is not None:
         job.owner, job.orphaned_at = message.owner, None
         job.told_at, job.told_left_out = -1.0, False  # it knows nothing yet
         state.send(STORES, message)
+        if job.alive and job.portable is None:
+            versions.go_on(state, job, now)
 
 
 def restate(state: State, job: JobRecord) -> None:
@@ -149,7 +152,9 @@ def add_items(state: State, owner: str, message: AddItems, now: float, size: int
         return
     job.blocks.add(message.start, stop, size, message.blobs)
     job.available = stop
-    state.send(STORES, ItemsTaken(job.id, message.start, stop, size, message.blobs))
+    state.send(STORES, ItemsTaken(job.id, message.start, stop, size, message.blobs, message.native))
+    if message.native:
+        versions.only_here(state, job, message.native, now)
     if message.blobs:
         job.largest_block = max(job.largest_block, sum(ref.size for ref in message.blobs))
         shares.widen_window(state, job)
@@ -248,6 +253,11 @@ def end(
 def _finished(job: JobRecord) -> JobFinished:
     assert job.outcome is not None
     return JobFinished(job.id, job.outcome, job.seq, job.total, job.stop_reason, job.stopped_at)
+
+
+def portable_task(state: State, owner: str, message: PortableTask, now: float) -> None:
+    """The notebook says what there is of the job for other versions of Python."""
+    versions.taken(state, _own(state, owner, message.job), message, now)
 
 
 def forget(state: State, owner: str, message: ForgetJob, now: float) -> None:

@@ -27,7 +27,7 @@ from nbdist.scheduler.orders import (
 )
 from nbdist.scheduler.records import item_count
 from nbdist.scheduler.resuming import note_again, takeable
-from nbdist.wire.messages import ForgetJob, JobFinished, Message, Result
+from nbdist.wire.messages import ForgetJob, JobFinished, Message, PortableTask, Result
 
 
 @dataclass(slots=True)
@@ -47,6 +47,7 @@ class _Job:
     first_failed: int | None = None
     stopped_at: int | None = None
     tried: dict[int, ItemTried] = field(default_factory=dict)
+    portable: PortableTask | None = None
     stopping: JobStopping | None = None
     finished: JobFinished | None = None
 
@@ -64,6 +65,7 @@ class Kept:
             ItemsTaken: self._items,
             ItemsClosed: self._closed,
             ItemTried: self._tried,
+            PortableTask: self._portable,
             Result: self._result,
             ResultsDropped: self._results_dropped,
             ResultsSealed: self._results_sealed,
@@ -134,6 +136,11 @@ class Kept:
         job = self._jobs.get(message.job)
         if job is not None:
             job.tried[message.item] = message
+
+    def _portable(self, message: PortableTask) -> None:
+        job = self._jobs.get(message.job)
+        if job is not None:
+            job.portable = message
 
     def _result(self, message: Result) -> None:
         job = self._jobs.get(message.job)
@@ -220,6 +227,7 @@ def _message_of(job: _Job, done: Intervals, ahead: Intervals, resumed_total: int
         first_failed=job.first_failed,
         stopped_at=job.stopped_at,
         tried=tuple(job.tried.values()),
+        portable=job.portable,
         stopping=job.stopping,
         finished=job.finished,
     )

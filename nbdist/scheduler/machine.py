@@ -52,6 +52,7 @@ from nbdist.wire.messages import (
     Message,
     Notice,
     Part,
+    PortableTask,
     RenewSlots,
     SetupBegun,
     SliceBegun,
@@ -225,6 +226,7 @@ _FROM_NOTEBOOKS: dict[type[Message], FromNotebook] = {
     SubmitJob: lambda state, peer, message, now, size: jobs.submit(state, peer, message, now),
     Resumption: lambda state, peer, message, now, size: jobs.submit(state, peer, message.spec, now, message),
     AddItems: lambda state, peer, message, now, size: jobs.add_items(state, peer, message, now, size),
+    PortableTask: lambda state, peer, message, now, size: jobs.portable_task(state, peer, message, now),
     CloseItems: lambda state, peer, message, now, size: jobs.close_items(state, peer, message, now),
     CancelJob: lambda state, peer, message, now, size: jobs.cancel_by_message(state, message, now),
     ForgetJob: lambda state, peer, message, now, size: jobs.forget(state, peer, message, now),
@@ -237,7 +239,7 @@ _FROM_HUB: dict[type[Message], FromHub] = {
     PeerClosed: lambda state, peer, message, now: members.leave(state, peer, message.reason or "disconnected", now),
     BytesCame: lambda state, peer, message, now: members.breathes(state, peer, now),
     BlobsReady: lambda state, peer, message, now: jobs.blobs_ready(state, message, now),
-    OwnerChanged: lambda state, peer, message, now: jobs.change_owner(state, message),
+    OwnerChanged: lambda state, peer, message, now: jobs.change_owner(state, message, now),
     KeptJob: lambda state, peer, message, now: restart.restore(state, message, now),
     Restarted: lambda state, peer, message, now: restart.restarted(state, message, now),
     ResultsWait: lambda state, peer, message, now: pausing.results_wait(state, message, now),
@@ -272,8 +274,10 @@ def _notice(state: State, now: float) -> None:
             continue
         due = job.submitted_at + state.policy.notice_seconds
         is_news = not job.told_left_out and nobody_can
-        is_at_work = job.begun and job.attempts
-        if (due <= now or is_news) and job.owner in state.notebooks and not is_at_work:
+        if job.begun and job.attempts:
+            state.wake("notice", now + state.policy.last_slice_seconds)
+            continue
+        if (due <= now or is_news) and job.owner in state.notebooks:
             job.told_left_out |= is_news
             state.send(job.owner, Notice(job.id, "warning", f"job {job.id} waits: {history.waits_for(state, job)}"))
         state.wake("notice", due if due > now else now + state.policy.notice_seconds)

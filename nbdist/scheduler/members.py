@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from nbdist.errors import ProtocolError
-from nbdist.scheduler import attempts, delivery, faults, jobs, restart, setups, shares
+from nbdist.scheduler import attempts, delivery, faults, jobs, restart, setups, shares, versions
 from nbdist.scheduler.orders import STORES, Disconnect, WorkerGone, WorkerHere
 from nbdist.scheduler.records import (
     AttemptRecord,
@@ -55,6 +55,7 @@ def join(state: State, peer: str, hello: Hello, now: float) -> None:
         for job in state.active.values():
             if job.owner == peer:
                 job.orphaned_at = None
+        versions.notebook_changed(state, peer, now)
 
 
 def facts(state: State, worker: WorkerRecord, message: WorkerFacts, now: float) -> None:
@@ -83,7 +84,7 @@ def _take_facts(
 ) -> None:
     for job_id in ready_jobs:
         job = state.active.get(job_id)
-        if job is not None and job.phase is Phase.RUNNING and shares.may_run(job, worker):
+        if job is not None and job.phase is Phase.RUNNING and shares.may_run(state, job, worker):
             job.shares[worker.id] = share = Share(worker)
             shares.make_ready(state, job, worker, share)
     for held in sorted(held_attempts, key=lambda held: not held.running):
@@ -194,6 +195,7 @@ def leave(state: State, peer: str, reason: str, now: float, *, blame: bool = Tru
     if peer in state.notebooks:
         state.notebooks.discard(peer)
         _orphan_jobs(state, peer, now)
+        versions.notebook_changed(state, peer, now)
     worker = state.workers.get(peer)
     if worker is None:
         return

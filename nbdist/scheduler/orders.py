@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nbdist.wire.messages import Acknowledge, BlobRef, GrantItems, JobFinished, Message, SubmitJob
+from nbdist.wire.messages import Acknowledge, BlobRef, GrantItems, JobFinished, Message, PortableTask, SubmitJob
 
 STORES = "stores"
 """The peer that keeps payloads and the journal. What it is sent is what a scheduler that is started anew must know
@@ -15,6 +15,7 @@ again (`kept.py`), in this order:
 
 - `JobTaken`, `OwnerChanged`, `TargetsSet`, `ItemsTaken`, `ItemsClosed`, `ItemTried`, `JobStopping`, `JobEnded`: how a
   job stands;
+- `PortableTask`: the task of a job for other versions of Python, or why there is none;
 - `WorkerHere`, `WorkerGone`: who will come back after a restart;
 - `Result`: keep the payload of the part that is being dealt with (or none, if the result has a `fault`), number it
   `seq`, and deliver it to the job's notebook as its credit allows;
@@ -94,6 +95,8 @@ class ItemsTaken(Message):
     size: int
     blobs: tuple[BlobRef, ...] = ()
     """What is large in it."""
+    native: str = ""
+    """Why it is only for the notebook's version of Python."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +213,7 @@ class KeptJob(Message):
     """An item that raised or has no value."""
     stopped_at: int | None = None
     tried: tuple[ItemTried, ...] = ()
+    portable: PortableTask | None = None
     stopping: JobStopping | None = None
     finished: JobFinished | None = None
     age_seconds: float = 0.0

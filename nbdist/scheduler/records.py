@@ -19,7 +19,7 @@ from nbdist.scheduler.intervals import Intervals
 from nbdist.scheduler.policy import Policy
 from nbdist.scheduler.resuming import Taken
 from nbdist.wire.blocks import ITEMS_WINDOW_BYTES
-from nbdist.wire.messages import Attempt, Hello, Message, Outcome, SubmitJob, WorkerFacts
+from nbdist.wire.messages import Attempt, Hello, Message, Outcome, PortableTask, SubmitJob, WorkerFacts
 
 Place: TypeAlias = tuple[str, int]
 """A slot: (worker's id, number)."""
@@ -65,6 +65,14 @@ class JobRecord:
     pending: Intervals = field(default_factory=Intervals)
     done: Intervals = field(default_factory=Intervals)
     taken: Taken = field(default_factory=Taken)
+    portable: PortableTask | None = None
+    """Its task for other versions of Python, or why there is none; None: nobody has needed it, or it is on its way."""
+    is_portable_asked: bool = False
+    """The notebook that is here was asked for it."""
+    waits_for_targets: bool = False
+    """A job for each machine or slot, of which it is not known yet whether it can go to some machines."""
+    native: str = ""
+    """Why some of its items are only for the notebook's version of Python."""
     alone: set[int] = field(default_factory=set)
     """Items that run in slices of their own, because they ended a process or were there when machines vanished."""
     blocks: Blocks = field(default_factory=Blocks)
@@ -217,6 +225,8 @@ class Share:
     todo: str = ""
     again_at: float = inf
     """When a worker that is left out is asked again."""
+    awaits_task: bool = False
+    """The worker waits, or is left out, until the notebook gives the task for its version of Python."""
     pace: Pace = field(default_factory=lambda: Pace())
     """Of all its slots, lately."""
     whole: Pace = field(default_factory=lambda: Pace())

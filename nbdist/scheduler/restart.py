@@ -25,6 +25,8 @@ def restore(state: State, kept: KeptJob, now: float) -> None:
         failed_items=kept.failed_items,
         seq=kept.seq,
         begun=bool(kept.seq),
+        portable=kept.portable,
+        native=next((block.native for block in kept.blocks if block.native), ""),
         orphaned_at=now,
     )
     state.jobs[job.id] = job

@@ -5,18 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import inf
 
-from nbdist.scheduler.fit import unfit
+from nbdist.scheduler.fit import Unfit, unfit
 from nbdist.scheduler.history import nobody_can
 from nbdist.scheduler.orders import STORES, TargetsSet
 from nbdist.scheduler.policy import Policy
+from nbdist.scheduler.portable import obstacle, other_python
 from nbdist.scheduler.records import Event, JobRecord, Pace, Phase, Share, ShareState, State, WorkerRecord
-from nbdist.wire.messages import GrantItems, JobReady, PrepareJob
+from nbdist.wire.messages import GrantItems, JobReady, NeedPortable, PrepareJob
 from nbdist.wire.needs import Candidate
 
+WAITS_FOR_SOURCE = "the notebook packs its code for another version of Python"
 
-def may_run(job: JobRecord, worker: WorkerRecord) -> bool:
+
+def may_run(state: State, job: JobRecord, worker: WorkerRecord) -> bool:
     """Whether the worker could take part in the job, as far as is known without asking it."""
-    return worker.stated and not worker.leaving and unfit(job.spec, _candidate(worker)) is None
+    return worker.stated and not worker.leaving and _problem(state, job, worker) is None
+
+
+def _problem(state: State, job: JobRecord, worker: WorkerRecord) -> Unfit | None:
+    """Why it could not."""
+    missing = unfit(job.spec, _candidate(worker))
+    return missing or obstacle(job, worker, has_notebook=job.owner in state.notebooks)
 
 
 def _candidate(worker: WorkerRecord) -> Candidate:
@@ -24,12 +33,18 @@ def _candidate(worker: WorkerRecord) -> Candidate:
 
 
 def add_targets(state: State, job: JobRecord, workers: Iterable[WorkerRecord]) -> None:
-    """A job for each machine or slot gets one item for each of these that fits."""
-    for worker in workers:
-        if may_run(job, worker):
-            slots = range(len(worker.slots)) if job.spec.each == "slot" else (-1,)
-            for slot in slots:
-                job.targets[worker.id, slot] = len(job.targets)
+    """A job for each machine or slot gets one item for each of these that fits, once it is known which do."""
+    if job.waits_for_targets:
+        return
+    fitting = [worker for worker in workers if may_run(state, job, worker)]
+    if job.portable is None and any(other_python(job, worker) for worker in fitting):
+        job.waits_for_targets = True
+        _ask(state, job)
+        return
+    for worker in fitting:
+        slots = range(len(worker.slots)) if job.spec.each == "slot" else (-1,)
+        for slot in slots:
+            job.targets[worker.id, slot] = len(job.targets)
     if job.targets:
         job.total = job.available = len(job.targets)
         state.send(STORES, TargetsSet(job.id, tuple(job.targets)))
@@ -42,23 +57,39 @@ def prepare(state: State, job: JobRecord, worker: WorkerRecord, now: float) -> N
         return
     if job.targets and not any(target[0] == worker.id for target in job.targets):
         return  # it came after the job had begun
-    problem = unfit(job.spec, _candidate(worker))
+    problem = _problem(state, job, worker)
+    is_other = bool(other_python(job, worker))
+    awaits_task = is_other and job.portable is None and not job.native
     if problem is not None:
-        leave_out(state, job, Share(worker, ShareState.REFUSED, problem.reason, problem.todo), now)
+        share = Share(worker, ShareState.REFUSED, problem.reason, problem.todo, awaits_task=awaits_task)
+        leave_out(state, job, share, now)
         return
     job.shares[worker.id] = Share(worker)
+    if awaits_task:
+        job.shares[worker.id].reason, job.shares[worker.id].awaits_task = WAITS_FOR_SOURCE, True
+        _ask(state, job)
+        return
     spec = job.spec
+    packed = job.portable if is_other and job.portable is not None else spec
     message = PrepareJob(
         job=job.id,
         options=spec.options,
-        task=spec.task,
-        blobs=spec.blobs,
+        task=packed.task,
+        blobs=packed.blobs,
         ranges=spec.ranges,
         each=bool(spec.each),
         modules=spec.modules,
         bundles=spec.bundles,
+        portable=is_other,
     )
     state.send(worker.id, message)
+
+
+def _ask(state: State, job: JobRecord) -> None:
+    """Asks the notebook, which is here, for the task in the form for other versions of Python; once."""
+    if not job.is_portable_asked:
+        job.is_portable_asked = True
+        state.send(job.owner, NeedPortable(job.id))
 
 
 def leave_out(state: State, job: JobRecord, share: Share, now: float) -> None:
@@ -83,7 +114,7 @@ def ready(state: State, worker: WorkerRecord, message: JobReady, now: float) -> 
     """The worker has all that the job needs."""
     job = state.active.get(message.job)
     share = None if job is None else job.shares.get(worker.id)
-    if job is None or share is None or share.state is not ShareState.PREPARING:
+    if job is None or share is None or share.state is not ShareState.PREPARING or share.awaits_task:
         return
     make_ready(state, job, worker, share)
     job.history.append(Event(now, "ready", 0, 0, worker.name))

@@ -137,6 +137,7 @@ class Slot:
             spool=self._spool,
             failures_apart=bool(options.retries) or options.on_error == "stop",
             reduce=task.reduce,
+            portable=job.message.portable,
         )
         if options.time_limit:
             self._watch = Watch(options.time_limit, time.monotonic_ns, self._claim.began)

@@ -40,6 +40,7 @@ class Outbox:
         spool: str,
         failures_apart: bool,
         reduce: Reducer | None,
+        portable: bool = False,
     ) -> None:
         self._send = send
         self._clock = clock
@@ -49,6 +50,8 @@ class Outbox:
         self._spool = spool
         self._failures_apart = failures_apart
         self._reduce = reduce
+        self._portable = portable
+        """They go to another version of Python."""
         self._lock = threading.Lock()
         self._folded: Run | None = None
         self._packed: list[PackedRun] = []
@@ -104,7 +107,7 @@ class Outbox:
             self._pack(held)
 
     def _pack(self, run: Run) -> None:
-        for packed in pack_runs(run):
+        for packed in pack_runs(run, portable=self._portable):
             alone = self._failures_apart and bool(packed.failed)
             if alone or self._failed + len(packed.failed) > frames.MAX_FAILED_PER_PART:
                 self._flush(is_final=False)

@@ -60,7 +60,7 @@ class PreparedJobs:
     def load_task(self, job: str) -> LoadTask:
         """What a slot is told before its first slice of a job that is ready."""
         message = self._ready[job]
-        return LoadTask(job, message.options, ranges=message.ranges, each=message.each)
+        return LoadTask(job, message.options, ranges=message.ranges, each=message.each, portable=message.portable)
 
     def hub_lost(self) -> list[Send]:
         """What was on its way will not come; the hub asks again, if the job is not over by then."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import queue
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -242,3 +243,38 @@ def test_a_stream_finds_what_it_remembers_without_a_search() -> None:
     assert stream.at(49_999) == 49_999
     with pytest.raises(LookupError):
         stream.at(49_998)
+
+
+# --- for other versions of Python -------------------------------------------------------------------------------------
+
+
+def native_of(items: list[Any]) -> list[str]:
+    """Of each block, why only this version of Python reads it."""
+    return [block.native for block in feed(items_of([items], star=False))]
+
+
+def test_what_has_code_goes_as_source_for_every_version_and_plain_values_as_ever() -> None:
+    stream = list(feed(items_of([[lambda x: x + 1] * 3], star=False)))
+    assert [block.native for block in stream] == [""]
+    assert b"CodeType" not in stream[0].data
+    assert [function(1) for function in read_all(iter(stream))] == [2, 2, 2]
+    assert native_of([1, "a", {"b": 2.0}]) == [""]
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_items_that_are_no_source_say_so_and_go_to_this_version(count: int) -> None:
+    stream = list(feed(items_of([[eval("lambda x: x + 1")] * count], star=False)))
+    assert all(re.search(r"item \d+ cannot be packed|its text is not known", block.native) for block in stream)
+    assert [function(1) for function in read_all(iter(stream))] == [2] * count
+
+
+def test_only_the_block_with_such_an_item_is_marked() -> None:
+    plain = list(range(200_000))
+    marks = native_of([*plain, eval("lambda x: x"), *plain])
+    assert len(marks) > 2
+    assert sum(map(bool, marks)) == 1
+
+
+def test_a_large_item_that_is_no_source_is_marked_too() -> None:
+    (mark,) = native_of([(np.zeros(100_000), eval("lambda x: x"))])
+    assert "its text is not known" in mark

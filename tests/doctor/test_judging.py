@@ -134,7 +134,10 @@ def test_another_version_names_the_line_that_helps() -> None:
 
 def test_another_python() -> None:
     line = only(invited(pythons=("cpython 3.13",)), "python")
-    assert (line.state, line.todo) == ("FAIL", "start the worker with cpython 3.13 (python3.13 …)")
+    assert (line.state, line.todo) == (
+        "warn",
+        "for all of their jobs, start the worker with cpython 3.13 (python3.13 …)",
+    )
     assert only(invited(pythons=("cpython 3.11", "cpython 3.13")), "python").state == "ok"
     assert "no notebook is connected" in only(invited(pythons=()), "python").text
 

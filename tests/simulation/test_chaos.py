@@ -290,6 +290,44 @@ class Resuming(Chaos):
         assert set(found) == job.taken
 
 
+class MixedVersions(Chaos):
+    """A random world of several versions of Python; notebooks are slow to pack, refuse, and are away now and then."""
+
+    def __init__(self, seed: int) -> None:
+        self.more = random.Random(f"versions {seed}")
+        super().__init__(seed)
+        for job in self.jobs:
+            job.pack_seconds = self.more.choice([0.0, 0.0, 0.01, 2.0, 10_000.0])
+            job.refuses_source = self.more.random() < 0.2
+            if job.arrives and self.more.random() < 0.2:
+                job.native_from = self.more.choice([0, *accumulate(job.arrives)])
+        self.absences = self.more.choice([0, 0, 1, 3])
+
+    def add_worker(self, number: int) -> None:
+        python = self.more.choice(["3.11.2", "3.12.1", "3.12.9", "3.13.0"])
+        self.world.add_worker(f"w{number}", self.rng.randint(1, 4), 2 ** self.rng.uniform(-2, 2), python)
+
+    def run(self) -> None:
+        for _ in range(self.absences):
+            when, seconds = self.more.uniform(0, 6), 10 ** self.more.uniform(-1, 1.5)
+            self.world.after(when, lambda seconds=seconds: self.world.lose_notebook("notebook", seconds))  # type: ignore[misc]
+        super().run()
+
+
+@pytest.mark.parametrize("first", range(0, 300, SEEDS_A_TEST))
+def test_each_item_has_exactly_one_result_on_machines_of_several_versions(first: int) -> None:
+    elsewhere = 0
+    for seed in range(first, first + SEEDS_A_TEST):
+        chaos = MixedVersions(seed)
+        try:
+            chaos.run()
+        except BaseException as error:
+            error.add_note(f"world of seed {seed}")
+            raise
+        elsewhere += sum(job.ran_elsewhere > 0 for job in chaos.jobs)
+    assert elsewhere >= SEEDS_A_TEST // 4
+
+
 @pytest.mark.parametrize("first", range(0, 200, SEEDS_A_TEST))
 def test_a_hub_that_stood_still_loses_no_healthy_worker(first: int) -> None:
     for seed in range(first, first + SEEDS_A_TEST):

@@ -1,6 +1,6 @@
 """Kinds of functions and values that must go from any version of Python to any other: the cells of text files.
 
-`portable_cells.txt` has them by what is written (kinds of functions and classes), `portable_values.txt` by what it works on.
+`portable_cells.txt` has them by what is written (functions, classes), `portable_values.txt` by what that works on.
 
 Each cell has a title (`## title`) and defines `f`. `args` are its arguments (3, if there are none); with
 `compare = False` the result is compared by its text only; `sources` are those of the task.

@@ -102,6 +102,15 @@ class SimJob:
     resumes: str = ""
     taken: frozenset[int] = frozenset()
     """Items that it has from the job that it resumes, and that must not run for it."""
+    pack_seconds: float = 0.0
+    """Until the notebook has packed it as source, for other versions of Python …"""
+    refuses_source: bool = False
+    """… or says that it cannot."""
+    native_from: int | None = None
+    """The first item of the block from which on items are for the notebook's version alone."""
+    source_asked: int = 0
+    ran_elsewhere: int = 0
+    """Slices that went to other versions."""
     setup_seconds: float = 0.0
     """What each slot does before its first items of the job …"""
     setup_fails_on: frozenset[str] = frozenset()
@@ -438,7 +447,7 @@ class World:
         elif peer in self.workers:
             self._to_worker(peer, message)
         else:
-            self._to_notebook(message)
+            self._to_notebook(peer, message)
 
     def _to_worker(self, peer: str, message: m.Message) -> None:
         connection = self._connection.get(peer)
@@ -505,16 +514,36 @@ class World:
         if not self.hub_is_down:
             self.step(STORES, ResultsWait(job.id, job.waiting_bytes, 10**12), 0)
 
-    def _to_notebook(self, message: m.Message) -> None:
+    def _to_notebook(self, peer: str, message: m.Message) -> None:
         if isinstance(message, m.JobFinished):
             job = self.jobs[message.job]
             if job.finished is None:
                 job.finished, job.finished_at = message, self.now
             assert job.finished == message, "a job ended in two ways"
+        elif isinstance(message, m.NeedPortable):
+            self._pack_portably(self.jobs[message.job], peer)
         elif isinstance(message, m.GrantItems):
             self.jobs[message.job].granted += message.more_bytes
         else:
             assert isinstance(message, (m.JobProgress, m.Notice, m.Answer)), message
+
+    def _pack_portably(self, job: SimJob, notebook: str) -> None:
+        """As the real notebook does: it answers on the connection that it has by then, if any."""
+        assert notebook in self._connection or notebook not in self.connected
+        job.source_asked += 1
+        answer = m.PortableTask(job.id, "a lambda" if job.refuses_source else "")
+
+        def say() -> None:
+            if notebook in self._connection and job.finished is None:
+                self.to_hub(notebook, answer)
+
+        self.after(job.pack_seconds * self.random.uniform(0.5, 1.5), say)
+
+    def lose_notebook(self, notebook: str, seconds: float) -> None:
+        """Its connection breaks, and comes back after a while."""
+        if notebook in self._connection and not self.hub_is_down:
+            self.close(notebook)
+            self.after(seconds, lambda: self._redial(notebook) if notebook not in self._connection else None)
 
     def add_notebook(self, peer: str = "notebook") -> None:
         self._connection[peer] = next(self._numbers)
@@ -546,6 +575,8 @@ class World:
         for size in job.arrives or ():
             when += self.random.expovariate(50.0)
             message = m.AddItems(job.id, start, size)
+            if job.native_from is not None and start >= job.native_from:
+                message = replace(message, native="a lambda in an item")
             if start in job.large and size:
                 ref = m.BlobRef(f"{start:064x}", 10_000_000)
                 if start not in job.dropped:
@@ -556,9 +587,9 @@ class World:
         assert start == job.total
         self.at(when + 0.01, lambda: send(m.CloseItems(job.id, job.total), 0))
 
-    def add_worker(self, name: str, slots: int, speed: float | Sequence[float]) -> SimWorker:
+    def add_worker(self, name: str, slots: int, speed: float | Sequence[float], python: str = "3.11.7") -> SimWorker:
         """`speed`: of all its slots, or of each."""
-        worker = SimWorker(self, name, slots, speed)
+        worker = SimWorker(self, name, slots, speed, python)
         self.workers[name] = worker
         worker.connect()
         return worker
@@ -585,6 +616,7 @@ def assert_same_jobs(kept: Kept, state: State) -> None:
         assert (found.owner, found.seq, found.done) == (job.owner, job.seq, tuple(job.done))
         assert (found.ahead, found.resumed_total) == (tuple(job.taken.ahead), job.taken.total)
         assert found.again == tuple(job.taken.again)
+        assert found.portable == job.portable
         if job.alive:
             assert (found.total, found.available) == (job.total, job.available)
             assert found.failed_items == job.failed_items
@@ -599,9 +631,12 @@ def machine(python: str = "3.11.7") -> m.Machine:
 class SimWorker:
     """A worker: its supervisor and its slots."""
 
-    def __init__(self, world: World, name: str, slots: int, speed: float | Sequence[float]) -> None:
+    def __init__(self, world: World, name: str, slots: int, speed: float | Sequence[float], python: str) -> None:
         self.world = world
         self.name = name
+        self.machine = machine(python)
+        self.is_other = self.machine.python_minor != machine().python_minor
+        """Than the notebook's version of Python."""
         self.speeds = [float(speed)] * slots if isinstance(speed, (int, float)) else list(speed)
         self.running: list[Running | None] = [None] * slots
         self.waiting: list[m.RunSlice | None] = [None] * slots
@@ -627,7 +662,7 @@ class SimWorker:
         if self.dead:
             return
         world = self.world
-        world.connect(self.name, m.Hello("worker", 1, 1, machine(), self.name, self.name, len(self.running)))
+        world.connect(self.name, m.Hello("worker", 1, 1, self.machine, self.name, self.name, len(self.running)))
         self.connected = True
         held = []
         for slot, (running, waiting) in enumerate(zip(self.running, self.waiting, strict=True)):
@@ -740,6 +775,8 @@ class SimWorker:
 
     def on_PrepareJob(self, message: m.PrepareJob) -> None:
         job = self.world.jobs[message.job]
+        assert message.portable == self.is_other
+        assert not self.is_other or (job.source_asked and not job.refuses_source), "bytecode for another version"
         if self.name in job.refused_by:
             self.say(m.JobRefused(job.id, "no module named 'pandas'", "pip install pandas"))
             return
@@ -760,6 +797,9 @@ class SimWorker:
         assert job.taken.isdisjoint(range(message.start, message.stop)), "what an earlier job has done runs again"
         unfinished = job.blobs(message.start, message.stop)
         assert set(message.blobs) >= unfinished, "a slice without the blobs of its items"
+        if self.is_other:
+            job.ran_elsewhere += 1
+            assert job.native_from is None or message.stop <= job.native_from, "items that it cannot read"
         if self.leaving:
             self.say(m.SliceCut(message.attempt, message.start))
             return

@@ -137,3 +137,14 @@ def test_an_attempt_that_is_abandoned_has_no_final_part(tmp_path: Path) -> None:
     sent.box.abandon()
     assert sent.ranges() == [(0, 1, False)]
     assert isinstance(sent.parts[0][0], Part)
+
+
+@pytest.mark.parametrize("portable", [False, True])
+def test_what_goes_to_another_version_of_python_has_no_bytecode(tmp_path: Path, portable: bool) -> None:
+    sent = Sent(tmp_path, portable=portable)
+    sent.box.add(Run(0, 1, 0.1, [lambda x: x + 1]))
+    sent.box.add(Run(1, 2, 0.1, [], [], [(1, ValueError(lambda x: x))]))
+    assert sent.box.finish()
+    packed = b"".join(payload for _, payload in sent.parts)
+    assert (b"CodeType" in packed) is not portable
+    assert sent.values()[0](1) == 2

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from nbdist.engines.base import Buffer, Earlier, JobSpec, PackedTask
 from nbdist.errors import NbdistError, ProtocolError
 from nbdist.wire import resuming
-from nbdist.wire.messages import Answer, BlobRef, JobKnown, Message, ReadResults, Result
+from nbdist.wire.messages import Answer, BlobRef, JobKnown, Machine, Message, ReadResults, Result
 
 Ask = Callable[[Callable[[int], Message]], tuple[Answer, bytes]]
 """Asks the hub; gives the answer and its payload, or raises NbdistError."""
@@ -25,6 +25,16 @@ def earlier(known: JobKnown, ask: Ask, fetch: Fetch) -> Earlier:
         (known.spec.code, *(code for _, code in known.earlier)),
         lambda: _results(jobs, ask, fetch),
     )
+
+
+def check_python(known: JobKnown, here: Machine) -> None:
+    """Raises NbdistError if the job is of another version of Python: its task and results may hold code of that."""
+    there = known.spec.machine
+    if (there.implementation, there.python_minor) != (here.implementation, here.python_minor):
+        raise NbdistError(
+            f"job {known.spec.job} was submitted by {there.implementation} {there.python_minor}, and what it has may "
+            f"hold code of that version; this is {here.implementation} {here.python_minor}: use a kernel of the other"
+        )
 
 
 def spec_of(known: JobKnown) -> JobSpec:

@@ -9,25 +9,26 @@ import time
 import uuid
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from nbdist.engines.base import Attached, Buffer, Deliver, Earlier, JobSpec, PackedBlob, PackedTask
+from nbdist.engines.base import Attached, Buffer, Deliver, Earlier, JobSpec, PackedBlob
 from nbdist.engines.hub import transfers
 from nbdist.engines.hub.connection import Connection
 from nbdist.engines.hub.drafts import Draft, Drafts
-from nbdist.engines.hub.earlier import earlier, spec_of
+from nbdist.engines.hub.earlier import check_python, earlier, spec_of
 from nbdist.engines.hub.itemblobs import ItemBlobs
 from nbdist.engines.hub.items import Parcel
+from nbdist.engines.hub.portables import Portable, as_blob
 from nbdist.engines.hub.requests import Requests
 from nbdist.engines.hub.run import HubRun
 from nbdist.engines.hub.tending import Tender
 from nbdist.errors import ConnectionFailedError, NbdistError
-from nbdist.wire import blobs, frames
+from nbdist.wire import frames
 from nbdist.wire.address import Address
 from nbdist.wire.local import this_machine
 from nbdist.wire.messages import (
@@ -102,7 +103,16 @@ class HubEngine:
         self._check()
         message, task, parts = self._pack(spec)
         has_items = not spec.ranges and not spec.each
-        run = HubRun(message, task, parts, deliver, self, has_items=has_items, may_be_resumed=not spec.is_open)
+        run = HubRun(
+            message,
+            task,
+            parts,
+            deliver,
+            self,
+            has_items=has_items,
+            may_be_resumed=not spec.is_open,
+            repack=spec.repack,
+        )
         self._runs[spec.job] = run
         if self._error is not None:  # it ended meanwhile, and nobody else would tell this run
             self._runs.pop(spec.job, None)
@@ -123,6 +133,7 @@ class HubEngine:
         self._check()
         known, task = frames.decode(self._ask(lambda number: DescribeJob(number, job)))
         assert isinstance(known, JobKnown)
+        check_python(known, self._machine)
         return Attached(
             spec_of(known),
             known.available,
@@ -141,6 +152,7 @@ class HubEngine:
         """A job that is to be resumed. Raises NbdistError if there is none."""
         known, _ = frames.decode(self._ask(lambda number: DescribeJob(number, job, to_resume=True)))
         assert isinstance(known, JobKnown)
+        check_python(known, self._machine)
         return earlier(known, self._requests.ask_both, self._get_result)
 
     def _get_result(self, ref: BlobRef) -> Buffer:
@@ -256,6 +268,15 @@ class HubEngine:
         fail = lambda reason: self._connection.call_soon(lambda: run.fail(reason))  # noqa: E731
         self._item_blobs.upload(run.feed, parcel, fail)
 
+    def answer(self, run: HubRun, portable: Portable, sent: Mapping[str, PackedBlob]) -> None:
+        """Packs a task for other versions of Python. Not on the transfer threads: a large upload may be there."""
+
+        def make() -> None:
+            answer = portable.answer(sent)
+            self._connection.call_soon(lambda: run.answered(answer))
+
+        Thread(target=make, name="nbdist-repack", daemon=True).start()
+
     def fetch(self, run: HubRun, ref: BlobRef, came: Callable[[Buffer], None]) -> None:
         """Gets a blob from the hub on a transfer thread."""
 
@@ -351,7 +372,7 @@ class HubEngine:
         )
         if packed.size <= frames.MAX_INLINE_PAYLOAD_BYTES:
             return message, b"".join(packed.pieces), parts
-        task = _as_blob(packed)
+        task = as_blob(packed)
         return replace(message, task=BlobRef(task.name, task.size)), b"", [*parts, task]
 
     def _feed(self, run: HubRun, spec: JobSpec) -> None:
@@ -409,10 +430,6 @@ class HubEngine:
 
         with contextlib.suppress(RuntimeError):  # closed meanwhile
             self._transfers.submit(try_often)
-
-
-def _as_blob(packed: PackedTask) -> PackedBlob:
-    return PackedBlob(blobs.blob_name(packed.pieces), packed.size, packed.pieces)
 
 
 def _close_at_exit(engine: HubEngine) -> Callable[[], None]:

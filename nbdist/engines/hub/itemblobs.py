@@ -119,7 +119,7 @@ def _pack(parcel: Parcel, block: Block, refs: list[BlobRef], files: tuple[str, .
     assert block.finish is not None
     data = block.finish([ref.name for ref in refs])
     parcel.files = files
-    parcel.pack(data, AddItems(parcel.job, parcel.start, block.count, tuple(refs), files))
+    parcel.pack(data, AddItems(parcel.job, parcel.start, block.count, tuple(refs), files, block.native))
 
 
 def _write(parcel: Parcel, block: Block, folder: Path) -> None:

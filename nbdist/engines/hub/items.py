@@ -76,7 +76,7 @@ class ItemFeed:
                 return
             parcel = Parcel(self._job, self._next, block, block.size)
             if not block.large:
-                parcel.pack(block.data, AddItems(self._job, self._next, block.count))
+                parcel.pack(block.data, AddItems(self._job, self._next, block.count, native=block.native))
             self._next += block.count
             self._waiting.append(parcel)
             self._push()

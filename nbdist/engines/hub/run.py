@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import queue
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from nbdist.engines.base import Block, Buffer, Deliver, PackedBlob
+from nbdist.engines.base import Block, Buffer, Deliver, PackedBlob, Repack
 from nbdist.engines.hub.items import ItemFeed, Parcel
+from nbdist.engines.hub.portables import Answer, Portable
 from nbdist.errors import NbdistError
 from nbdist.wire import frames
 from nbdist.wire.messages import (
@@ -24,6 +25,7 @@ from nbdist.wire.messages import (
     JobKnown,
     Message,
     NeedBlobs,
+    NeedPortable,
     Notice,
     Result,
     SubmitJob,
@@ -54,6 +56,9 @@ class Hub(Protocol):
     def fetch(self, run: HubRun, ref: BlobRef, came: Callable[[Buffer], None]) -> None:
         """Gets a blob from the hub on another thread and calls back on the connection's; or `HubRun.fail`."""
 
+    def answer(self, run: HubRun, portable: Portable, sent: Mapping[str, PackedBlob]) -> None:
+        """Packs a task for other versions of Python, on another thread; then `HubRun.answered`."""
+
     def forget(self, run: HubRun, *, is_kept: bool) -> None:
         """Drops the run. `is_kept`: the hub keeps the job as long as it keeps jobs, so that it can be resumed."""
 
@@ -81,6 +86,7 @@ class HubRun:
         *,
         has_items: bool,
         may_be_resumed: bool = False,
+        repack: Repack | None = None,
     ) -> None:
         self.job = submit.job
         self.finished: JobFinished | None = None
@@ -88,6 +94,7 @@ class HubRun:
         self.feed = ItemFeed(submit.job, hub.send, upload=upload) if has_items else None
         self._submit = frames.encode(submit, task)
         self._blobs = {blob.name: blob for blob in blobs}
+        self._portable = Portable(submit, self._submit, repack)
         self._deliver_event = deliver
         self._hub = hub
         self._asked: set[str] = set()
@@ -217,6 +224,9 @@ class HubRun:
             self._result(message, payload, frame_bytes)
         elif isinstance(message, NeedBlobs):
             self._need(message)
+        elif isinstance(message, NeedPortable):
+            if self.finished is None:
+                self._hub.answer(self, self._portable, dict(self._blobs))
         elif isinstance(message, GrantItems):
             if self.feed is not None:
                 self.feed.grant(message.more_bytes, message.wider_bytes)
@@ -261,6 +271,12 @@ class HubRun:
         """A blob is at the hub."""
         if self._needed is not None:
             self._needed.discard(name)
+
+    def answered(self, answer: Answer) -> None:
+        """The task is packed for other versions of Python, or cannot be."""
+        if self.finished is None:
+            self._blobs |= {blob.name: blob for blob in answer.blobs}
+            self._hub.send(answer.frame)
 
     def _need(self, message: NeedBlobs) -> None:
         self._asked.update(message.names)

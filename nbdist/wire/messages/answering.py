@@ -19,6 +19,13 @@ class NeedBlobs(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class NeedPortable(Message):
+    """A machine with another version of Python would take part in the job: answered by `PortableTask`."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
 class GrantItems(Message):
     """The hub can hold this many bytes of the job's items more than it was allowed before."""
 

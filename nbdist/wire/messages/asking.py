@@ -43,6 +43,19 @@ class SubmitJob(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class PortableTask(Message):
+    """The task of a job in the form that every version of Python reads, as it was when the job was submitted; or why
+    there is none. The answer to `NeedPortable`. Payload: the packed task, unless `task` names a blob."""
+
+    job: str
+    refusal: str = ""
+    """What cannot go as source, and what to do."""
+    task: BlobRef | None = None
+    blobs: tuple[BlobRef, ...] = ()
+    """All blobs that this form needs (`task` is not listed again)."""
+
+
+@dataclass(frozen=True, slots=True)
 class AddItems(Message):
     """Items `[start, start + count)` of a job that came without ranges. Payload: a block (`blocks.py`)."""
 
@@ -54,6 +67,8 @@ class AddItems(Message):
     files: tuple[str, ...] = ()
     """From a peer that proved to be local: the name of the file in `folder/incoming` of each of `blobs`. Others have
     put these before, for this job and `start` (`blobs.HOLDER_HEADER`)."""
+    native: str = ""
+    """Set: why only the notebook's version of Python reads the block."""
 
 
 @dataclass(frozen=True, slots=True)

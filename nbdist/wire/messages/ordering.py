@@ -41,6 +41,8 @@ class PrepareJob(Message):
     bundles: tuple[Bundle, ...] = ()
     install: tuple[Package, ...] = ()
     """What the worker does not have as the job needs it: it makes an environment with all of these first."""
+    portable: bool = False
+    """The worker's Python is not the notebook's: the task is in the form for every version, and so are results."""
 
 
 @dataclass(frozen=True, slots=True)

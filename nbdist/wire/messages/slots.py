@@ -20,6 +20,8 @@ class LoadTask(Message):
     each: bool = False
     bundles: tuple[BundleFolder, ...] = ()
     """What its local modules are imported from."""
+    portable: bool = False
+    """Results go to another version of Python."""
 
 
 @dataclass(frozen=True, slots=True)
