@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 import struct
 import weakref
 from collections.abc import Callable, Iterable
@@ -18,6 +20,11 @@ def reduce_view(view: memoryview) -> Reduced:
 def make_view(data: bytes | bytearray, kind: str, shape: tuple[int, ...]) -> memoryview:
     flat = memoryview(data)
     return flat if kind == "B" and len(shape) == 1 else flat.cast(kind, shape)  # type: ignore[call-overload]
+
+
+def reduce_file(file: io.TextIOWrapper) -> Reduced:
+    """cloudpickle would send a copy of what is in the file."""
+    raise pickle.PicklingError("an open file")
 
 
 def reduce_struct(layout: struct.Struct) -> Reduced:
@@ -58,6 +65,7 @@ def make_weak(kind: Callable[[], Any], content: Iterable[Any]) -> Any:
 
 
 REDUCERS: dict[type, Callable[[Any], Reduced]] = {
+    io.TextIOWrapper: reduce_file,
     memoryview: reduce_view,
     struct.Struct: reduce_struct,
     weakref.ref: reduce_reference,

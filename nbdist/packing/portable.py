@@ -10,6 +10,7 @@ import functools
 import io
 import pathlib
 import pickle
+import sys
 import typing
 from collections.abc import Callable, Mapping
 from types import CellType, CodeType, FunctionType
@@ -82,6 +83,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return self._class(value)
         if kind is CodeType:
             return self._code(value)
+        if value is sys.stdout or value is sys.stderr:
+            return getattr, (sys, "stdout" if value is sys.stdout else "stderr")
         reducer = _REDUCERS.get(kind)
         return NotImplemented if reducer is None else reducer(value)
 
