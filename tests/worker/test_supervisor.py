@@ -83,6 +83,15 @@ def test_a_job_is_ready_once_its_data_is_there() -> None:
     assert world.take() == [m.JobReady("j")]
 
 
+def test_a_slot_is_told_that_results_go_to_another_version_of_python() -> None:
+    world = World().hear("hub", welcome(), m.PrepareJob("j", m.JobOptions(), ranges=((0, 100, 1),), portable=True))
+    world.hear(orders.LOCAL, orders.JobInPlace("j"))
+    world.hear("slot:0", m.SlotReady(1)).hear("hub", piece())
+    (load,) = world.of(m.LoadTask)
+    assert isinstance(load, m.LoadTask)
+    assert load.portable
+
+
 def test_a_job_whose_data_does_not_come_is_refused() -> None:
     world = World().hear("hub", welcome(), prepare())
     world.take()

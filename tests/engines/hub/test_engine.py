@@ -42,7 +42,9 @@ from nbdist.wire.messages import (
     JobProgress,
     Message,
     NeedBlobs,
+    NeedPortable,
     Notice,
+    PortableTask,
     ProveLocal,
     Refused,
     Result,
@@ -496,6 +498,39 @@ class TestEnd:
         assert TestJob.ask(hub, engine) == {"workers": []}
 
 
+class TestOtherVersionsOfPython:
+    def test_the_task_is_packed_once_when_it_is_needed_and_told_again(
+        self, hub: Any, engine: HubEngine, events: Any
+    ) -> None:
+        packed: list[bytes] = []
+
+        def repack(data: Any, sent: Any) -> PackedTask:
+            packed.append(bytes(data))
+            return PackedTask([b"source"])
+
+        engine.submit(spec(repack=repack), events)
+        hub.expect(SubmitJob)
+        assert packed == []
+        for _ in range(2):
+            hub.send(NeedPortable("j1"))
+            answer, payload = hub.expect(PortableTask)
+            assert (answer, bytes(payload)) == (PortableTask("j1"), b"source")
+        assert packed == [b"the task"]
+
+    def test_its_new_blobs_are_sent_if_the_hub_needs_them(self, local_hub: Any, engine: HubEngine, events: Any) -> None:
+        hub = local_hub
+        hub.expect(ProveLocal)
+        large = bytes(frames.MAX_INLINE_PAYLOAD_BYTES + 1)
+        engine.submit(spec(repack=lambda data, sent: PackedTask([large])), events)
+        hub.expect(SubmitJob)
+        hub.send(NeedPortable("j1"))
+        answer, _ = hub.expect(PortableTask)
+        assert answer.task == BlobRef(blob_name([large]), len(large))
+        hub.send(NeedBlobs("j1", (answer.task.name,)))
+        placed, _ = hub.expect(BlobPlaced)
+        assert placed.blob == answer.task
+
+
 class TestAttachingToWhatTheSameCellHasDone:
     KEY = "a" * 64
 
@@ -521,6 +556,19 @@ class TestAttachingToWhatTheSameCellHasDone:
         for kind in (Result, Result, JobFinished):
             events.next(kind)
         return run
+
+    @pytest.mark.parametrize("changes", [{"python": "3.99.0"}, {"implementation": "pypy"}])
+    def test_a_job_of_another_version_of_python_is_left_alone(
+        self, hub: Any, engine: HubEngine, changes: dict[str, str]
+    ) -> None:
+        submit = SubmitJob("j1", "job", replace(this_machine(1), **changes), JobOptions(), ranges=((0, 2, 1),))
+        for ask in (engine.attach, engine.earlier):
+            with ThreadPoolExecutor(1) as threads:
+                asked = threads.submit(ask, "j1")  # type: ignore[arg-type]
+                question, _ = hub.expect(DescribeJob)
+                hub.send(Answer(question.request), frames.encode(JobKnown(submit, 2, 2), b"the task"))
+                with pytest.raises(NbdistError, match=r"job j1 was submitted by .* use a kernel of the other"):
+                    asked.result(LIMIT_SECONDS)
 
     def test_a_job_is_asked_for_by_its_key(self, hub: Any, engine: HubEngine) -> None:
         for found in ("j7", ""):
