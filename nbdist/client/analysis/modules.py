@@ -74,6 +74,8 @@ def home(value: Any) -> set[str]:
         return {value.__name__} & sys.modules.keys()
     if isinstance(value, types.FunctionType):
         return {value.__module__} if _by_reference(value) else set()
+    if value is sys.stdout or value is sys.stderr:
+        return set()  # every process has its own
     named = value if isinstance(value, (type, types.BuiltinFunctionType)) else type(value)
     return set() if "<" in named.__qualname__ else {str(named.__module__ or "")} & sys.modules.keys()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dis
 import inspect
+import sys
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -60,7 +61,8 @@ def inner_codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 def functions_in(*roots: Any) -> Iterator[types.FunctionType]:
     """All functions that are reached from these values, each once: what they capture, the methods of classes of
-    `__main__`, what partial functions call. Containers are looked into one level deep."""
+    `__main__`, what partial functions call. Containers are looked into one level deep; what the standard library's
+    functions capture is left out."""
     waiting = list(roots)
     seen: set[int] = set()
     while waiting:
@@ -70,8 +72,9 @@ def functions_in(*roots: Any) -> Iterator[types.FunctionType]:
         seen.add(id(value))
         if isinstance(value, types.FunctionType):
             yield value
-            waiting += captured(value).values()
-            waiting += value.__defaults__ or ()
+            if str(value.__module__).partition(".")[0] not in sys.stdlib_module_names:  # which others may have patched
+                waiting += captured(value).values()
+                waiting += value.__defaults__ or ()
         elif isinstance(value, (types.MethodType, staticmethod, classmethod)):
             waiting.append(value.__func__)
         elif isinstance(value, type):
