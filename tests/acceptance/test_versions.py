@@ -234,7 +234,7 @@ def lonely(start: Any, connect: Any, notebook: Any) -> tuple[Any, nbdist.Pool]:
     found = connect(hub.connect)
     notebook.shell.user_ns["nbdist_pool"] = found
     found.wait(workers=1, timeout=LIMIT_SECONDS)
-    notebook.run(CELL, SLOW, "job = nbdist_pool.map(slow, range(600))")
+    notebook.run(CELL, SLOW, "job = nbdist_pool.map(slow, range(400))")
     return hub, found
 
 
@@ -258,7 +258,7 @@ def test_a_machine_that_joins_later_takes_part_with_the_values_of_then(
     join(start, lonely[0], worker_file, version)
     wait_for(lambda: f"py{version}" in job.stats["machines"], job)
     found = job.result(LIMIT_SECONDS)
-    assert [value for value, _ in found] == [3 * n for n in range(600)]
+    assert [value for value, _ in found] == [3 * n for n in range(400)]
     assert {where for _, where in found} == {f"py{HERE}", f"py{version}"}
 
 

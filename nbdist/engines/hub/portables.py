@@ -41,17 +41,25 @@ class Portable:
 
     def answer(self, sent: Mapping[str, PackedBlob]) -> Answer:
         """Packs the task once; for any thread. `sent`: the blobs that belong to the job, by name."""
-        if self._answer is None:
-            self._answer = self._make(sent)
-        return self._answer
+        answer = self._answer
+        if answer is None:
+            answer = self._make(sent)
+            if self._repack is not None:
+                self._answer = answer
+        return answer
+
+    def release(self) -> None:
+        """The job has ended: what it captured is kept no longer."""
+        self._repack = self._answer = None
 
     def _make(self, sent: Mapping[str, PackedBlob]) -> Answer:
-        if self._repack is None:
+        repack = self._repack
+        if repack is None:
             return refusal(self._submit.job, GONE)
         try:
             data = self._task(sent)
             captured = {blob.name: blob for blob in sent.values() if blob.name in self._captured()}
-            packed = self._repack(data, {name: _joined(blob.pieces) for name, blob in captured.items()})
+            packed = repack(data, {name: _joined(blob.pieces) for name, blob in captured.items()})
             return self._packed(packed)
         except NbdistError as error:
             return refusal(self._submit.job, str(error))

@@ -240,6 +240,7 @@ class HubRun:
         if self.finished is None:
             self.finished = message
             self._blobs.clear()
+            self._portable.release()
             if self.feed is not None:
                 self.feed.stop()
             self._deliver(message, b"")

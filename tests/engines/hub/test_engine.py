@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -516,6 +517,18 @@ class TestOtherVersionsOfPython:
             answer, payload = hub.expect(PortableTask)
             assert (answer, bytes(payload)) == (PortableTask("j1"), b"source")
         assert packed == [b"the task"]
+
+    def test_what_the_task_captured_is_let_go_when_the_job_ends(self, hub: Any, engine: HubEngine, events: Any) -> None:
+        def repack(data: Any, sent: Any) -> PackedTask:
+            return PackedTask([b"source"])
+
+        held = weakref.ref(repack)
+        run = engine.submit(spec(repack=repack), events)
+        del repack
+        assert held() is not None
+        hub.send(JobFinished("j1", "done", 0, 10))
+        events.next(JobFinished)
+        assert (held(), run.job) == (None, "j1")
 
     def test_its_new_blobs_are_sent_if_the_hub_needs_them(self, local_hub: Any, engine: HubEngine, events: Any) -> None:
         hub = local_hub

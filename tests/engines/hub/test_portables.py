@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
@@ -75,6 +76,20 @@ def test_what_cannot_be_packed_is_told(error: Exception) -> None:
     assert str(error)[:50] in message.refusal
     assert len(message.refusal) < MAX_REFUSAL_CHARACTERS + 10
     assert payload == b""
+
+
+def test_what_was_captured_is_let_go_with_the_end_of_the_job() -> None:
+    class Captured:
+        def __call__(self, data: Buffer, sent: Mapping[str, Buffer]) -> PackedTask:
+            return PackedTask([b"source"])
+
+    captured = Captured()
+    held = weakref.ref(captured)
+    one = portable(captured)
+    one.answer(BLOBS)
+    one.release()
+    del captured
+    assert held() is None
 
 
 def test_who_did_not_submit_it_cannot() -> None:
