@@ -10,13 +10,16 @@ FUZZ_READY := $(VENV)/.fuzz-ready
 MINUTES ?= 4
 SECONDS ?= 120
 
-.PHONY: demo test check format lab bench load soak fuzz clean
+.PHONY: demo test pythons check format lab bench load soak fuzz clean
 
 demo: $(READY)  ## run notebooks/pi.ipynb on every core, with live progress; leaves it and its plot in build/demo
 	$(BIN)/python notebooks/demo.py build/demo
 
-test: $(READY)  ## all tests
+test: pythons  ## all tests
 	$(BIN)/python -m pytest
+
+pythons: $(READY)  ## .venv-3.12 and so on, with NumPy and pandas, for the tests that have several versions of Python
+	$(BIN)/python tests/support/furnish.py
 
 check: $(READY)  ## style, types, and who may import whom
 	$(BIN)/ruff check .
@@ -44,7 +47,7 @@ fuzz: $(FUZZ_READY)  ## everything that reads bytes of others, for SECONDS
 	$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS)
 
 clean:
-	rm -rf $(VENV) build dist artefacts .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-3.* build dist artefacts .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml

@@ -11,6 +11,7 @@ from nbdist.packing.container import Buffer
 from nbdist.packing.decoding import decode, open_file, unpack_chunk
 from nbdist.packing.encoding import encode, is_by_value, item_chunk, pack_chunk, pack_item
 from nbdist.packing.failures import Failure, innermost, setup_reason, traceback_text, user_frames
+from nbdist.packing.mentions import mentioned_names
 from nbdist.packing.parts import (
     MAX_REASONS,
     PackedRun,
@@ -37,6 +38,7 @@ __all__ = [
     "is_by_value",
     "item_chunk",
     "load_task",
+    "mentioned_names",
     "open_file",
     "pack_chunk",
     "pack_item",

@@ -18,7 +18,7 @@ from nbdist.packing.tasks import pack_portable, pack_task
 
 NameBlob: TypeAlias = Callable[[memoryview], str]
 CHANGED = "{} has changed in the notebook since the job was submitted"
-_MAKERS = ("_make_skeleton_class", "_make_skeleton_enum")
+_MAKER = "make_class"
 
 
 def repack(
@@ -65,9 +65,9 @@ class _Copier(pickle.Unpickler):
     """Makes no classes."""
 
     def find_class(self, module: str, name: str) -> Any:
-        return _refuse if name in _MAKERS else super().find_class(module, name)
+        return _refuse if name == _MAKER else super().find_class(module, name)
 
 
-def _refuse(*arguments: Any) -> Any:
+def _refuse(identity: Any, maker: Any, arguments: tuple[Any, ...]) -> Any:
     names = [each for each in arguments if isinstance(each, str)]
     raise PackingError(CHANGED.format(f"the class {names[0]!r}, or something else that it uses,"))

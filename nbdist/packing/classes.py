@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import operator
 import os
 import sys
 import types
@@ -63,6 +64,8 @@ def reduce_class(cls: type) -> Reduced:
     """A class by value."""
     sender = _this_process()
     identity = (_get_or_create_tracker_id(cls), sender)
+    if type(cls).__name__ == "PyCArrayType":
+        return operator.mul, (cls._type_, cls._length_)  # type: ignore[attr-defined]
     if typing.is_typeddict(cls):
         return make_class, (identity, generated.make_typed_dict, generated.arguments_of_typed_dict(cls))
     attributes = {name: value for name, value in vars(cls).items() if not _is_made_there(cls, name, value)}
@@ -101,8 +104,12 @@ def set_class(cls: type, state: dict[str, Any]) -> None:
     """The attributes of a class; a class that comes home is left as it is."""
     if not _is_to_be_set(cls, state["sender"]):
         return
+    is_ctypes = type(cls).__module__ == "_ctypes"  # which wants to hear of a structure's fields, and once
     for name, value in state["attributes"].items():
-        type.__setattr__(cls, name, value)
+        if not is_ctypes:
+            type.__setattr__(cls, name, value)
+        elif name not in vars(cls) or name[:1] != "_":
+            setattr(cls, name, value)
     if state["annotations"]:
         dataclassing.set_annotations(cls, state["annotations"])
     for name, attributes in state.get("members", {}).items():
@@ -130,19 +137,23 @@ def _arguments(cls: type) -> tuple[Any, ...]:
     own = vars(cls)
     if "__slots__" in own:
         slots = own["__slots__"]
-        namespace["__slots__"] = (slots,) if isinstance(slots, str) else tuple(slots)
+        namespace["__slots__"] = slots if isinstance(slots, (str, tuple, list, dict)) else tuple(slots)
     bases = own.get("__orig_bases__", cls.__bases__)
-    return type(cls), cls.__name__, bases, namespace, "__dataclass_fields__" in own
+    meta = type(cls) if type(cls).__module__ != "_ctypes" else None  # it has no name by which it could be imported
+    return meta, cls.__name__, bases, namespace, "__dataclass_fields__" in own
 
 
-def make_plain(meta: type, name: str, bases: tuple[Any, ...], namespace: dict[str, Any], is_dataclass: bool) -> type:
+def make_plain(
+    meta: type | None, name: str, bases: tuple[Any, ...], namespace: dict[str, Any], is_dataclass: bool
+) -> type:
     """A class without attributes. What its bases and metaclass did when it was defined comes with its attributes: those
     of them that were shipped too do not do it again."""
     with _without_hooks(types.resolve_bases(bases)):
-        if meta in _received:
+        if meta is not None and meta in _received:
             made = _make_by_shipped(meta, name, bases, namespace)
         else:
-            made = types.new_class(name, bases, {"metaclass": meta}, lambda names: names.update(namespace))
+            options = {} if meta is None else {"metaclass": meta}
+            made = types.new_class(name, bases, options, lambda names: names.update(namespace))
     if is_dataclass:
         dataclassing.expect(made)
     return made
@@ -172,7 +183,8 @@ def _without_hooks(bases: tuple[Any, ...]) -> Iterator[None]:
 
 def _is_made_there(cls: type, name: str, value: Any) -> bool:
     """Whether an attribute is not the user's: the Python that loads the class makes its own."""
-    if name in _DROPPED or isinstance(value, types.MemberDescriptorType):
+    is_slot = isinstance(value, types.MemberDescriptorType) or type(value).__name__ == "CField"  # of ctypes
+    if name in _DROPPED or is_slot:
         return True
     code = getattr(getattr(value, "__func__", value), "__code__", None)
     return name in _TYPINGS and code is not None and code.co_filename == typing.__file__

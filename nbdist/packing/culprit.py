@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
 import types
 from collections.abc import Collection, Iterator
 from typing import Any
 
 from nbdist.errors import PackingError
 from nbdist.packing import portable as portables
-from nbdist.packing.hiding import Hidden, by_value
-from nbdist.packing.pickling import dumps
+from nbdist.packing.hiding import Hidden
 
 MAX_TRIES = 2_000
 """So many values are tried before the search gives up and names the last one that is known to fail."""
@@ -109,12 +107,7 @@ class _Search:
             return False
         self.tries += 1
         try:
-            if self._portable:
-                portables.by_value(value, hidden=self._hidden)
-            elif self._hidden is None:
-                dumps(value, pickle.HIGHEST_PROTOCOL)
-            else:
-                by_value(value, pickle.HIGHEST_PROTOCOL, None, self._hidden)
+            portables.by_value(value, hidden=self._hidden, portable=self._portable)
         except Exception as error:  # noqa: BLE001 - pickling runs user code, which may raise anything
             self._seen.add(id(value))
             told = isinstance(error, PackingError)

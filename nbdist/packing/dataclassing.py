@@ -55,12 +55,10 @@ def expect(cls: type) -> None:
 
 def own_attributes(attributes: dict[str, Any]) -> dict[str, Any]:
     """The attributes of a dataclass that nobody generates."""
-    return {
-        name: value for name, value in attributes.items() if name not in _DERIVED and not _is_generated(name, value)
-    }
+    return {name: value for name, value in attributes.items() if name not in _DERIVED and not is_generated(name, value)}
 
 
-def _is_generated(name: str, value: Any) -> bool:
+def is_generated(name: str, value: Any) -> bool:
     return name in _GENERATED and isinstance(value, types.FunctionType) and value.__code__.co_filename in _FILES
 
 
@@ -84,7 +82,7 @@ def apply(cls: type, parameters: dict[str, Any], fields: dict[str, Own], has_pos
     if base is not None:
         _waiting.setdefault(base, []).append((cls, parameters, fields, has_post_init))
         return
-    for name in [name for name, value in vars(cls).items() if _is_generated(name, value)]:
+    for name in [name for name, value in vars(cls).items() if is_generated(name, value)]:
         type.__delattr__(cls, name)  # it is loaded a second time
     slots = {name: value for name, value in vars(cls).items() if isinstance(value, types.MemberDescriptorType)}
     annotations = annotations_of(cls)
@@ -119,5 +117,5 @@ def set_annotations(cls: Any, annotations: dict[str, Any]) -> None:
     for name in annotations.keys() & fields.keys():
         fields[name].type = annotations[name]
     init = vars(cls).get("__init__")
-    if fields and _is_generated("__init__", init):
+    if fields and is_generated("__init__", init):
         init.__annotations__ |= {name: field.type for name, field in fields.items() if name in init.__annotations__}

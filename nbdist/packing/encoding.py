@@ -1,11 +1,10 @@
-"""Values to bytes: plain pickle where it does, cloudpickle where functions and classes must travel by value.
+"""Values to bytes: plain pickle where it does, more (`portable.py`) where functions and classes must travel by value.
 
 `portable=True` is for what other versions of Python read: functions and classes then travel as source (`portable.py`).
 """
 
 from __future__ import annotations
 
-import io
 import pickle
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,7 +15,7 @@ from nbdist.errors import PackingError
 from nbdist.packing import culprit
 from nbdist.packing import portable as portables
 from nbdist.packing.container import Buffer, assemble
-from nbdist.packing.pickling import Pickler
+from nbdist.packing.hiding import Hidden
 
 PROTOCOL = portables.PROTOCOL
 LARGE_BYTES = 256 * 1024
@@ -111,13 +110,11 @@ def dumps(
         raise PackingError(problem or f"{name} cannot be packed: {error}") from error
 
 
-def by_value(value: Any, on_buffer: OnBuffer | None = None, *, portable: bool = False) -> bytes:
-    """The pickle that cloudpickle makes; functions and classes of a notebook or script travel by value."""
-    if portable:
-        return portables.by_value(value, on_buffer)
-    file = io.BytesIO()
-    Pickler(file, PROTOCOL, on_buffer).dump(value)
-    return file.getvalue()
+def by_value(
+    value: Any, on_buffer: OnBuffer | None = None, hidden: Hidden | None = None, *, portable: bool = False
+) -> bytes:
+    """The pickle of a value; functions and classes of a notebook or script travel by value."""
+    return portables.by_value(value, on_buffer, hidden=hidden, portable=portable)
 
 
 def is_by_value(module: str) -> bool:

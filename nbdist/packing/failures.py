@@ -130,11 +130,16 @@ def _pack_exception(error: BaseException, portable: bool) -> bytes | None:
     for candidate in (error, _Parts(error)):
         try:
             packed = dumps(candidate, portable=portable)
-            if len(packed) <= MAX_EXCEPTION_BYTES and type(pickle.loads(packed)) is type(error):
+            if len(packed) <= MAX_EXCEPTION_BYTES and _is_same(pickle.loads(packed), error):
                 return packed
         except Exception:  # noqa: BLE001 - pickling runs user code; the text always travels
             continue
     return None
+
+
+def _is_same(again: Any, error: BaseException) -> bool:
+    """An `__init__` that makes its message of its argument makes another one of that."""
+    return type(again) is type(error) and _text(again) == _text(error)
 
 
 class _Parts:

@@ -16,6 +16,8 @@ from typing import Any, TypeAlias
 
 from cloudpickle.cloudpickle import _find_imported_submodules
 
+from nbdist.packing.mentions import mentioned_names
+
 Reduced: TypeAlias = tuple[Any, ...]
 """What `__reduce__` gives: function, arguments, state, None, None, function that sets the state."""
 
@@ -103,11 +105,16 @@ def annotations_of(annotated: Any) -> dict[str, Any]:
 @lru_cache(MAX_CODES)
 def global_names(code: CodeType) -> tuple[str, ...]:
     """The names that code, and the code inside it, looks up in its globals."""
-    names = {each.argval: None for each in dis.get_instructions(code) if each.opname in _GLOBAL_OPS}
+    return tuple(dict.fromkeys([*_global_names(code), *sorted(mentioned_names(code))]))
+
+
+def _global_names(code: CodeType) -> Iterator[str]:
+    for each in dis.get_instructions(code):
+        if each.opname in _GLOBAL_OPS:
+            yield each.argval
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
-            names |= dict.fromkeys(global_names(inner))
-    return tuple(names)
+            yield from _global_names(inner)
 
 
 # --- what decorators of the standard library make ---------------------------------------------------------------------

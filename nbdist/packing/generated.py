@@ -8,7 +8,7 @@ import types
 import typing
 from typing import Any
 
-from nbdist.errors import PackingError
+from nbdist.packing.dataclassing import is_generated
 
 _NAMED_TUPLE = frozenset(
     {
@@ -34,18 +34,34 @@ def is_enum(cls: type) -> bool:
     return isinstance(cls, enum.EnumMeta)
 
 
+class _Given:
+    """A member of an enum that is a subclass of another type: the arguments of that, and the member's value."""
+
+    def __init__(self, arguments: tuple[Any, ...], value: Any) -> None:
+        self.arguments, self.value = arguments, value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Given, (self.arguments, self.value)
+
+
 def arguments_of_enum(cls: Any) -> tuple[Any, ...]:
-    """The arguments of `make_enum`. Raises PackingError where the members cannot be made from their values."""
+    """The arguments of `make_enum`."""
     data = getattr(cls, "_member_type_", object)
-    new = cls.__dict__.get("__new_member__") or cls.__dict__.get("_new_member_")
-    if data is not object and (data.__module__ != "builtins" or _is_users(new)):
-        raise PackingError(
-            f"the enum {cls.__qualname__!r} makes its members of {data.__qualname__} in a way of its own, which cannot "
-            "go to another version of Python: put it into a module that is installed there"
-        )
-    members = [(name, member._value_) for name, member in cls.__members__.items()]
+    members = [
+        (name, member._value_ if data is object else _Given(_arguments_of_data(data, member), member._value_))
+        for name, member in cls.__members__.items()
+    ]
     options = {"boundary": vars(cls)["_boundary_"]} if members and issubclass(cls, enum.Flag) else {}
     return type(cls), cls.__name__, cls.__bases__, members, cls.__module__, cls.__qualname__, options
+
+
+def _arguments_of_data(data: Any, member: Any) -> tuple[Any, ...]:
+    """What `data.__new__` makes such a member of, whatever the enum's own `__new__` takes."""
+    if hasattr(data, "__getnewargs__"):
+        return tuple(data.__getnewargs__(member))
+    if data.__reduce__ is not object.__reduce__:  # a date, a fraction
+        return tuple(data.__reduce__(member)[1])
+    return ()  # its state is in its `__dict__`
 
 
 def make_enum(
@@ -60,10 +76,26 @@ def make_enum(
     """An enum with its members, without its methods."""
     namespace = meta.__prepare__(name, bases)
     namespace["__module__"], namespace["__qualname__"] = module, qualname
+    is_given = any(isinstance(value, _Given) for _, value in members)
+    if is_given:
+        namespace["__new__"], namespace["__init__"] = _new_member, _init_member
     for member, value in members:
         namespace[member] = enum.member(value)  # a function too
     made: type = meta(name, bases, namespace, **options)
+    if is_given:
+        del made.__init__  # type: ignore[misc]
     return made
+
+
+def _new_member(cls: Any, given: Any) -> Any:
+    (found,) = given if isinstance(given, tuple) else (given,)  # of a tuple's members
+    made = cls._member_type_.__new__(cls, *found.arguments)
+    made._value_ = found.value
+    return made
+
+
+def _init_member(self: Any, *_: Any) -> None:
+    """Its attributes come with the state of the class."""
 
 
 def own_attributes(cls: Any, attributes: dict[str, Any]) -> dict[str, Any]:
@@ -71,15 +103,17 @@ def own_attributes(cls: Any, attributes: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in attributes.items()
-        if (name not in cls.__members__ and (_is_users(value) or not name.startswith("_"))) or name == "__doc__"
+        if name == "__doc__" or (name not in cls.__members__ and (_is_users(name, value) or name[:1] != "_"))
     }
 
 
-def _is_users(value: Any) -> bool:
+def _is_users(name: str, value: Any) -> bool:
     function = getattr(value, "__func__", value)
     if isinstance(function, property) and type(function) is property:
         return True
-    return isinstance(function, types.FunctionType) and function.__code__.co_filename != enum.__file__
+    if not isinstance(function, types.FunctionType) or is_generated(name, function) or name == "_value_repr_":
+        return False
+    return function.__code__.co_filename != enum.__file__
 
 
 def member_states(cls: Any) -> dict[str, dict[str, Any]]:

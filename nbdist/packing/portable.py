@@ -1,4 +1,7 @@
-"""Pickles for other versions of Python: what has code goes as source and values, never as bytecode."""
+"""Pickles of what has code, for this version of Python or for others, to which it goes as source, never as bytecode.
+
+Both have the same form of functions, classes and of what decorators made; only code itself differs.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,13 @@ import functools
 import io
 import pathlib
 import pickle
+import sys
 import typing
 from collections.abc import Callable, Mapping
 from types import CellType, CodeType, FunctionType
-from typing import Any
+from typing import Any, Protocol
 
+import cloudpickle
 from cloudpickle.cloudpickle import (
     _class_reduce,
     _is_registered_pickle_by_value,
@@ -20,11 +25,17 @@ from cloudpickle.cloudpickle import (
 )
 
 from nbdist.errors import PackingError
-from nbdist.packing import codes, functions
+from nbdist.packing import codes, functions, odd
 from nbdist.packing.classes import reduce_class
 from nbdist.packing.functions import Reduced
 from nbdist.packing.hiding import Hidden
-from nbdist.packing.pickling import Pickler
+
+
+class Sink(Protocol):
+    """What a pickle is written to."""
+
+    def write(self, data: Any, /) -> object: ...
+
 
 PROTOCOL = 5
 """The newest that every supported version reads."""
@@ -42,22 +53,26 @@ def by_value(
     on_buffer: Callable[[pickle.PickleBuffer], Any] | None = None,
     sources: Mapping[str, str] | None = None,
     hidden: Hidden | None = None,
+    *,
+    portable: bool = True,
 ) -> bytes:
-    """The pickle of a value for any version of Python. Raises PackingError for code whose source is not known.
+    """The pickle of a value; functions and classes of a notebook or script travel by value, without `hidden` names.
 
-    `sources`: file name -> text, of files that travel beside it. `hidden` names are left out.
+    `portable`: for every version of Python; PackingError is raised for code whose source is not known. `sources`: file
+    name -> text, of files that travel beside it.
     """
     file = io.BytesIO()
-    _Pickler(file, on_buffer, sources or {}, hidden).dump(value)
+    kind = Pickler if portable else NativePickler
+    kind(file, on_buffer, sources or {}, hidden).dump(value)
     return file.getvalue()
 
 
-class _Pickler(Pickler):
+class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """cloudpickle, which writes functions and classes by value in a form that other versions read."""
 
     def __init__(
         self,
-        file: io.BytesIO,
+        file: Sink,
         on_buffer: Callable[..., Any] | None,
         sources: Mapping[str, str],
         hidden: Hidden | None,
@@ -75,6 +90,8 @@ class _Pickler(Pickler):
             return self._class(value)
         if kind is CodeType:
             return self._code(value)
+        if value is sys.stdout or value is sys.stderr:
+            return getattr, (sys, "stdout" if value is sys.stdout else "stderr")
         reducer = _REDUCERS.get(kind)
         return NotImplemented if reducer is None else reducer(value)
 
@@ -91,11 +108,24 @@ class _Pickler(Pickler):
             return _class_reduce(cls)
         return reduce_class(cls)
 
-    def _code(self, code: CodeType) -> Reduced:
+    def _code(self, code: CodeType) -> Any:
         recipe = codes.recipe_of(code, self._sources)
         if code.co_filename in self._sources:
             recipe = recipe._replace(lines="")
         return codes.build_code, tuple(recipe)
+
+
+class NativePickler(Pickler):
+    """The same for this version of Python alone: code goes as bytecode, whether its text is known or not."""
+
+    def _class(self, cls: type) -> Any:
+        try:
+            return super()._class(cls)
+        except PackingError:  # no form of it is known that all versions read
+            return _class_reduce(cls)
+
+    def _code(self, code: CodeType) -> Any:
+        return NotImplemented  # cloudpickle's
 
 
 def _cached(value: Any) -> Any:
@@ -126,7 +156,7 @@ def _forward(value: Any) -> Reduced:
     return typing.ForwardRef, (value.__forward_arg__,)
 
 
-_REDUCERS: dict[type, Callable[[Any], Any]] = {
+_REDUCERS: dict[type, Callable[[Any], Any]] = odd.REDUCERS | {
     CellType: functions.reduce_cell,
     functools._lru_cache_wrapper: _cached,
     functools.cached_property: functions.reduce_cached_property,

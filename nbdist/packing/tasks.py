@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import linecache
 import mmap
 import os
@@ -16,9 +15,10 @@ from nbdist.errors import PackingError
 from nbdist.packing import culprit
 from nbdist.packing import portable as portables
 from nbdist.packing.container import Buffer, assemble
+from nbdist.packing.copying import copy_of
 from nbdist.packing.decoding import decode
-from nbdist.packing.encoding import PROTOCOL
-from nbdist.packing.hiding import Hidden, by_value, copy_of
+from nbdist.packing.encoding import by_value
+from nbdist.packing.hiding import Hidden
 
 BLOB_BYTES = 256 * 1024
 """Captured values with buffers of this size travel as blobs, once, however many cells use them."""
@@ -31,21 +31,9 @@ def pack_task(
 ) -> tuple[list[Buffer], list[tuple[str, memoryview]]]:
     """Packs a task as a container, and names the buffers of at least `blob_bytes` that are left out of it.
 
-    What can go in no other way (`lru_cache` in a cell, say) goes as source here too. Raises PackingError, which names
-    the captured value that cannot be packed, its type and the way out.
+    Raises PackingError, which names the captured value that cannot be packed, its type and the way out.
     """
-    try:
-        return _pack(
-            task,
-            name_blob,
-            blob_bytes,
-            lambda value, on_buffer, hidden: by_value(value, PROTOCOL, on_buffer, hidden),
-            portable=False,
-        )
-    except PackingError:
-        with contextlib.suppress(PackingError):
-            return pack_portable(task, name_blob, blob_bytes)
-        raise
+    return _pack(task, name_blob, blob_bytes, by_value, portable=False)
 
 
 def pack_portable(
@@ -96,9 +84,9 @@ def snapshot(function: FunctionType, hidden: Collection[str], name: str) -> tupl
     """
     left_out = Hidden(function.__globals__, hidden)
     try:
-        copied = copy_of(function, PROTOCOL, left_out)
+        copied = copy_of(function, left_out)
         taken = sorted(key for key in copied.__globals__ if not key.startswith("__"))
-        return copied, by_value({key: copied.__globals__[key] for key in taken}, PROTOCOL, None, left_out)
+        return copied, by_value({key: copied.__globals__[key] for key in taken}, None, left_out)
     except Exception as error:
         raise PackingError(culprit.find(function, name, left_out) or f"{name} cannot be packed: {error}") from error
 
@@ -106,8 +94,7 @@ def snapshot(function: FunctionType, hidden: Collection[str], name: str) -> tupl
 def fresh_setups(setups: Iterable[Any]) -> list[Any]:
     """The setups of a task as they would be elsewhere: what they bind when they run here stays in these copies."""
     return [
-        replace(setup, function=copy_of(setup.function, PROTOCOL, Hidden(setup.function.__globals__, ())))
-        for setup in setups
+        replace(setup, function=copy_of(setup.function, Hidden(setup.function.__globals__, ()))) for setup in setups
     ]
 
 

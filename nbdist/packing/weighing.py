@@ -10,9 +10,8 @@ from typing import Any
 from cloudpickle.cloudpickle import _should_pickle_by_reference
 
 from nbdist.packing.culprit import in_function
-from nbdist.packing.encoding import PROTOCOL
 from nbdist.packing.hiding import Hidden
-from nbdist.packing.pickling import Pickler
+from nbdist.packing.portable import NativePickler
 from nbdist.packing.tasks import hidden_of
 
 MAX_VALUES = 1_000
@@ -32,7 +31,7 @@ def weigh(
     found = []
     sink = _Counter()
     buffers: list[memoryview] = []
-    pickler = Pickler(sink, PROTOCOL, lambda buffer: buffers.append(buffer.raw()))
+    pickler = NativePickler(sink, lambda buffer: buffers.append(buffer.raw()), {}, hidden)
     for called, value in _values(functions, hidden):
         before = sink.count
         buffers.clear()

@@ -104,6 +104,11 @@ def left_out(job: JobRecord, most_chars: int | None = None) -> str:
     return "; ".join(f"{', '.join(machines[:MAX_NAMES])}: {reason}" for reason, machines in reasons)
 
 
+def _waits(state: State, job: JobRecord) -> bool:
+    """Whether the job waits for more than its turn."""
+    return job.paused or not job.begun or nobody_can(state, job)
+
+
 def nobody_can(state: State, job: JobRecord) -> bool:
     """Whether machines are here and all of them are left out of the job."""
     here = [worker.id for worker in state.workers.values() if worker.stated and not worker.leaving]
@@ -180,7 +185,7 @@ def describe_job(state: State, job: JobRecord, now: float) -> dict[str, Any]:
         "elapsed_seconds": (now if job.ended_at is None else job.ended_at) - job.submitted_at,
         "submitted_seconds": now - job.submitted_at,
         "owner": job.owner,
-        "reason": job.stop_reason or (waits_for(state, job) if job.alive and (job.paused or not job.begun) else ""),
+        "reason": job.stop_reason or (waits_for(state, job) if job.alive and _waits(state, job) else ""),
     }
 
 
@@ -211,7 +216,7 @@ def _item_state(state: State, job: JobRecord, item: int, now: float) -> str:
     if item in job.pending:
         tried = job.crashes.get(item, 0) + job.losses.get(item, 0) + job.failures.get(item, 0)
         again = f"; it was tried {tried} times" if tried else ""
-        return f"queued; {waits_for(state, job) if job.paused or not job.begun else 'its turn has not come'}{again}"
+        return f"queued; {waits_for(state, job) if _waits(state, job) else 'its turn has not come'}{again}"
     for attempt in job.attempts.values():
         if attempt.reported <= item < attempt.stop and not attempt.cancelled:
             where = f"{attempt.worker.name}, slot {attempt.slot}"

@@ -323,11 +323,16 @@ def _progress(state: State, now: float) -> None:
 
 def _notice(state: State, now: float) -> None:
     """Says of each job that has not begun after `notice_seconds` what it waits for, and again after as long; and at
-    once if no machine that is here can run it."""
-    waiting = [job for job in state.active.values() if not job.begun and (job.total is None or job.total)]
-    for job in waiting:
+    once, or when its last slice is over, if no machine that is here can run it."""
+    for job in state.active.values():
+        nobody_can = history.nobody_can(state, job)
+        if (job.begun and not nobody_can) or job.total == 0:
+            continue
         due = job.submitted_at + state.policy.notice_seconds
-        is_news = not job.told_left_out and history.nobody_can(state, job)
+        is_news = not job.told_left_out and nobody_can
+        if job.begun and job.attempts:
+            state.wake("notice", now + state.policy.last_slice_seconds)
+            continue
         if (due <= now or is_news) and job.owner in state.notebooks:
             job.told_left_out |= is_news
             state.send(job.owner, Notice(job.id, "warning", f"job {job.id} waits: {history.waits_for(state, job)}"))

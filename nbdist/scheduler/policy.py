@@ -76,6 +76,8 @@ class Policy:
     """So many parts are acknowledged at once at the latest."""
     stop_seconds: float = 3.0
     """A cancelled job is reported as ended after so long even if a worker has not confirmed that it stopped."""
+    last_slice_seconds: float = 0.5
+    """So long after the last machine was left out of a job, it is looked whether something of it still runs."""
     notice_seconds: float = 10.0
     """A job that no machine has begun after so long says why."""
     try_again_seconds: float = 5.0

@@ -91,8 +91,8 @@ def _ask(state: State, job: JobRecord) -> None:
 def leave_out(state: State, job: JobRecord, share: Share, now: float) -> None:
     """The worker cannot run the job; if none can that is here, the notebook hears of it at once."""
     job.shares[share.worker.id] = share
-    if not job.told_left_out and not job.begun and nobody_can(state, job):
-        state.wake("notice", now)
+    if not job.told_left_out and nobody_can(state, job):
+        state.wake("notice", now + state.policy.last_slice_seconds if job.begun else now)
 
 
 def try_again(state: State, now: float) -> None:

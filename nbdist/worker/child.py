@@ -49,6 +49,7 @@ from nbdist.worker.fileparts import FileParts
 from nbdist.worker.items import BlockItems, from_ranges
 from nbdist.worker.link import BlockingLink
 from nbdist.worker.localmodules import LocalModules
+from nbdist.worker.mainnames import MainNames
 from nbdist.worker.outbox import Outbox
 from nbdist.worker.output import Capture
 from nbdist.worker.setup import SlotSetup
@@ -97,6 +98,7 @@ class Slot:
         self._workplace = Workplace(Path(work or os.path.join(spool, f"work-{os.getpid()}")))
         self._jobs: dict[str, _Job] = {}
         self._modules = LocalModules()
+        self._main = MainNames()
         self._made = Made()
         self._setup = ""
         """The setup that runs."""
@@ -137,6 +139,7 @@ class Slot:
             self._send(TaskRefused(message.job, message.attempt, f"there is no folder for its items: {error}"))
             return
         inputs.give(job.task.given)
+        self._main.use(job.function)
         self._begin_output(message)
         with lent(os.environ, job.task.env):
             if job.is_set_up or self._set_up(job, job.task, message):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
 import time
 from collections.abc import Callable
@@ -12,8 +10,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from portable_rows import rows
-from pythons import HERE, Peer, find, missing, others
+from pythons import HERE, find, missing, others
 
 import nbdist
 
@@ -310,39 +307,3 @@ def test_without_the_kernel_that_has_the_code_a_late_machine_is_left_out_and_tol
     assert row(job, late).state == "refused"
     job.cancel()
     job.wait(LIMIT_SECONDS)
-
-
-# --- all kinds --------------------------------------------------------------------------------------------------------
-
-SINCE = tuple(map(int, HERE.split(".")))
-NOT_THERE = {"module by value": "portable_local_module", "generic named tuple": "typing_extensions"}
-"""Kinds that need a module which is not on those machines: they say so before anything runs."""
-
-
-@pytest.mark.parametrize("version", THERE)
-def test_all_kinds_of_functions_and_values(pool: nbdist.Pool, version: str) -> None:
-    peer, wrong = Peer(), []
-    for kind in rows():
-        if kind.since > SINCE:
-            continue
-        filename = f"<cell {kind.name} for {version}>"
-        peer.define(filename, kind.text)
-        names = peer.names(filename)
-        job = pool.starmap(names["f"], [names.get("args", (3,))], on_error="keep", needs=f"worker=py{version}")
-        name = f"py{version}"
-        wait_for(lambda job=job, name=name: job.outcome or getattr(row(job, name), "state", "") == "refused", job)  # type: ignore[misc]
-        if job.outcome is None:
-            if NOT_THERE.get(kind.name, "-") not in row(job, name).reason:
-                wrong.append((kind.name, row(job, name).reason, "runs"))
-            job.cancel()
-            continue
-        found = job.failures[0].error if job.failures else job.values[0]
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                expected = names["f"](*names.get("args", (3,)))
-        except Exception as error:  # noqa: BLE001 - whatever the function raises
-            expected = error
-        same = repr(found) == repr(expected) and type(found) is type(expected)
-        if not same or (names.get("compare", True) and not job.failures and found != expected):
-            wrong.append((kind.name, found, expected))
-    assert not wrong

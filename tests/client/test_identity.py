@@ -307,6 +307,11 @@ def test_an_attribute_with_the_name_of_a_global_is_not_that_global() -> None:
     assert key_of("def f(x): return x.data", data=1) == key_of("def f(x): return x.data", data=iter(()))
 
 
+def test_a_name_in_text_that_is_run_counts_with_its_value() -> None:
+    source = "def f(x): return eval('x + LIMIT')"
+    assert key_of(source, LIMIT=1) == key_of(source, LIMIT=1) != key_of(source, LIMIT=2)
+
+
 def test_what_is_not_defined_yet_counts_once_it_is() -> None:
     assert key_of("def f(x): return later(x)") != key_of("def f(x): return later(x)", later=abs)
 

@@ -101,11 +101,6 @@ NAMED = [
         ["the captured name 'lock'", "inside the function"],
     ),
     ("g = (x for x in 'ab')\nf = lambda x: next(g)", ["the captured name 'g'", "generator", "list"]),
-    (
-        "import enum\nclass E(bytes, enum.Enum):\n    A = 1\n    def __new__(cls, n):\n"
-        "        m = bytes.__new__(cls, n)\n        m._value_ = n\n        return m\nf = lambda x: E.A",
-        ["enum 'E'", "a way of its own", "module"],
-    ),
 ]
 
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import cloudpickle
 import pytest
 
 from nbdist.errors import PackingError
@@ -37,8 +38,11 @@ def notebook(**more: Any) -> dict[str, Any]:
 
 
 def load(task: Task) -> Task:
+    """The task in another process, which knows none of its classes."""
     pieces, blobs = pack_task(task, lambda view: "")
     assert not blobs
+    cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.clear()
+    cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS.clear()
     loaded: Task = load_task(b"".join(pieces), {})
     return loaded
 

@@ -398,6 +398,24 @@ def test_a_job_that_no_machine_can_run_says_so_at_once(hand):
     assert not hand.take(m.Notice)
 
 
+def test_a_job_whose_function_no_machine_can_load_says_so_when_its_last_slice_is_over(hand):
+    hand.worker("a")
+    hand.job()
+    hand.ready("a")
+    run = hand.one(m.RunSlice)
+    hand.say("a", m.JobRefused("job", "the function cannot be loaded: ZeroDivisionError"))
+    hand.wait(1)
+    assert not hand.take(m.Notice)  # it may be another slot of this machine that could not
+    hand.say("a", m.SliceEnded(run.attempt, "the function cannot be loaded"))
+    hand.wait(0.6)
+    assert "no machine can run it. a: the function cannot be loaded: Zero" in hand.one(m.Notice).text
+    hand.worker("b")
+    hand.ready("b")
+    hand.one(m.RunSlice, "b")
+    hand.wait(5)
+    assert not hand.take(m.Notice)
+
+
 def test_a_machine_that_leaves_is_none_that_could_run_it(hand):
     hand.worker("a")
     hand.worker("b")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 from collections.abc import Iterator
 from typing import Any
@@ -58,4 +59,5 @@ def open_notebook(capture: pytest.CaptureFixture[str]) -> Iterator[Notebook]:
     shell = InteractiveShell.instance(config=config)
     shell.run_line_magic("load_ext", "nbdist")
     yield Notebook(shell, capture)
+    atexit.unregister(shell.atexit_operations)  # it collects garbage three times: minutes, for hundreds of notebooks
     InteractiveShell.clear_instance()

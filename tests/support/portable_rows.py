@@ -1,4 +1,6 @@
-"""Kinds of functions and values that must go from any version of Python to any other, from `portable_cells.txt`.
+"""Kinds of functions and values that must go from any version of Python to any other: the cells of text files.
+
+`portable_cells.txt` has them by what is written (functions, classes), `portable_values.txt` by what that works on.
 
 Each cell has a title (`## title`) and defines `f`. `args` are its arguments (3, if there are none); with
 `compare = False` the result is compared by its text only; `sources` are those of the task.
@@ -10,7 +12,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-CELLS = Path(__file__).with_name("portable_cells.txt")
+FILES = [Path(__file__).with_name(name) for name in ("portable_cells.txt", "portable_values.txt")]
 _SINCE = {"type parameters": (3, 12), "quotes inside f-strings": (3, 12)}
 
 
@@ -23,6 +25,11 @@ class Row(NamedTuple):
 
 def rows() -> list[Row]:
     """All kinds."""
-    blocks = re.split(r"^## ", CELLS.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    return [row for file in FILES for row in rows_of(file)]
+
+
+def rows_of(file: Path) -> list[Row]:
+    """The cells of a file."""
+    blocks = re.split(r"^## ", file.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
     pairs = [block.split("\n", 1) for block in blocks]
     return [Row(name, text, _SINCE.get(name, (3, 11))) for name, text in pairs]

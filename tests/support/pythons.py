@@ -46,6 +46,25 @@ def find(version: str) -> str | None:
     return next((str(path) for path in (*installed, *on_path) if path.exists() and _runs(path, version)), None)
 
 
+def furnished(version: str) -> str | None:
+    """The interpreter of a version that has the packages of the tests, made by `make test`; else that of `find`."""
+    if version == HERE:
+        return sys.executable
+    made = REPOSITORY / f".venv-{version}" / "bin" / "python"
+    return str(made) if made.exists() else find(version)
+
+
+@functools.cache
+def lacking(interpreter: str, package: str | None) -> str:
+    """Why a test that needs this package is skipped; empty: the interpreter has it."""
+    if package is None:
+        return ""
+    code = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({package!r}) is None)"
+    if subprocess.run([interpreter, "-P", "-c", code], timeout=20, check=False).returncode == 0:
+        return ""
+    return f"{interpreter} has no {package}: `make test` makes interpreters that have it, where there is a network"
+
+
 def _patch(path: Path) -> int:
     number = path.parts[-3].rpartition(".")[2]
     return int(number) if number.isdigit() else -1

@@ -84,13 +84,18 @@ def _imports(function: types.FunctionType) -> set[str]:
 
 
 def home(value: Any) -> set[str]:
-    """The module that a value is, or that it is pickled by reference to: none for what travels by value."""
+    """The module that a value is, or that it is pickled by reference to: none for what travels by value.
+
+    So does what a module holds that nothing here could import: it was loaded from its file by hand, or made.
+    """
     if isinstance(value, types.ModuleType):
-        return {value.__name__}
+        return {value.__name__} & sys.modules.keys()
     if isinstance(value, types.FunctionType):
         return {value.__module__} if _by_reference(value) else set()
+    if value is sys.stdout or value is sys.stderr:
+        return set()  # every process has its own
     named = value if isinstance(value, (type, types.BuiltinFunctionType)) else type(value)
-    return set() if "<" in named.__qualname__ else {str(named.__module__ or "")}
+    return set() if "<" in named.__qualname__ else {str(named.__module__ or "")} & sys.modules.keys()
 
 
 def _by_reference(function: types.FunctionType) -> bool:

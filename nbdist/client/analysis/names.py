@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dis
 import inspect
+import sys
 import types
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
+
+from nbdist.packing import mentioned_names
 
 
 def captured(function: types.FunctionType) -> dict[str, Any]:
@@ -29,15 +32,15 @@ def captured(function: types.FunctionType) -> dict[str, Any]:
 
 def global_names(code: types.CodeType) -> set[str]:
     """The names that code, and the code inside it, may look up in its globals (attributes' names are among them)."""
-    names = set(code.co_names)
+    names = {*code.co_names, *mentioned_names(code)}
     for inner in inner_codes(code):
         names |= set(inner.co_names)
     return names
 
 
 def globals_read(code: types.CodeType) -> set[str]:
-    """The names that code, and the code inside it, really looks up in its globals."""
-    return {
+    """The names that code, and the code inside it, really looks up in its globals, or mentions in text that it runs."""
+    return {*mentioned_names(code)} | {
         instruction.argval
         for one in (code, *inner_codes(code))
         for instruction in dis.get_instructions(one)
@@ -59,7 +62,8 @@ def inner_codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 def functions_in(*roots: Any) -> Iterator[types.FunctionType]:
     """All functions that are reached from these values, each once: what they capture, the methods of classes of
-    `__main__`, what partial functions call. Containers are looked into one level deep."""
+    `__main__`, what partial functions call. Containers are looked into one level deep; what the standard library's
+    functions capture is left out."""
     waiting = list(roots)
     seen: set[int] = set()
     while waiting:
@@ -69,8 +73,9 @@ def functions_in(*roots: Any) -> Iterator[types.FunctionType]:
         seen.add(id(value))
         if isinstance(value, types.FunctionType):
             yield value
-            waiting += captured(value).values()
-            waiting += value.__defaults__ or ()
+            if str(value.__module__).partition(".")[0] not in sys.stdlib_module_names:  # which others may have patched
+                waiting += captured(value).values()
+                waiting += value.__defaults__ or ()
         elif isinstance(value, (types.MethodType, staticmethod, classmethod)):
             waiting.append(value.__func__)
         elif isinstance(value, type):

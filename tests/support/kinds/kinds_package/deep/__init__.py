@@ -1,0 +1,5 @@
+from .numbers import FACTOR
+
+
+def scale(x):
+    return x * FACTOR
