@@ -11,7 +11,7 @@ import pytest
 import nbdist
 from nbdist.errors import NbdistError
 
-LIMIT_SECONDS = 30.0
+LIMIT_SECONDS = 60.0
 pytestmark = pytest.mark.usefixtures("own_embedded_pool")
 
 

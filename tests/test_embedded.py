@@ -25,7 +25,7 @@ from nbdist import embedded
 from nbdist.engines.hub import open_engine
 from nbdist.errors import AddressError, ConnectionFailedError, JobCancelledError
 
-LIMIT_SECONDS = 20.0
+LIMIT_SECONDS = 60.0
 pytestmark = pytest.mark.real
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import nbdist
 
-LIMIT_SECONDS = 30.0
+LIMIT_SECONDS = 60.0
 pytestmark = pytest.mark.usefixtures("own_embedded_pool")
 BEGIN = """
 import json, os, signal, sys, time

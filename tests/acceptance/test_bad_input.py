@@ -16,7 +16,7 @@ import nbdist
 from nbdist.errors import CellError, JobError, PackingError, ResultError, WorkerCrashedError
 
 pytestmark = pytest.mark.real
-LIMIT_SECONDS = 20.0
+LIMIT_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")

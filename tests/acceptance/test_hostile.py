@@ -37,7 +37,7 @@ from nbdist.wire.blobs import blob_name
 from nbdist.wire.messages import CancelJob, Hello, Machine, Refused, SubmitJob, Welcome
 
 pytestmark = pytest.mark.real
-LIMIT_SECONDS = 20.0
+LIMIT_SECONDS = 60.0
 PYTHON_FOLDERS = [Path.home() / ".pyenv" / "versions", Path("/opt/hostedtoolcache/Python")]
 
 

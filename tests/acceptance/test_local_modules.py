@@ -14,7 +14,7 @@ import pytest
 from nbdist.errors import PackingError
 
 pytestmark = pytest.mark.real
-LIMIT_SECONDS = 30.0
+LIMIT_SECONDS = 60.0
 ROOT = Path(__file__).resolve().parents[2]
 Write = Callable[[str, str], Path]
 

@@ -24,7 +24,7 @@ from nbdist.wire.address import Address
 from nbdist.wire.tls import FingerprintError, pinned_context
 
 pytestmark = pytest.mark.real
-LIMIT_SECONDS = 20.0
+LIMIT_SECONDS = 60.0
 IMAGE = Path(__file__).resolve().parents[2] / "worker_image"
 
 

@@ -22,7 +22,7 @@ from nbdist.errors import JobCancelledError, JobRefusedError
 
 pytestmark = pytest.mark.real
 LIMIT_SECONDS = 60.0
-JOIN_SECONDS = 20.0
+JOIN_SECONDS = 60.0
 SMALL_BYTES = 2 * 1024**2
 LARGE_BYTES = 64 * 1024**2
 RESULT_BYTES = 4_000

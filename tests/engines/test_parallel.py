@@ -15,7 +15,7 @@ import pytest
 import nbdist
 from nbdist.errors import JobCancelledError, PackingError, WorkerCrashedError
 
-LIMIT_SECONDS = 30
+LIMIT_SECONDS = 60.0
 
 
 def test_a_generator_that_needs_its_results(parallel_pool: nbdist.Pool) -> None:

@@ -34,7 +34,7 @@ from nbdist.wire.messages import (
 )
 
 pytestmark = pytest.mark.real
-LIMIT_SECONDS = 20.0
+LIMIT_SECONDS = 60.0
 
 
 async def answer_slices(worker: Any, until: int) -> None:

@@ -17,7 +17,7 @@ from nbdist.errors import CellError, NbdistError
 from nbdist.notebook.resumable import newest, with_id
 from notebooks import Notebook, open_notebook
 
-LIMIT_SECONDS = 30.0
+LIMIT_SECONDS = 60.0
 NOTED = "with open(log, 'a') as file: file.write(f'{n}\\n')\n"
 """The first line of a body that leaves word of each item that it runs."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-LIMIT_SECONDS = 20.0
+LIMIT_SECONDS = 60.0
 POLL_SECONDS = 0.01
 
 

@@ -25,7 +25,7 @@ import nbdist
 from nbdist.wire.address import Address
 from notebooks import Notebook, open_notebook
 
-LIMIT_SECONDS = 20.0
+LIMIT_SECONDS = 60.0
 """For anything that is waited for."""
 END_SECONDS = 1.0
 """After being told once to end."""
