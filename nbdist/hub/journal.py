@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nbdist.errors import FrameError, NbdistError
+from nbdist.hub.statedir import damaged_name
 from nbdist.hub.walcheck import has_lost
 from nbdist.scheduler import orders
 from nbdist.wire import frames
@@ -86,6 +87,8 @@ class Journal:
         self._may_shrink = True
         self.is_incomplete = False
         """It was damaged: there may be jobs that it does not know any more."""
+        self.was_empty = not _has_bytes(self.path)
+        """There was none, or nothing in it."""
         self._file = self._open_or_set_aside()
 
     def keep(self, message: Message, payload: Payload = b"") -> None:
@@ -185,7 +188,7 @@ class Journal:
             if not _is_damage(error):
                 raise JournalError(f"{self.path} cannot be opened: {error}") from error
             self.is_incomplete = True
-            aside = self.path.with_name(f"damaged-{int(self._clock())}-{FILE}")
+            aside = damaged_name(self.path)
             for suffix in ("", "-wal", "-shm"):
                 with contextlib.suppress(OSError):
                     self.path.with_name(FILE + suffix).rename(aside.with_name(aside.name + suffix))
@@ -193,6 +196,14 @@ class Journal:
             return self._open()
 
     def _open(self) -> sqlite3.Connection:
+        wal = self.path.with_name(f"{FILE}-wal")
+        if not _has_bytes(self.path) and _has_bytes(wal):  # SQLite would remove it
+            self.is_incomplete = True
+            aside = damaged_name(wal)
+            wal.rename(aside)
+            log.warning(
+                "%s is empty: what it was to take up of jobs is kept as %s, and a new one is begun", self.path, aside
+            )
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its other files the same mode
         file = sqlite3.connect(self.path, self._patience_seconds, isolation_level=None)
         try:
@@ -231,7 +242,7 @@ class Journal:
         if not has_lost(wal, max(0, frames)):
             return
         self.is_incomplete = True
-        aside = wal.with_name(f"damaged-{int(self._clock())}-{wal.name}")
+        aside = damaged_name(wal)
         shutil.copyfile(wal, aside, follow_symlinks=False)
         aside.chmod(0o600)
         file.execute("pragma wal_checkpoint(truncate)").fetchone()  # or the next hub would find the same again
@@ -252,6 +263,13 @@ def _write_anew_if_mostly_empty(file: sqlite3.Connection) -> None:
     if free * size > MOSTLY_EMPTY_BYTES and 2 * free > pages:
         file.execute("pragma auto_vacuum = incremental")
         file.execute("vacuum")
+
+
+def _has_bytes(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
