@@ -71,7 +71,13 @@ class Archive:
     ) -> None:
         """How long a job is kept is measured by a clock that nobody sets; only across a restart by the other one."""
         self._results = folder / RESULTS_FOLDER
-        self._results.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self._results.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except FileExistsError:
+            raise JournalError(
+                f"{self._results} is no directory, and results belong there: move it away, or give this hub another "
+                "directory (--state DIR)"
+            ) from None
         make_private(self._results)
         self._journal = Journal(folder, wall_clock)
         self._clock = clock

@@ -40,6 +40,7 @@ WAL_BYTES = 16 * 1024**2
 """… and is cut to this size then."""
 PATIENCE_SECONDS = 5.0
 """A person who looks into the file may have locked it for so long."""
+_MOVE = "make it usable, or give this hub another directory (--state DIR)"
 _KINDS: dict[str, type[Message]] = {
     kind.__name__: kind
     for kind in (
@@ -184,9 +185,9 @@ class Journal:
     def _open_or_set_aside(self) -> sqlite3.Connection:
         try:
             return self._open()
-        except sqlite3.DatabaseError as error:
-            if not _is_damage(error):
-                raise JournalError(f"{self.path} cannot be opened: {error}") from error
+        except (sqlite3.DatabaseError, IsADirectoryError) as error:
+            if isinstance(error, sqlite3.DatabaseError) and not _is_damage(error):
+                raise JournalError(f"{self.path} cannot be opened: {error}; {_MOVE}") from error
             self.is_incomplete = True
             aside = damaged_name(self.path)
             for suffix in ("", "-wal", "-shm"):
@@ -194,6 +195,8 @@ class Journal:
                     self.path.with_name(FILE + suffix).rename(aside.with_name(aside.name + suffix))
             log.warning("the journal of jobs is damaged (%s): it is kept as %s, and a new one is begun", error, aside)
             return self._open()
+        except OSError as error:
+            raise JournalError(f"{self.path} cannot be opened: {error.strerror}; {_MOVE}") from error
 
     def _open(self) -> sqlite3.Connection:
         wal = self.path.with_name(f"{FILE}-wal")

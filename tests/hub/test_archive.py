@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from nbdist.errors import NbdistError
 from nbdist.hub.access import Grant
 from nbdist.hub.archive import Archive
 from nbdist.hub.blobs import BlobStore
@@ -210,6 +211,12 @@ def test_results_of_a_job_that_the_journal_has_lost_are_kept_for_ever_and_named(
     place.stores.flush()
     place.kill_and_start()
     assert place.results() == [b"anew"]
+
+
+def test_a_file_where_results_belong_is_named(tmp_path: Path) -> None:
+    (tmp_path / "results").touch()
+    with pytest.raises(NbdistError, match=r"results is no directory.*--state DIR"):
+        Archive(tmp_path)
 
 
 def test_a_job_knows_when_it_was_submitted_and_when_it_ended(place: Place) -> None:

@@ -138,6 +138,21 @@ def test_a_file_that_is_no_database_is_set_aside(tmp_path: Path, caplog: pytest.
     assert len(list(tmp_path.glob(f"damaged-*-{FILE}"))) == 1
 
 
+def test_a_directory_in_its_place_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / FILE / "inner").mkdir(parents=True)
+    assert records(tmp_path) == []
+    (aside,) = tmp_path.glob(f"damaged-*-{FILE}")
+    assert (aside / "inner").is_dir()
+    assert str(aside) in caplog.text
+
+
+def test_what_cannot_be_opened_is_named_and_not_touched(tmp_path: Path) -> None:
+    (tmp_path / FILE).symlink_to(tmp_path / "nowhere" / "file")
+    with pytest.raises(JournalError, match=rf"{FILE} cannot be opened: No such file.*--state DIR"):
+        Journal(tmp_path)
+    assert (tmp_path / FILE).is_symlink()
+
+
 def test_the_wal_of_a_journal_that_was_emptied_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     journal = Journal(tmp_path)
     journal.keep(taken("j"))

@@ -53,6 +53,10 @@ def test_further_addresses_are_tried_in_order() -> None:
         ("wss://192.168.1.20:8786/#key=k", "cert="),
         ("wss://192.168.1.20:8786/#key=k&cert=abc", "cert="),
         ("ws://[::1/", "no address of a hub"),
+        ("ws://127.0.0.1:0/#key=k", "no address of a hub"),
+        ("ws://127.0.0.1:8786/#key=k%00", "no hub prints"),
+        ("ws://127.0.0.1:8786/#key=k%0d%0aHost:x", "no hub prints"),
+        ("ws://127.0.0.1:8786/#key=%C3%BC", "no hub prints"),
     ],
 )
 def test_what_is_no_address(text: str, complaint: str) -> None:
