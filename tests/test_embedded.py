@@ -205,7 +205,7 @@ def wait_gone(pids: set[int]) -> None:
 def test_a_cell_that_connects_again_ends_the_pool_before() -> None:
     before = children()
     names: dict[str, object] = {}
-    cell = "import nbdist; pool = nbdist.connect(workers=1); got = pool.map(abs, [-1]).result(20)"
+    cell = "import nbdist; pool = nbdist.connect(workers=1); got = pool.map(abs, [-1]).result(60)"
     exec(cell, names)
     first = children() - before
     exec(cell, names)

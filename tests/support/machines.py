@@ -115,7 +115,7 @@ class Running:
         for process in family:
             with contextlib.suppress(psutil.Error):
                 process.kill()
-        psutil.wait_procs(family, timeout=5)
+        psutil.wait_procs(family, timeout=60)
         self.popen.wait()
         assert self.popen.stdin is not None
         with contextlib.suppress(OSError):
