@@ -136,6 +136,18 @@ class Stores:
                     ready.append(record)
         return ready
 
+    def blob_damaged(self, name: str) -> list[JobRecord]:
+        """Sets a blob aside; gives the jobs that wait for it now."""
+        self.blobs.set_aside(name)
+        waiting = [
+            record
+            for record in self._jobs.values()
+            if record.finished is None and any(ref.name == name for ref in record.blobs)
+        ]
+        for record in waiting:
+            record.missing.add(name)
+        return waiting
+
     def add_items(self, record: JobRecord, message: AddItems, payload: Payload, *, is_local: bool = False) -> bool:
         """Takes items; False: they were here already. `is_local`: the notebook has proved to be on this machine.
 

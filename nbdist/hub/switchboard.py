@@ -182,6 +182,14 @@ class Switchboard:
         for record in self.stores.blob_came(name):
             self._driver.receive(record.peer, BlobsReady(record.job))
 
+    def blob_damaged(self, name: str) -> None:
+        """The bytes of a blob are not what they were: the notebooks of the jobs that need it are asked for it again."""
+        for record in self.stores.blob_damaged(name):
+            peer = self.peers.get(record.peer)
+            if peer is not None:
+                for need in need_blobs(record.job, {name}):
+                    peer.link.send(need)
+
     def expire(self) -> None:
         """Forgets jobs that were over a long time ago."""
         if self._outgoing.expire():

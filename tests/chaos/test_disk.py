@@ -253,6 +253,43 @@ def test_a_job_that_is_over_and_whose_results_are_damaged_says_so_when_they_are_
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("when", ["the hub starts", "it is sent"])
+def test_a_damaged_blob_is_set_aside_and_asked_for_again(start: Any, connect: Any, tmp_path: Path, when: str) -> None:
+    blobs, go_on = tmp_path / "blobs", tmp_path / "go on"
+    hub = start.hub("--blobs", str(blobs))
+    (blobs / "nonce").unlink()  # nobody maps what is there
+    first = start.worker(hub.invite, "--slots", "1")
+    pool: nbdist.Pool = connect(hub.connect)
+    pool.wait(workers=1, timeout=JOIN_SECONDS)
+    array = np.arange(100_000)
+
+    def work(x: int) -> int:
+        import time
+
+        while x >= 200 and not go_on.exists():
+            time.sleep(0.01)
+        return int(array[x * 100])
+
+    job = pool.map(work, range(400))
+    half_done(job)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    if when == "the hub starts":
+        kill(hub)
+    (file,) = (blobs / "blobs").iterdir()
+    damaged = b"\xff" * file.stat().st_size
+    file.write_bytes(damaged)
+    if when == "the hub starts":
+        hub = start.hub("--blobs", str(blobs), folder=hub.folder)
+        (blobs / "nonce").unlink()
+    go_on.touch()
+    start.worker(hub.invite, "--slots", "1")
+    named = hub.process.line(rf"blob {file} is damaged: it is kept as (\S+), and is to be sent again", LIMIT_SECONDS)[1]
+    assert job.result(LIMIT_SECONDS) == [100 * x for x in range(400)]
+    assert Path(named).read_bytes() == damaged
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_job_whose_data_is_lost_can_be_resumed_with_what_it_has_done(start: Any, tmp_path: Path) -> None:
     blobs = tmp_path / "blobs"
     hub = start.hub("--blobs", str(blobs))
