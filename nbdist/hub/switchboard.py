@@ -185,10 +185,8 @@ class Switchboard:
     def blob_damaged(self, name: str) -> None:
         """The bytes of a blob are not what they were: the notebooks of the jobs that need it are asked for it again."""
         for record in self.stores.blob_damaged(name):
-            peer = self.peers.get(record.peer)
-            if peer is not None:
-                for need in need_blobs(record.job, {name}):
-                    peer.link.send(need)
+            if (peer := self.peers.get(record.peer)) is not None:
+                peer.link.send(m.NeedBlobs(record.job, (name,)))
 
     def expire(self) -> None:
         """Forgets jobs that were over a long time ago."""

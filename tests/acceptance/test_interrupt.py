@@ -111,7 +111,8 @@ def test_a_script_without_a_guard(start: Any) -> None:
 def test_a_script_that_forgets_its_job(start: Any) -> None:
     script = start.script(
         "import nbdist, sys, time\npool = nbdist.connect(workers=2)\njob = pool.map(time.sleep, [1000] * 8)\n"
-        "while not job.progress.machines:\n    job.wait(0.01)\nprint('end', flush=True)\nsys.stdin.readline()\n"
+        "while not any(row['busy'] for row in pool.describe()['workers']):\n    job.wait(0.01)\n"
+        "print('end', flush=True)\nsys.stdin.readline()\n"
     )
     script.line("end")
     family = script.family()
