@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks import peers, sharing, work
+from benchmarks import deaths, peers, sharing, work
 
 CHUNKS = 64
 """The best of those tried for the peers that must be told."""
@@ -277,6 +277,15 @@ ALL = (
     Figure("slow-8", "one slot eight times slower, items of 1 ms to 1 s", slow_slot_8),
     Figure("stop", "from a cancel or an interrupt to no item's code running", stop, leaves_out=ONLY_NBDIST),
     Figure("killed", "one of two workers killed with -9 in the middle of a job", killed, leaves_out=MAY_NOT_LOSE),
+    Figure(
+        "resumed",
+        "hub killed with -9 in the middle of a job: to the next result",
+        deaths.resumed,
+        leaves_out=ONLY_NBDIST,
+    ),
+    Figure(
+        "lost", "worker killed or frozen in an item: until that runs on another", deaths.lost, leaves_out=ONLY_NBDIST
+    ),
     Figure("array", "256 MB array used by a function", array),
     Figure("big-array", "1 GB array used by a function in 4 slots", sharing.big_array, leaves_out=NOT_ON_MACHINES),
 )

@@ -109,11 +109,39 @@ class NbdistOfTwo(Nbdist):
         self._pool = nbdist.connect(self._machines.connect)
         self._pool.wait(workers=2)
 
+    @property
+    def pool(self) -> Any:
+        """The notebook's pool."""
+        return self._pool
+
+    @property
+    def one(self) -> int:
+        """The process of the worker that may die."""
+        return self._machines.other_pid
+
     def kill_one(self) -> None:
         """One of the two is gone for good."""
         self._machines.kill_worker()
 
+    def freeze_one(self) -> None:
+        """It stands still, as a closed laptop does."""
+        os.kill(self.one, signal.SIGSTOP)
+
+    def kill_hub(self) -> float:
+        """Gives the time."""
+        began = time.monotonic()
+        self._machines.end_hub()
+        return began
+
+    def restart_hub(self) -> float:
+        """On the same directory; gives the time at which its process was begun."""
+        began = time.monotonic()
+        self._machines.start_hub()
+        return began
+
     def close(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.one, signal.SIGCONT)
         super().close()
         self._machines.end()
         self._folder.cleanup()

@@ -65,7 +65,7 @@ class Pool:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._start_hub()
+        self.start_hub()
         self.steady = self._worker()
         self._other = self._worker()
 
@@ -94,21 +94,30 @@ class Pool:
 
     def kill_hub(self) -> None:
         """The jobs go on with the next one, on the same directory."""
+        self.end_hub()
+        self.start_hub()
+
+    def end_hub(self) -> None:
+        """With -9."""
         self.hub.kill()
         self.hub.wait()
-        self._start_hub()
+
+    @property
+    def other_pid(self) -> int:
+        """The worker that may be killed."""
+        return self._other.pid
 
     def end(self) -> None:
-        """Ends everything in order."""
+        """Ends everything in order: a worker that leaves hands its last results to the hub."""
         for process in (self.steady, self._other, self.hub):
             process.terminate()
-        for process in (self.steady, self._other, self.hub):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(10)
             process.kill()
             process.wait()
 
-    def _start_hub(self) -> None:
+    def start_hub(self) -> None:
+        """Returns when it is ready."""
         self.hub = self._start("hub", "--state", str(self._folder / "state"))
         assert self.hub.stdout is not None
         self.connect = self.hub.stdout.readline().split()[1]

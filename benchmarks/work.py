@@ -116,3 +116,11 @@ def hold(folder: str) -> None:
     with open(os.path.join(folder, f"{os.getpid()}-{time.monotonic_ns()}"), "wb") as file:
         file.write(b"%20d" % time.monotonic_ns())
     hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)
+
+
+def wait_for_word(item: tuple[str, int]) -> None:
+    """Leaves word that this item has begun in this process, and waits for a file with the process's number."""
+    folder, number = item
+    open(os.path.join(folder, f"begun-{number}-{os.getpid()}"), "w").close()
+    while not os.path.exists(os.path.join(folder, f"go-{os.getpid()}")):
+        time.sleep(0.001)

@@ -21,9 +21,9 @@ __all__ = ["own_embedded_pool"]
 signal.signal(signal.SIGINT, signal.default_int_handler)
 """A shell has its background jobs ignore Ctrl-C, and what these start does too: many tests press it."""
 
-HANG_SECONDS = 90.0
+HANG_SECONDS = 180.0
 """After so long in one test the stacks of all threads are printed."""
-LEAVE_SECONDS = 5.0
+LEAVE_SECONDS = 30.0
 """Processes that a test has started may need so long to end after the last one."""
 MARK = "NBDIST_TEST_RUN"
 """An environment variable that every process started by the tests inherits."""

@@ -24,7 +24,7 @@ def hub_url() -> Iterator[str]:
     pool = embedded.start_private(1)
     url = pool.wait().url
     with nbdist.connect(url) as connected:
-        connected.wait(workers=1, timeout=20)
+        connected.wait(workers=1, timeout=60)
     yield url
     pool.close()
 

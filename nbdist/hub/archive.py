@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from nbdist.hub.jobs import JobRecord
 from nbdist.hub.journal import Journal, JournalError
 from nbdist.hub.limits import KEEP_SECONDS
 from nbdist.hub.resultlog import ResultLog
-from nbdist.hub.statedir import free_bytes, make_private
+from nbdist.hub.statedir import DAMAGED_PREFIX, damaged_name, free_bytes, make_private
 from nbdist.scheduler import orders
 from nbdist.scheduler.kept import Kept
 from nbdist.scheduler.orders import (
@@ -29,6 +30,8 @@ from nbdist.wire.frames import Payload
 from nbdist.wire.messages import BlobRef, Message, PortableTask, SubmitJob
 
 RESULTS_FOLDER = "results"
+
+log = logging.getLogger("nbdist.hub")
 
 _REPLACED = (orders.ItemTried, orders.OwnerChanged)
 _PLAIN = (orders.TargetsSet, orders.ItemsClosed, orders.JobStopping)
@@ -70,7 +73,13 @@ class Archive:
     ) -> None:
         """How long a job is kept is measured by a clock that nobody sets; only across a restart by the other one."""
         self._results = folder / RESULTS_FOLDER
-        self._results.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self._results.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except FileExistsError:
+            raise JournalError(
+                f"{self._results} is no directory, and results belong there: move it away, or give this hub another "
+                "directory (--state DIR)"
+            ) from None
         make_private(self._results)
         self._journal = Journal(folder, wall_clock)
         self._clock = clock
@@ -184,13 +193,29 @@ class Archive:
         self._journal.close()
 
     def _remove_strangers(self, found: dict[str, FoundJob]) -> None:
-        """Files whose job the journal has forgotten: the hub was killed before it had removed them."""
-        if self._journal.is_incomplete:
-            return  # they may be all that there is of a job
+        """Files whose job the journal has forgotten: the hub was killed before it had removed them.
+
+        If the journal was damaged they may be all that there is of a job: they are kept under another name.
+        """
         known = {one.log.name for one in found.values()}
-        for path in self._results.iterdir():
-            if not path.name.startswith("damaged-") and path.name.rpartition("-")[0] not in known:
+        strangers = [
+            path
+            for path in self._results.iterdir()
+            if not path.name.startswith(DAMAGED_PREFIX) and path.name.rpartition("-")[0] not in known and path.is_file()
+        ]
+        if not (self._journal.is_incomplete or self._journal.was_empty):
+            for path in strangers:
                 path.unlink(missing_ok=True)
+        elif strangers:
+            for path in strangers:
+                path.rename(damaged_name(path))
+            log.warning(
+                "%d files in %s have results of jobs that the journal does not know any more: they are kept there, as "
+                "%s…, until you remove them",
+                len(strangers),
+                self._results,
+                DAMAGED_PREFIX,
+            )
 
 
 def _job_of(message: Message) -> str:

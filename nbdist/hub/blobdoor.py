@@ -11,7 +11,7 @@ from nbdist.errors import BlobError, NoRoomError
 from nbdist.hub.access import Grant
 from nbdist.hub.blobs import MAX_BLOB_BYTES, Incoming
 from nbdist.hub.web import Door
-from nbdist.wire.blobs import HOLDER_HEADER
+from nbdist.wire.blobs import HOLDER_HEADER, BlobHasher
 
 PIECE_BYTES = 256 * 1024
 """Larger pieces do not go faster and make control messages wait."""
@@ -123,13 +123,17 @@ class BlobDoor(Door):
             return
         self.set_header("Content-Type", "application/octet-stream")
         self.set_header("Content-Length", str(blobs.size(name)))
+        hasher = BlobHasher()
         try:
             with blobs.open(name) as file:
                 while piece := file.read(PIECE_BYTES):
+                    hasher.update(piece)
                     self.write(piece)
                     await self.flush()
         except StreamClosedError:
             return
+        if hasher.name() != name:  # who gets it finds that out, too, and asks again
+            self.rooms.board.blob_damaged(name)
 
     def on_finish(self) -> None:
         """Throws away what did not become a blob."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import logging
 import os
 import re
 import secrets
@@ -23,10 +24,12 @@ from typing import BinaryIO
 
 from nbdist.errors import BlobError, NoRoomError
 from nbdist.hub.limits import CACHE_BYTES
-from nbdist.hub.statedir import free_bytes, make_private, remove_drafts, write_private
-from nbdist.wire.blobs import BlobHasher, is_name
+from nbdist.hub.statedir import damaged_name, free_bytes, make_private, remove_drafts, write_private
+from nbdist.wire.blobs import BlobHasher, file_name, is_name
 from nbdist.wire.local import NONCE_FILE
 from nbdist.wire.messages import BlobRef
+
+log = logging.getLogger("nbdist.hub")
 
 _FILE = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _PUT = "put-"
@@ -38,6 +41,9 @@ FREE_SHARE = 4
 """Blobs that no job needs take at most one such part of what is free …"""
 MEMORY_SHARE = 8
 """… or such a one of what is free in shared memory; the oldest go first."""
+CHECK_BYTES = 1024**3
+"""So much of what an earlier hub has left on a disk, the newest first, is read when a hub starts (half a second); the
+rest when it is sent."""
 RESERVE_BYTES = 64 * 1024**2
 """So much of the disk stays free: the hub's own files need it."""
 
@@ -178,6 +184,17 @@ class BlobStore:
         blob = self._blobs.get(name)
         return () if blob is None else tuple(blob.pins)
 
+    def set_aside(self, name: str) -> None:
+        """The file does not hold these bytes any more: it is kept under another name, and the blob is not here."""
+        if name not in self._blobs:
+            return
+        self._not_idle(name)
+        del self._blobs[name]
+        aside = damaged_name(self.folder / name)
+        with contextlib.suppress(OSError):  # it has gone, or Windows does not let go of it
+            self._file(name).rename(aside)
+        log.warning("blob %s is damaged: it is kept as %s, and is to be sent again", self._file(name), aside)
+
     def free_bytes(self) -> int:
         """What is free where the folder is."""
         return free_bytes(self.folder)
@@ -246,6 +263,11 @@ class BlobStore:
             if is_name(file.name):
                 self._blobs[file.name] = _Blob(file.stat().st_size)
                 self._is_idle(file.name)
+        unchecked = 0 if self.in_memory else CHECK_BYTES
+        for name in reversed(list(self._idle)):
+            unchecked -= self._blobs[name].size
+            if unchecked >= 0 and file_name(self._file(name)) != name:
+                self.set_aside(name)
 
     def _file(self, name: str) -> Path:
         return self.folder / "blobs" / name

@@ -66,7 +66,6 @@ def parse(argv: Sequence[str]) -> HubConfig:
 
 
 def _port(text: str) -> int:
-    number = int(text)
-    if not 0 <= number < 65536:
+    if not text.isdecimal() or int(text) >= 65536:
         raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
-    return number
+    return int(text)

@@ -144,7 +144,8 @@ class SocketDoor(WebSocketHandler):
 
         def read_and_tell(buf: bytearray | memoryview) -> int | None:
             size = read(buf)
-            if size and self._peer is not None and loop.time() > self._heard_at + BREATH_SECONDS:
+            is_alive = size != 0  # None: of a TLS record not all is here yet, which may take longer than a message
+            if is_alive and self._peer is not None and loop.time() > self._heard_at + BREATH_SECONDS:
                 self._heard_at = loop.time()
                 loop.call_soon(self._rooms.board.bytes_came, self._peer)
             return size

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nbdist.errors import FrameError, NbdistError
+from nbdist.hub.statedir import damaged_name
 from nbdist.hub.walcheck import has_lost
 from nbdist.scheduler import orders
 from nbdist.wire import frames
@@ -39,6 +40,7 @@ WAL_BYTES = 16 * 1024**2
 """… and is cut to this size then."""
 PATIENCE_SECONDS = 5.0
 """A person who looks into the file may have locked it for so long."""
+_MOVE = "make it usable, or give this hub another directory (--state DIR)"
 _KINDS: dict[str, type[Message]] = {
     kind.__name__: kind
     for kind in (
@@ -87,6 +89,8 @@ class Journal:
         self._may_shrink = True
         self.is_incomplete = False
         """It was damaged: there may be jobs that it does not know any more."""
+        self.was_empty = not _has_bytes(self.path)
+        """There was none, or nothing in it."""
         self._file = self._open_or_set_aside()
 
     def keep(self, message: Message, payload: Payload = b"") -> None:
@@ -182,18 +186,28 @@ class Journal:
     def _open_or_set_aside(self) -> sqlite3.Connection:
         try:
             return self._open()
-        except sqlite3.DatabaseError as error:
-            if not _is_damage(error):
-                raise JournalError(f"{self.path} cannot be opened: {error}") from error
+        except (sqlite3.DatabaseError, IsADirectoryError) as error:
+            if isinstance(error, sqlite3.DatabaseError) and not _is_damage(error):
+                raise JournalError(f"{self.path} cannot be opened: {error}; {_MOVE}") from error
             self.is_incomplete = True
-            aside = self.path.with_name(f"damaged-{int(self._clock())}-{FILE}")
+            aside = damaged_name(self.path)
             for suffix in ("", "-wal", "-shm"):
                 with contextlib.suppress(OSError):
                     self.path.with_name(FILE + suffix).rename(aside.with_name(aside.name + suffix))
             log.warning("the journal of jobs is damaged (%s): it is kept as %s, and a new one is begun", error, aside)
             return self._open()
+        except OSError as error:
+            raise JournalError(f"{self.path} cannot be opened: {error.strerror}; {_MOVE}") from error
 
     def _open(self) -> sqlite3.Connection:
+        wal = self.path.with_name(f"{FILE}-wal")
+        if not _has_bytes(self.path) and _has_bytes(wal):  # SQLite would remove it
+            self.is_incomplete = True
+            aside = damaged_name(wal)
+            wal.rename(aside)
+            log.warning(
+                "%s is empty: what it was to take up of jobs is kept as %s, and a new one is begun", self.path, aside
+            )
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives its other files the same mode
         file = sqlite3.connect(self.path, self._patience_seconds, isolation_level=None)
         try:
@@ -232,7 +246,7 @@ class Journal:
         if not has_lost(wal, max(0, frames)):
             return
         self.is_incomplete = True
-        aside = wal.with_name(f"damaged-{int(self._clock())}-{wal.name}")
+        aside = damaged_name(wal)
         shutil.copyfile(wal, aside, follow_symlinks=False)
         aside.chmod(0o600)
         file.execute("pragma wal_checkpoint(truncate)").fetchone()  # or the next hub would find the same again
@@ -253,6 +267,13 @@ def _write_anew_if_mostly_empty(file: sqlite3.Connection) -> None:
     if free * size > MOSTLY_EMPTY_BYTES and 2 * free > pages:
         file.execute("pragma auto_vacuum = incremental")
         file.execute("vacuum")
+
+
+def _has_bytes(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:

@@ -21,6 +21,10 @@ RESULTS_GONE = (
     "its first results, which its notebook has had, are not kept any more, because there were too many (nbdist hub "
     "--kept-results): run it again"
 )
+RESULTS_MISSING = (
+    "a file with its results is damaged, or has gone (the hub's log names what it has set aside): run it again, or "
+    "with --resume, which takes over those that are left"
+)
 RESULTS_EXPIRED = "its results were not taken for so long that the hub does not keep them any more (nbdist hub --keep)"
 
 TAKEN_OVER = "another notebook has taken the job over while this one was away: look there"

@@ -13,7 +13,7 @@ from nbdist.hub.jobs import JobRecord
 from nbdist.hub.joinlines import join_lines
 from nbdist.hub.peers import Peer
 from nbdist.hub.ports import Ports
-from nbdist.hub.refusal import RESULTS_GONE
+from nbdist.hub.refusal import RESULTS_GONE, RESULTS_MISSING
 from nbdist.hub.resultlog import Spot
 from nbdist.hub.switchboard import Switchboard
 from nbdist.wire import frames, resuming
@@ -121,6 +121,13 @@ class Requests:
             raise NbdistError(f"job {job} belongs to a notebook that is still open: look there, or close that first")
         if record.dropped.seq:
             raise NbdistError(f"job {job} cannot be shown from its beginning: {RESULTS_GONE}")
+        if record.finished is not None and record.results.last != record.finished.last_seq:
+            raise NbdistError(f"job {job} cannot be shown: {RESULTS_MISSING}")
+        if record.missing and record.results.last:
+            raise NbdistError(
+                f"job {job} cannot go on: its data is not at the hub any more (was its machine started anew?); cancel "
+                f"it, and run its cell again with --resume {job}, which takes over what it has done"
+            )
         if record.missing:
             raise NbdistError(f"job {job} has never begun: its notebook went before its data was here; run it again")
 

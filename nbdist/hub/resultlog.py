@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from nbdist.errors import FrameError
+from nbdist.hub.statedir import damaged_name
 from nbdist.scheduler.intervals import Intervals
 from nbdist.scheduler.kept import failed_items
 from nbdist.scheduler.orders import ResultsSealed
@@ -214,8 +215,12 @@ class ResultLog:
         segment = self._segment(number)
         if offset >= segment.size:
             segment, offset = self._segment(number + 1), 0
-        with open(self._path(segment.number), "rb", buffering=0) as file:
-            message, payload, size = _read(file, offset, segment.size)
+        path = self._path(segment.number)
+        with open(path, "rb", buffering=0) as file:
+            try:
+                message, payload, size = _read(file, offset, segment.size)
+            except FrameError as error:
+                raise FrameError(f"{path}, byte {offset}: {error}") from None
         following = Spot(segment.number, offset + size)
         if segment.is_full and following.offset >= segment.size:
             following = Spot(segment.number + 1, 0)
@@ -243,9 +248,10 @@ class ResultLog:
     def recover(self, sealed: Mapping[int, ResultsSealed] | None = None) -> Iterator[Result | ResultsSealed]:
         """Finds what was kept, in order: the results one by one, or what is known of a file. To be exhausted before
         anything else is done. Behind results that are damaged nothing is used."""
-        numbers = sorted(int(path.name.rpartition("-")[2]) for path in self._folder.glob(f"{self.name}-*"))
+        names = (path.name.rpartition("-")[2] for path in self._folder.glob(f"{self.name}-*"))
+        numbers = sorted(int(name) for name in names if name.isdecimal())
         for place, number in enumerate(numbers):
-            if place and number != numbers[place - 1] + 1:
+            if not self._path(number).is_file() or (place and number != numbers[place - 1] + 1):
                 self._set_aside(numbers[place:])
                 return
             known = (sealed or {}).get(number)
@@ -302,7 +308,7 @@ class ResultLog:
         """Files behind damage, or behind one that is missing."""
         for number in numbers:
             _set_aside(self._path(number), 0)
-            self._path(number).unlink()
+            self._path(number).unlink(missing_ok=True)
 
     def _take_sealed(self, known: ResultsSealed) -> None:
         blob_bytes = sum(ref.size for _, ref in known.blobs)
@@ -358,6 +364,8 @@ def _read(file: BinaryIO, offset: int, end: int) -> tuple[Result, memoryview, in
     if len(head) < _HEAD.size:
         raise FrameError(_CUT_OFF)
     size, check = _HEAD.unpack(head)
+    if size > frames.MAX_FRAME_BYTES:
+        raise FrameError("the record has an impossible length")
     if offset + _HEAD.size + size > end:
         raise FrameError(_CUT_OFF)
     frame = file.read(size)
@@ -371,8 +379,11 @@ def _read(file: BinaryIO, offset: int, end: int) -> tuple[Result, memoryview, in
 
 def _set_aside(path: Path, good: int) -> None:
     """Keeps a copy of a damaged file under another name."""
-    damaged = path.with_name(f"damaged-{path.name}")
-    damaged.write_bytes(path.read_bytes())
+    damaged = damaged_name(path)
+    if path.is_file():
+        damaged.write_bytes(path.read_bytes())
+    else:
+        path.rename(damaged)
     log.warning(
         "a file with results is damaged after %d bytes; a copy is kept as %s; the results behind are computed again",
         good,

@@ -7,11 +7,14 @@ operating systems.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import logging
 import os
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +25,17 @@ EPOCH_FILE = "epoch.json"
 SHARED_MEMORY = Path("/dev/shm")
 DRAFT_PREFIX = ".nbdist-draft-"
 """Of files that are being written, and do not have their name yet."""
+DAMAGED_PREFIX = "damaged-"
+"""Of what is set aside, and never removed by a hub."""
 SHARED_MEMORY_MIN_FREE_BYTES = 1024**3
 SHARED_PREFIX = "nbdist-hub-"
 SHARED_FILE = "shared-memory.json"
 """In the state directory: where its folder in shared memory is."""
 OWNER_FILE = "state-directory"
 """In that folder: whose it is."""
+
+
+log = logging.getLogger("nbdist.hub")
 
 
 class StateBusyError(NbdistError):
@@ -41,6 +49,8 @@ class StateDir:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         make_private(path)
         self.path = path
+        self._damaged: set[str] = set()
+        """Files that `read` has set aside, until they are written anew."""
         self._lock: int | None = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             lock(self._lock)
@@ -52,21 +62,37 @@ class StateDir:
         remove_drafts(path)
 
     def read(self, name: str) -> dict[str, Any]:
-        """The JSON object in a file of the directory; empty if the file is missing or damaged."""
+        """The JSON object in a file of the directory; empty if there is none. A damaged file is set aside."""
+        path = self.path / name
         try:
-            data = json.loads((self.path / name).read_text("utf-8"))
-        except (OSError, ValueError):
+            data = json.loads(path.read_text("utf-8"))
+            if not isinstance(data, dict):
+                raise ValueError("it holds no object")
+        except FileNotFoundError:
             return {}
-        return data if isinstance(data, dict) else {}
+        except (IsADirectoryError, ValueError) as error:
+            aside = damaged_name(path)
+            path.rename(aside)
+            self._damaged.add(name)
+            log.warning("%s is damaged (%s): it is kept as %s, and what was in it is made anew", path, error, aside)
+            return {}
+        return data
 
     def write(self, name: str, data: dict[str, Any]) -> None:
         """Replaces a file of the directory, readable by its owner only, all at once or not at all."""
         write_private(self.path / name, json.dumps(data, indent=1).encode())
+        self._damaged.discard(name)
 
     def next_epoch(self) -> int:
-        """1 at the first start, one more at each further one; on disk before it is given out."""
+        """1 at the first start, one more at each further one; on disk before it is given out.
+
+        If nobody knows any more which was the last one it is a number that none has reached: workers that have been
+        here before must not take an attempt of this hub for one of the last.
+        """
         before = self.read(EPOCH_FILE).get("epoch", 0)
-        epoch = (before if isinstance(before, int) else 0) + 1
+        if EPOCH_FILE in self._damaged or not isinstance(before, int):
+            before = int(time.time())
+        epoch = before + 1
         self.write(EPOCH_FILE, {"epoch": epoch})
         return epoch
 
@@ -98,6 +124,16 @@ def write_private(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def damaged_name(path: Path) -> Path:
+    """A free name beside a damaged file, under which it is kept."""
+    name = f"{DAMAGED_PREFIX}{int(time.time())}-{path.name}"
+    return next(
+        aside
+        for number in itertools.count()
+        if not (aside := path.with_name(name + f"-{number}" * bool(number))).exists()
+    )
 
 
 def remove_drafts(folder: Path) -> None:

@@ -142,6 +142,18 @@ class Stores:
         """The jobs whose form for other versions of Python waits for this blob."""
         return [record for record in self._jobs.values() if name in record.portable_missing]
 
+    def blob_damaged(self, name: str) -> list[JobRecord]:
+        """Sets a blob aside; gives the jobs that wait for it now."""
+        self.blobs.set_aside(name)
+        waiting = [
+            record
+            for record in self._jobs.values()
+            if record.finished is None and any(ref.name == name for ref in record.blobs)
+        ]
+        for record in waiting:
+            record.missing.add(name)
+        return waiting
+
     def add_items(self, record: JobRecord, message: AddItems, payload: Payload, *, is_local: bool = False) -> bool:
         """Takes items; False: they were here already. `is_local`: the notebook has proved to be on this machine.
 

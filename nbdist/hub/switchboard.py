@@ -179,6 +179,12 @@ class Switchboard:
             self._driver.receive(record.peer, BlobsReady(record.job))
         self._portables.blob_came(name)
 
+    def blob_damaged(self, name: str) -> None:
+        """The bytes of a blob are not what they were: the notebooks of the jobs that need it are asked for it again."""
+        for record in self.stores.blob_damaged(name):
+            if (peer := self.peers.get(record.peer)) is not None:
+                peer.link.send(m.NeedBlobs(record.job, (name,)))
+
     def expire(self) -> None:
         """Forgets jobs that were over a long time ago."""
         if self._outgoing.expire():

@@ -44,7 +44,7 @@ class Address:
             text.encode()  # half of a character cannot be written out again
         except ValueError as error:
             raise AddressError(f"{shown!r} is no address of a hub: {error}") from None
-        if parts.scheme not in ("ws", "wss") or not parts.hostname or port is None or parts.path not in ("", "/"):
+        if parts.scheme not in ("ws", "wss") or not parts.hostname or not port or parts.path not in ("", "/"):
             raise AddressError(
                 f"{shown!r} is no address of a hub. It looks like ws://127.0.0.1:8786/#key=… or "
                 "wss://192.168.1.20:8786/#key=…&cert=…: copy the whole line that the hub printed"
@@ -62,6 +62,8 @@ class Address:
             raise AddressError(
                 f"{shown!r} has no complete 'cert=' behind '#': copy the whole line that the hub printed"
             )
+        if not (address.key.isascii() and address.key.isprintable()):
+            raise AddressError(f"{shown!r} has a 'key=' that no hub prints: copy the whole line that the hub printed")
         if not address.tls and not is_loopback(address.host):
             raise AddressError(f"{shown!r}: beyond this machine a hub is reached by wss:// only")
         return address

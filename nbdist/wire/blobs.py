@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 PIECE_BYTES = 1024 * 1024
 HOLDER_HEADER = "Nbdist-Holder"
@@ -77,6 +78,22 @@ def blob_name(buffers: Iterable[bytes | bytearray | memoryview]) -> str:
         for piece in threads.map(_hash_piece, _pieces(views)):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def file_name(path: Path) -> str:
+    """The name of the blob that a file holds; empty if it cannot be read. Large ones are hashed in two threads."""
+
+    def piece(start: int) -> bytes:
+        with open(path, "rb", buffering=0) as file:
+            file.seek(start)
+            return hashlib.sha256(file.read(PIECE_BYTES)).digest()
+
+    try:
+        with ThreadPoolExecutor(HASH_THREADS) as threads:
+            digests = threads.map(piece, range(0, path.stat().st_size, PIECE_BYTES))
+            return hashlib.sha256(b"".join(digests)).hexdigest()
+    except OSError:
+        return ""
 
 
 def _hash_piece(parts: list[memoryview]) -> bytes:

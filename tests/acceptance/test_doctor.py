@@ -20,7 +20,7 @@ from nbdist.hub.pyz import build_pyz
 from nbdist.wire.address import Address
 
 pytestmark = pytest.mark.real
-LIMIT_SECONDS = 40.0
+LIMIT_SECONDS = 60.0
 
 
 class Told:

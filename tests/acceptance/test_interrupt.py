@@ -16,7 +16,7 @@ import pytest
 from kernels import Kernel
 
 pytestmark = pytest.mark.real
-LIMIT_SECONDS = 20.0
+LIMIT_SECONDS = 60.0
 
 SLEEP = "time.sleep(0.05)"
 LOOP = "any(False for _ in range(300_000))"
@@ -58,12 +58,12 @@ def work(x):
     return x
 pool = nbdist.connect(workers=2)
 job = pool.map(work, range(10**9))
-print("running", flush=True)
 try:
+    print("running", flush=True)
     job.result()
 except KeyboardInterrupt:
     print("interrupted", job.outcome, len(job.values) > 0, flush=True)
-print("next", pool.map(abs, [-1, -2]).result(10), sum(row["busy"] for row in pool.describe()["workers"]), flush=True)
+print("next", pool.map(abs, [-1, -2]).result(60), sum(row["busy"] for row in pool.describe()["workers"]), flush=True)
 sys.stdin.read()
 """
 )
@@ -110,10 +110,16 @@ def test_a_script_without_a_guard(start: Any) -> None:
 
 def test_a_script_that_forgets_its_job(start: Any) -> None:
     script = start.script(
-        "import nbdist, time\npool = nbdist.connect(workers=2)\njob = pool.map(time.sleep, [1000] * 8)\nprint('end')\n"
+        "import nbdist, sys, time\npool = nbdist.connect(workers=2)\njob = pool.map(time.sleep, [1000] * 8)\n"
+        "while not any(row['busy'] for row in pool.describe()['workers']):\n    job.wait(0.01)\n"
+        "print('end', flush=True)\nsys.stdin.readline()\n"
     )
     script.line("end")
     family = script.family()
+    assert len(family) >= 4
+    assert script.popen.stdin is not None
+    script.popen.stdin.write("\n")
+    script.popen.stdin.flush()
     assert script.wait() == 0
     _, alive = psutil.wait_procs(family, timeout=LIMIT_SECONDS)
     assert not alive

@@ -198,13 +198,15 @@ def test_an_item_is_sent_to_the_machine_that_runs_it_alone(remote: Place, tmp_pa
         time.sleep(0.02)
 
 
-def test_a_machine_is_killed_in_the_middle(remote: Place) -> None:
-    pool = remote.pool
+def test_a_machine_is_killed_in_the_middle(remote: Place, tmp_path: Path) -> None:
+    pool, killed = remote.pool, tmp_path / "killed"
 
     def slow(array: np.ndarray) -> float:
         import time
 
-        time.sleep(0.05)
+        time.sleep(0.02)
+        while array[0] >= 15 and not killed.exists():
+            time.sleep(0.01)
         return float(array.sum())
 
     job = pool.map(slow, arrays())
@@ -212,6 +214,7 @@ def test_a_machine_is_killed_in_the_middle(remote: Place) -> None:
         assert not job.wait(0.02)
     family = remote.workers[0].family()
     os.kill(remote.workers[0].pid, signal.SIGKILL)
+    killed.touch()
     assert job.result(LIMIT_SECONDS) == [float(VALUES * index) for index in range(COUNT)]
     _, alive = psutil.wait_procs(family, timeout=LIMIT_SECONDS)
     assert not alive

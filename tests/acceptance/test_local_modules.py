@@ -14,7 +14,7 @@ import pytest
 from nbdist.errors import PackingError
 
 pytestmark = pytest.mark.real
-LIMIT_SECONDS = 30.0
+LIMIT_SECONDS = 60.0
 ROOT = Path(__file__).resolve().parents[2]
 Write = Callable[[str, str], Path]
 
@@ -48,9 +48,9 @@ def work(x):
 
 with nbdist.connect(sys.argv[1]) as pool:
     pool.wait(workers=1)
-    print("values", list(pool.map(work, range(3)).result(30)), flush=True)
-    print("function", list(pool.map(scale, range(3)).result(30)), flush=True)
-    print("call", pool.submit(lambda point: point.x, am_helpers.Point(4)).result(30), flush=True)
+    print("values", list(pool.map(work, range(3)).result(60)), flush=True)
+    print("function", list(pool.map(scale, range(3)).result(60)), flush=True)
+    print("call", pool.submit(lambda point: point.x, am_helpers.Point(4)).result(60), flush=True)
 """
 
 

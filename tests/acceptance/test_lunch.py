@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.real,
     pytest.mark.skipif(sys.platform != "linux", reason="systemd-inhibit is Linux's"),
 ]
-LIMIT_SECONDS = 20.0
+LIMIT_SECONDS = 60.0
 HUB, WORKER = "nbdist hub", "nbdist worker"
 
 
@@ -43,7 +43,7 @@ def test_a_job_keeps_hub_and_worker_awake(start: Any, connect: Any, inhibitor: I
     hub = start.hub()
     start.worker(hub.invite, "--slots", "1")
     pool = connect(hub.connect)
-    assert pool.map(abs, range(100)).result(LIMIT_SECONDS) == list(range(100))
+    pool.wait(workers=1, timeout=LIMIT_SECONDS)
     job = start_job(pool, tmp_path / "over")
     inhibitor.wait("start", HUB)
     lines = inhibitor.wait("start", WORKER)

@@ -65,34 +65,42 @@ def pool(start: Any, connect: Any, notebook: Any) -> Any:
     return hub, worker, pool
 
 
+def until_so_many_have_run(notebook: Any, runs: Runs, count: int, times: int = 1, factor: int = 1) -> set[int]:
+    """Runs cells until so many slots have run the setup so often, each of them; a slot may take a while to start."""
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while True:
+        values, pids = items(notebook)
+        assert values == [factor * n for n in range(12)]
+        counts = runs.counts()
+        assert max(counts.values()) == times
+        if list(counts.values()) == [times] * count:
+            return pids
+        assert time.monotonic() < deadline, counts
+
+
 def test_it_runs_once_in_each_slot_and_a_changed_one_again(notebook: Any, pool: Any, runs: Runs) -> None:
     notebook.run(runs.cell())
     assert not runs.counts()
-    for _ in range(3):
-        values, pids = items(notebook)
-        assert values == list(range(12))
-    assert set(runs.counts().values()) == {1}
+    for _ in range(2):
+        pids = until_so_many_have_run(notebook, runs, 2)
     assert pids <= runs.counts().keys()
-    assert len(runs.counts()) == 2
     notebook.run(runs.cell(factor=10))
-    assert items(notebook)[0] == [10 * n for n in range(12)]
-    assert set(runs.counts().values()) == {2}
+    until_so_many_have_run(notebook, runs, 2, times=2, factor=10)
 
 
 def test_it_runs_again_where_a_slot_was_killed(notebook: Any, pool: Any, runs: Runs) -> None:
     notebook.run(runs.cell())
-    _, pids = items(notebook)
-    victim = min(pids)
-    os.kill(victim, signal.SIGKILL)
-    assert items(notebook, 40)[0] == list(range(40))
-    counts = runs.counts()
-    assert len(counts) == 3
-    assert set(counts.values()) == {1}
+    pids = until_so_many_have_run(notebook, runs, 2)
+    os.kill(min(pids), signal.SIGKILL)
+    until_so_many_have_run(notebook, runs, 3)
 
 
 def test_a_slot_that_dies_while_items_run_sets_up_before_it_goes_on(notebook: Any, pool: Any, runs: Runs) -> None:
     notebook.run(
-        runs.cell(), "%%distribute n in range(60) -> job --background\nimport time\ntime.sleep(0.1)\nmodel['pid']"
+        runs.cell(),
+        "%%distribute n in range(60) -> job --background\nimport os, time\ntime.sleep(0.05)\n"
+        f"while n >= 40 and len(os.listdir({str(runs.folder)!r})) < 3: time.sleep(0.01)\n"  # for the new slot
+        "model['pid']",
     )
     job = notebook["job"]
     _until(lambda: len(runs.counts()) == 2 and job.progress.done > 4)
@@ -125,10 +133,7 @@ def test_its_output_says_which_machine(notebook: Any, pool: Any) -> None:
 
 
 def test_an_interrupt_ends_a_setup_and_the_next_cell_runs_it_anew(notebook: Any, pool: Any, runs: Runs) -> None:
-    notebook.run(
-        runs.cell().replace("model =", "import time\ntime.sleep(30 if not os.path.exists('go') else 0)\nmodel =")
-    )
-    began = time.monotonic()
+    notebook.run(runs.cell().replace("model =", "import time\ntime.sleep(600)\nmodel ="))
 
     def interrupt() -> None:
         _until(lambda: len(runs.counts()) == 2)
@@ -136,10 +141,8 @@ def test_an_interrupt_ends_a_setup_and_the_next_cell_runs_it_anew(notebook: Any,
 
     threading.Thread(target=interrupt).start()
     assert isinstance(notebook.fail("%%distribute n in range(20)\nn"), KeyboardInterrupt)
-    assert time.monotonic() - began < 25
     notebook.run(runs.cell())
-    assert items(notebook)[0] == list(range(12))
-    assert set(runs.counts().values()) == {2}
+    until_so_many_have_run(notebook, runs, 2, times=2)
 
 
 def test_one_that_fails_ends_the_job_at_once(notebook: Any, pool: Any) -> None:

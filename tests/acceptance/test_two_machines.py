@@ -24,7 +24,7 @@ from nbdist.wire.address import Address
 from nbdist.wire.tls import FingerprintError, pinned_context
 
 pytestmark = pytest.mark.real
-LIMIT_SECONDS = 20.0
+LIMIT_SECONDS = 60.0
 IMAGE = Path(__file__).resolve().parents[2] / "worker_image"
 
 
@@ -120,14 +120,21 @@ def test_a_silent_first_address_is_passed_over(
         worker.end()
 
 
-def test_two_machines_share_a_job(start: Any, hub: Any, second: Any, third: Any, connect: Any) -> None:
+def test_two_machines_share_a_job(start: Any, hub: Any, second: Any, third: Any, connect: Any, tmp_path: Path) -> None:
     for host in (second, third):
         start.worker(hub.invite, "--slots", "2", "--name", f"shared {host.name}", host=host)
     pool = connect(hub.connect)
     pool.wait(workers=2, timeout=LIMIT_SECONDS)
     array = np.arange(2_500_000, dtype=np.float64)  # 20 MB, and no shared memory between these machines
 
+    here = str(tmp_path)
+
     def work(x: int) -> tuple[int, float, str]:
+        import time
+
+        (Path(here) / f"began-{socket.gethostname()}").touch()
+        while len(list(Path(here).glob("began-*"))) < 2:  # one machine has the array before the other
+            time.sleep(0.01)
         print(f"item {x}")
         return x, float(array[x * 1000 : (x + 1) * 1000].sum()), socket.gethostname()
 
@@ -237,7 +244,7 @@ def assert_one_line(worker: Any, text: str) -> None:
 
 def test_nothing_but_tls_on_the_lan(hub: Any) -> None:
     address = hub.address
-    plain = http.client.HTTPConnection(address.host, address.port, timeout=5)
+    plain = http.client.HTTPConnection(address.host, address.port, timeout=60)
     with contextlib.closing(plain):
         plain.request("GET", "/worker.pyz")
         with pytest.raises((OSError, http.client.HTTPException)):
@@ -250,7 +257,7 @@ def test_nothing_but_tls_on_the_lan(hub: Any) -> None:
 def talk(hub: Any, path: str, method: str = "GET", **headers: str) -> tuple[int, bytes]:
     address = hub.address
     connection = http.client.HTTPSConnection(
-        address.host, address.port, timeout=5, context=pinned_context(address.fingerprint)
+        address.host, address.port, timeout=60, context=pinned_context(address.fingerprint)
     )
     try:
         connection.request(method, path, headers=headers)
@@ -319,7 +326,7 @@ class Impostor:
             while True:
                 connection, _ = self._server.accept()
                 with connection:
-                    connection.settimeout(5)
+                    connection.settimeout(60)
                     with contextlib.suppress(OSError), self._context.wrap_socket(connection, server_side=True) as inner:
                         self.heard += inner.recv(65536)
                 self.calls.release()
@@ -359,7 +366,7 @@ def test_an_impostor_learns_nothing_from_a_worker(impostor: Impostor, start: Any
 def test_an_impostor_gives_no_program(impostor: Impostor, hub: Any, connect: Any, tmp_path: Path) -> None:
     line = line_for(connect(hub.connect), "Linux").replace(hub.netloc, f"127.0.0.1:{impostor.port}")
     done = subprocess.run(
-        ["sh", "-c", line], cwd=tmp_path, env=os.environ | bare(tmp_path / "home"), capture_output=True, timeout=30
+        ["sh", "-c", line], cwd=tmp_path, env=os.environ | bare(tmp_path / "home"), capture_output=True, timeout=60
     )
     assert done.returncode != 0
     assert not list(tmp_path.glob("*.pyz"))

@@ -16,7 +16,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def run_module(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, timeout=100)
+    return subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, timeout=200)
 
 
 @pytest.mark.real
@@ -36,6 +36,15 @@ def test_the_time_to_stop_is_measured_of_nbdist_alone() -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
     row = ended.stdout.splitlines()[-1]
     assert all(column in row for column in ("nbdist", "cancel s", "interrupt s", "C code s"))
+    assert "ProcessPool" not in ended.stdout
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_what_deaths_cost_is_measured_of_nbdist_alone() -> None:
+    ended = run("resumed", "lost", "--peers", "nbdist,processpool", "--scale", "0.01")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert all(column in ended.stdout for column in ("by hand s", "by itself s", "killed s", "frozen s"))
     assert "ProcessPool" not in ended.stdout
 
 

@@ -24,7 +24,7 @@ from nbdist import embedded, folders
 from nbdist.hub.statedir import OWNER_FILE, SHARED_PREFIX
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
-LIMIT_SECONDS = 20.0
+LIMIT_SECONDS = 60.0
 BLOCKS = 5
 """Parts of a run, each with a pool of its own: three with the pool of this machine, two with machines on a network."""
 PREFIXES = ("nbdist-", folders.DRAFT_PREFIX)

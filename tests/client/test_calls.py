@@ -129,7 +129,7 @@ def test_a_single_call_is_sent_at_once(world: World) -> None:
 def test_calls_that_find_others_under_way_gather(world: World) -> None:
     futures = [world.submit(square, i) for i in range(1_000)]
     world.settle()
-    assert [future.result(10) for future in futures] == [i * i for i in range(1_000)]
+    assert [future.result(60) for future in futures] == [i * i for i in range(1_000)]
     assert len(world.jobs) == 1
     assert world.jobs[0].items == [(i,) for i in range(1_000)]
     assert len(world.jobs[0].blocks) < 500
@@ -145,7 +145,7 @@ def test_a_function_whose_names_are_bound_anew_is_another_one(world: World) -> N
     for offset in (1, 1, 2, 3):  # noqa: B007 - add() reads it
         futures.append(world.submit(add, 10))
     world.settle()
-    assert [future.result(10) for future in futures] == [11, 11, 12, 13]
+    assert [future.result(60) for future in futures] == [11, 11, 12, 13]
     assert len(world.jobs) == 3
     assert [job.is_closed for job in world.jobs] == [True, True, False]
 
@@ -272,7 +272,7 @@ def test_many_threads(world: World) -> None:
         thread.join()
     world.settle()
     assert len(found) == 600
-    assert all(future.result(10) == number * number for number, future in found)
+    assert all(future.result(60) == number * number for number, future in found)
 
 
 @pytest.fixture
@@ -313,7 +313,7 @@ def test_the_sending_thread_begins_what_waits(narrow: World) -> None:
     narrow.jobs = Watched(narrow.jobs, began)
     assert len(narrow.jobs) == 3
     narrow.jobs[0].deliver(JobFinished("j", "done", 0, 1, ""), b"")
-    assert began.wait(10)
+    assert began.wait(60)
     assert len(narrow.jobs) == 4
     narrow.calls.close()
 
@@ -327,7 +327,7 @@ def test_a_call_that_waits_for_its_turn_can_be_cancelled(narrow: World) -> None:
         job.deliver(JobFinished("j", "done", job.seq, 1, ""), b"")
     narrow.calls._gate.admit()
     narrow.settle()
-    assert futures[4].result(10) == 5
+    assert futures[4].result(60) == 5
     assert len(narrow.jobs) == 4  # none for the call that was cancelled
     assert wait(futures, 10).not_done == set()
     narrow.calls.close()
@@ -338,8 +338,8 @@ def test_a_gathered_call_can_be_cancelled(world: World) -> None:
     assert not first.cancel()
     is_cancelled = second.cancel()  # unless the sending thread was faster
     world.settle()
-    assert third.result(10) == 9
-    assert second.cancelled() if is_cancelled else second.result(10) == 4
+    assert third.result(60) == 9
+    assert second.cancelled() if is_cancelled else second.result(60) == 4
     assert world.jobs[0].items == ([(1,), (3,)] if is_cancelled else [(1,), (2,), (3,)])
 
 
@@ -380,7 +380,7 @@ def test_a_callable_that_cannot_be_hashed(world: World) -> None:
 
     future = world.submit(Add([1, 2]), 3)
     world.settle()
-    assert future.result(10) == 6
+    assert future.result(60) == 6
 
 
 def test_a_callback_may_call_the_same_function_again(world: World) -> None:
@@ -389,12 +389,12 @@ def test_a_callback_may_call_the_same_function_again(world: World) -> None:
     failing = world.submit(square, threading.Lock())
     failing.add_done_callback(lambda _: again.append(world.submit(square, 6)))
     world.jobs[0].answer()
-    assert first.result(10) == 25
+    assert first.result(60) == 25
     flushing = threading.Thread(target=world.settle, daemon=True)
     flushing.start()
     with pytest.raises(PackingError):
-        failing.result(10)
+        failing.result(60)
     flushing.join(10)
     assert not flushing.is_alive()
     world.settle()
-    assert again[0].result(10) == 36
+    assert again[0].result(60) == 36

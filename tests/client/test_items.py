@@ -198,7 +198,7 @@ def test_a_stream_that_nobody_reads_is_not_read_ahead_for_ever() -> None:
     next(stream)
     stream.close()  # type: ignore[attr-defined]
     del stream, source
-    assert stopped.wait(10)
+    assert stopped.wait(60)
     assert given_out <= 2 * READ_AHEAD_ITEMS
 
 

@@ -29,7 +29,7 @@ from nbdist.errors import (
 )
 from nbdist.execution.task import SKIP, StopHere, Task
 
-LIMIT_SECONDS = 30
+LIMIT_SECONDS = 60
 
 
 class Odd(Exception):

@@ -15,7 +15,7 @@ import pytest
 import nbdist
 from nbdist.errors import ItemExitError, PackingError, ResultError, WorkerCrashedError
 
-LIMIT_SECONDS = 20.0
+LIMIT_SECONDS = 60.0
 
 
 class Adder:

@@ -13,7 +13,7 @@ from nbdist.errors import JobRefusedError
 from nbdist.execution.setups import here
 from nbdist.execution.task import Setup, Task
 
-LIMIT_SECONDS = 30
+LIMIT_SECONDS = 60
 SECRET = "sesame-7261"
 
 

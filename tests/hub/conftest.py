@@ -23,7 +23,7 @@ from nbdist.wire.address import Address
 from nbdist.wire.messages import Hello, Machine, Message, WorkerFacts
 from nbdist.wire.tls import pinned_context
 
-LIMIT_SECONDS = 20.0
+LIMIT_SECONDS = 60.0
 
 
 @dataclass

@@ -20,7 +20,7 @@ from nbdist.wire.address import Address
 
 pytestmark = pytest.mark.real
 START = "import sys; from nbdist.hub.app import main; sys.exit(main(sys.argv[1:]))"
-LIMIT_SECONDS = 30
+LIMIT_SECONDS = 60
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from nbdist.errors import NbdistError
 from nbdist.hub.access import Grant
 from nbdist.hub.archive import Archive
 from nbdist.hub.blobs import BlobStore
@@ -180,15 +181,42 @@ def test_the_workers_that_were_here_are_known(place: Place) -> None:
     assert place.workers == [], "they say again that they are here"
 
 
-def test_results_of_a_job_whose_record_cannot_be_read_are_not_deleted(place: Place) -> None:
+@pytest.mark.parametrize("how", ["unreadable", "emptied", "gone"])
+def test_results_of_a_job_that_the_journal_has_lost_are_kept_for_ever_and_named(
+    place: Place, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
     place.submit(ranges=((0, 10, 1),))
     place.stores.keep_result(m.Result("j", 1, 0, 4, "w"), b"first")
     place.stores.flush()
-    with contextlib.closing(sqlite3.connect(place.folder / "journal.sqlite3", isolation_level=None)) as journal:
-        journal.execute("update records set head = '{' where kind = 'JobTaken'")
+    place.stores.close()
+    (results,) = (place.folder / "results").iterdir()
+    data, path = results.read_bytes(), place.folder / "journal.sqlite3"
+    if how == "unreadable":
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as journal:
+            journal.execute("update records set head = '{' where kind = 'JobTaken'")
+    else:
+        for left in place.folder.glob("journal.sqlite3*"):
+            left.unlink()
+        if how == "emptied":
+            path.touch()
+    for _ in range(3):
+        place.kill_and_start()
+        assert place.jobs == []
+        (aside,) = (place.folder / "results").iterdir()
+        assert aside.read_bytes() == data
+    assert aside.name.startswith("damaged-")
+    assert f"1 files in {place.folder / 'results'} have results of jobs that the journal does not know" in caplog.text
+    place.submit(ranges=((0, 10, 1),))  # of the same id
+    place.stores.keep_result(m.Result("j", 1, 0, 4, "w"), b"anew")
+    place.stores.flush()
     place.kill_and_start()
-    assert place.jobs == []
-    assert len(list((place.folder / "results").iterdir())) == 1
+    assert place.results() == [b"anew"]
+
+
+def test_a_file_where_results_belong_is_named(tmp_path: Path) -> None:
+    (tmp_path / "results").touch()
+    with pytest.raises(NbdistError, match=r"results is no directory.*--state DIR"):
+        Archive(tmp_path)
 
 
 def test_a_job_knows_when_it_was_submitted_and_when_it_ended(place: Place) -> None:

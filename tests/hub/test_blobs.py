@@ -170,3 +170,33 @@ def test_what_nobody_needs_is_known_whatever_happens(
         assert (store._idle, store._idle_bytes) == (idle, sum(idle.values()))
         assert store.is_pinned is any(blob.pins for blob in store._blobs.values())
         assert {path.name for path in (folder / "blobs").iterdir()} == set(store._blobs)
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_what_an_earlier_hub_has_left_is_checked_on_a_disk(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, in_memory: bool
+) -> None:
+    store = BlobStore(tmp_path)
+    large = os.urandom(2_500_000)
+    good, bad, empty = put(store, large), put(store, b"x" * 100), put(store, b"")
+    store.path(bad).write_bytes(b"y" * 100)
+    again = BlobStore(tmp_path, in_memory=in_memory)
+    assert again.has(good)
+    assert again.has(empty)
+    assert again.has(bad) is in_memory
+    aside = list(tmp_path.glob(f"damaged-*-{bad}"))
+    assert [path.read_bytes() for path in aside] == ([] if in_memory else [b"y" * 100])
+    assert all(str(path) in caplog.text for path in aside)
+    assert put(again, b"x" * 100) == bad
+    assert again.path(bad).read_bytes() == (b"y" if in_memory else b"x") * 100
+
+
+def test_only_so_much_is_checked_the_newest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = BlobStore(tmp_path)
+    names = [put(store, bytes([number]) * 100) for number in range(3)]
+    for age, name in enumerate(names):
+        store.path(name).write_bytes(b"y" * 100)
+        os.utime(store.path(name), (1_000_000 + age, 1_000_000 + age))
+    monkeypatch.setattr("nbdist.hub.blobs.CHECK_BYTES", 250)
+    again = BlobStore(tmp_path)
+    assert [again.has(name) for name in names] == [True, False, False]

@@ -138,6 +138,42 @@ def test_a_file_that_is_no_database_is_set_aside(tmp_path: Path, caplog: pytest.
     assert len(list(tmp_path.glob(f"damaged-*-{FILE}"))) == 1
 
 
+def test_a_directory_in_its_place_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / FILE / "inner").mkdir(parents=True)
+    assert records(tmp_path) == []
+    (aside,) = tmp_path.glob(f"damaged-*-{FILE}")
+    assert (aside / "inner").is_dir()
+    assert str(aside) in caplog.text
+
+
+def test_what_cannot_be_opened_is_named_and_not_touched(tmp_path: Path) -> None:
+    (tmp_path / FILE).symlink_to(tmp_path / "nowhere" / "file")
+    with pytest.raises(JournalError, match=rf"{FILE} cannot be opened: No such file.*--state DIR"):
+        Journal(tmp_path)
+    assert (tmp_path / FILE).is_symlink()
+
+
+def test_the_wal_of_a_journal_that_was_emptied_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal(tmp_path)
+    journal.keep(taken("j"))
+    journal.flush()
+    wal = tmp_path / f"{FILE}-wal"
+    data = wal.read_bytes()
+    assert data
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    (killed / FILE).touch()
+    (killed / wal.name).write_bytes(data)
+    again = Journal(killed)
+    assert list(again.entries()) == []
+    assert again.is_incomplete
+    (aside,) = killed.glob(f"damaged-*-{wal.name}")
+    assert aside.read_bytes() == data
+    assert str(aside) in caplog.text
+    again.close()
+    journal.close()
+
+
 def test_a_record_that_cannot_be_read_is_left_out_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

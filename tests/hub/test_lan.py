@@ -120,11 +120,11 @@ def test_an_impostor_learns_nothing(tmp_path: Path) -> None:
     real, impostor = map(ensure_certificate, states)
     heard: list[bytes] = []
     listener = socket.create_server(("127.0.0.1", 0))
-    listener.settimeout(20)
+    listener.settimeout(60)
 
     def listen() -> None:
         connection, _ = listener.accept()
-        connection.settimeout(20)
+        connection.settimeout(60)
         try:
             with impostor.context.wrap_socket(connection, server_side=True) as channel:
                 heard.append(channel.recv(1000))
@@ -133,7 +133,7 @@ def test_an_impostor_learns_nothing(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=listen)
     thread.start()
-    client = http.client.HTTPSConnection(*listener.getsockname(), context=pinned_context(real.fingerprint), timeout=20)
+    client = http.client.HTTPSConnection(*listener.getsockname(), context=pinned_context(real.fingerprint), timeout=60)
     with pytest.raises(FingerprintError, match="another computer answers there"):
         client.request("GET", "/", headers={"Authorization": "Bearer SECRET"})
     client.close()
@@ -163,7 +163,7 @@ def test_curl_accepts_the_pinned_key_and_no_other(with_hub: WithHub, tmp_path: P
 
         def fetch(pin: str) -> int:
             command = [curl, "-fsS", "-k", "--pinnedpubkey", f"sha256//{pin}", url, "-o", "-"]
-            return subprocess.run(command, capture_output=True, timeout=20, check=False).returncode
+            return subprocess.run(command, capture_output=True, timeout=60, check=False).returncode
 
         assert await asyncio.to_thread(fetch, pin) == 0
         assert await asyncio.to_thread(fetch, "A" * 43 + "=") == 90

@@ -34,7 +34,7 @@ def interpreters() -> list[str]:
     found: dict[str, str] = {}
     for candidate in candidates:
         code = "import sys; print('%d.%d' % sys.version_info[:2])"
-        answer = subprocess.run([candidate, "-ISc", code], capture_output=True, text=True, timeout=30, check=False)
+        answer = subprocess.run([candidate, "-ISc", code], capture_output=True, text=True, timeout=60, check=False)
         minor = re.fullmatch(r"3\.(\d+)\n", answer.stdout)
         if minor and int(minor[1]) >= 11:
             found.setdefault(answer.stdout.strip(), candidate)
@@ -83,6 +83,6 @@ def test_it_is_the_same_each_time_and_holds_sources_only() -> None:
 def test_an_old_python_is_told_so(pyz: Path) -> None:
     main = zipfile.ZipFile(pyz).read("__main__.py").decode()
     script = f"import sys\nsys.version_info = (3, 9, 1)\nexec({main!r})"
-    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert answer.returncode == 1
     assert "needs Python 3.11 or later, this is 3.9" in answer.stderr

@@ -165,11 +165,40 @@ def test_damage_is_set_aside_with_a_message_and_the_rest_is_served(
     with caplog.at_level(logging.WARNING):
         found = [message.seq for message in log.recover()]
     assert found == [1, 2]
-    damaged = tmp_path / f"damaged-{path.name}"
+    (damaged,) = tmp_path.glob(f"damaged-*-{path.name}")
     assert damaged.read_bytes() == bytes(data)
     assert str(damaged) in caplog.text
     log.append(result(3), b"again")
     assert [seq for seq, _ in read_all(log)] == [1, 2, 3]
+
+
+def test_noise_is_not_taken_for_a_record_that_was_cut_off(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    filled(tmp_path, 5)
+    (path,) = tmp_path.iterdir()
+    noise = b"\xff" * path.stat().st_size
+    path.write_bytes(noise)
+    assert list(ResultLog(tmp_path, "j").recover()) == []
+    (aside,) = tmp_path.glob(f"damaged-*-{path.name}")
+    assert aside.read_bytes() == noise
+    assert str(aside) in caplog.text
+
+
+def test_what_is_no_file_is_set_aside_and_other_names_are_left_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    filled(tmp_path, 5)
+    (path,) = tmp_path.iterdir()
+    path.rename(tmp_path / f"{path.name}~")
+    path.mkdir()
+    (path / "something").touch()
+    log = ResultLog(tmp_path, "j")
+    assert list(log.recover()) == []
+    (aside,) = tmp_path.glob(f"damaged-*-{path.name}")
+    assert (aside / "something").exists()
+    assert str(aside) in caplog.text
+    log.append(result(1), b"again")
+    assert [seq for seq, _ in read_all(log)] == [1]
+    assert (tmp_path / f"{path.name}~").exists()
 
 
 def test_a_disk_that_is_full_adds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

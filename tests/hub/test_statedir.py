@@ -39,8 +39,39 @@ def test_files_are_private_and_replaced_whole(tmp_path: Path) -> None:
     assert state.read("x.json") == {"b": 2}
     assert (tmp_path / "x.json").stat().st_mode & 0o777 == 0o600
     assert sorted(file.name for file in tmp_path.iterdir()) == ["lock", "x.json"]
-    (tmp_path / "x.json").write_text("[1, 2")
-    assert state.read("x.json") == {}
+    state.close()
+
+
+@pytest.mark.parametrize("data", [b"", b"[1, 2", b"[1, 2]", b"\xff\xfe", None], ids=repr)
+def test_a_damaged_file_is_set_aside_and_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, data: bytes | None
+) -> None:
+    state = StateDir(tmp_path)
+    path = tmp_path / "x.json"
+    for _ in range(2):  # in the same second, too
+        if data is None:
+            path.mkdir()
+        else:
+            path.write_bytes(data)
+        assert state.read("x.json") == {}
+        state.write("x.json", {"b": 2})
+        assert state.read("x.json") == {"b": 2}
+        path.unlink()
+    found = list(tmp_path.glob("damaged-*-x.json*"))
+    assert len(found) == 2
+    assert all(aside.is_dir() if data is None else aside.read_bytes() == data for aside in found)
+    assert all(f"{path} is damaged" in caplog.text and str(aside) in caplog.text for aside in found)
+    state.close()
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"epoch": "x"}', "[3]"])
+def test_when_nobody_knows_the_last_epoch_the_next_one_was_never_there(tmp_path: Path, text: str) -> None:
+    state = StateDir(tmp_path)
+    before = [state.next_epoch() for _ in range(3)]
+    (tmp_path / statedir.EPOCH_FILE).write_text(text)
+    after = [state.next_epoch(), state.next_epoch()]
+    assert after[0] > max(before) + 1_000_000
+    assert after[1] == after[0] + 1
     state.close()
 
 

@@ -41,7 +41,16 @@ _, address, items, steps = sys.argv
 steps = int(steps)
 def work(x):
     return x, sum(range(x % steps))
-job = nbdist.connect(address or None).map(work, range(int(items)))
+def connect():
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return nbdist.connect(address or None)
+        except nbdist.NbdistError:  # its hub has just been killed: a person would try again, too
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+job = connect().map(work, range(int(items)))
 while not job.progress.done:
     job.wait(0.01)
 print(job.id, flush=True)
@@ -152,6 +161,7 @@ def kill_kernel(pool: nbdist.Pool, limit_seconds: float, chance: random.Random, 
         try:
             assert kernel.stdout is not None
             job = kernel.stdout.readline().strip()
+            assert job, "the kernel has ended before it had results"
             pause(chance, 0.0, 1.0)
         finally:
             kernel.kill()

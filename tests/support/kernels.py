@@ -9,7 +9,7 @@ from typing import Any
 
 from jupyter_client.manager import KernelManager
 
-LIMIT_SECONDS = 20.0
+LIMIT_SECONDS = 60.0
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -25,7 +25,7 @@ import nbdist
 from nbdist.wire.address import Address
 from notebooks import Notebook, open_notebook
 
-LIMIT_SECONDS = 20.0
+LIMIT_SECONDS = 60.0
 """For anything that is waited for."""
 END_SECONDS = 1.0
 """After being told once to end."""
@@ -115,7 +115,7 @@ class Running:
         for process in family:
             with contextlib.suppress(psutil.Error):
                 process.kill()
-        psutil.wait_procs(family, timeout=5)
+        psutil.wait_procs(family, timeout=60)
         self.popen.wait()
         assert self.popen.stdin is not None
         with contextlib.suppress(OSError):

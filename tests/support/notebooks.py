@@ -59,5 +59,6 @@ def open_notebook(capture: pytest.CaptureFixture[str]) -> Iterator[Notebook]:
     shell = InteractiveShell.instance(config=config)
     shell.run_line_magic("load_ext", "nbdist")
     yield Notebook(shell, capture)
-    atexit.unregister(shell.atexit_operations)  # it collects garbage three times: minutes, for hundreds of notebooks
+    assert not [*shell.tempfiles, *shell.tempdirs], "what a shell would remove at the end of the run"
+    atexit.unregister(shell.atexit_operations)  # it keeps the shell, and collects garbage once for each at the end
     InteractiveShell.clear_instance()

@@ -72,7 +72,7 @@ def _patch(path: Path) -> int:
 
 def _runs(path: Path, version: str) -> bool:
     code = "import sys; print('%d.%d' % sys.version_info[:2])"
-    found = subprocess.run([path, "-c", code], capture_output=True, text=True, timeout=20, check=False)
+    found = subprocess.run([path, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     return found.stdout.strip() == version
 
 
@@ -218,7 +218,7 @@ class Other:
     def close(self) -> None:
         """Ends the process."""
         self._process.stdin.close()  # type: ignore[union-attr]
-        self._process.wait(20)
+        self._process.wait(60)
         self._process.stdout.close()  # type: ignore[union-attr]
         self._folder.cleanup()
 

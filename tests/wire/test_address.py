@@ -15,7 +15,7 @@ PIN = "0123456789abcdef" * 4
 @given(
     st.sampled_from(["192.168.1.20", "laptop-2.local", "fd00::1", "10.0.0.7"]),
     st.integers(1, 65535),
-    st.text(min_size=1, max_size=40),
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=40),
     st.lists(st.sampled_from(["10.0.0.5", "fe80::2"]), max_size=2),
 )
 def test_an_address_survives_being_printed(host: str, port: int, key: str, also: list[str]) -> None:
@@ -53,6 +53,10 @@ def test_further_addresses_are_tried_in_order() -> None:
         ("wss://192.168.1.20:8786/#key=k", "cert="),
         ("wss://192.168.1.20:8786/#key=k&cert=abc", "cert="),
         ("ws://[::1/", "no address of a hub"),
+        ("ws://127.0.0.1:0/#key=k", "no address of a hub"),
+        ("ws://127.0.0.1:8786/#key=k%00", "no hub prints"),
+        ("ws://127.0.0.1:8786/#key=k%0d%0aHost:x", "no hub prints"),
+        ("ws://127.0.0.1:8786/#key=%C3%BC", "no hub prints"),
     ],
 )
 def test_what_is_no_address(text: str, complaint: str) -> None:

@@ -17,7 +17,7 @@ from nbdist.wire.address import Address
 from nbdist.wire.racing import by_answer
 
 pytestmark = pytest.mark.real
-LIMIT_SECONDS = 20.0
+LIMIT_SECONDS = 60.0
 SILENT, SHUT, OTHER, HUB = (f"127.0.0.{number}" for number in (2, 3, 4, 5))
 
 

@@ -25,7 +25,7 @@ from nbdist.worker.config import WorkerConfig
 from nbdist.worker.orders import SlotDied
 from nbdist.worker.slots import SlotHost
 
-LIMIT_SECONDS = 10.0
+LIMIT_SECONDS = 60.0
 INSTALL_LIMIT_SECONDS = 80.0
 
 

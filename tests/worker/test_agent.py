@@ -208,7 +208,7 @@ def test_a_worker_leaves_nothing_behind(joined: OnWorker, packed: Pack) -> None:
         worker.agent.leave("now")
         worker.agent.leave("now")
         await worker.work
-        _, alive = psutil.wait_procs(mine, timeout=5)
+        _, alive = psutil.wait_procs(mine, timeout=60)
         assert alive == []
 
     joined(test)

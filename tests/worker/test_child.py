@@ -288,7 +288,7 @@ def test_a_slice_that_is_cut_ends_at_the_cut(slot: OnSlot, packed: Pack) -> None
         await bench.until(m.Output)
         stop = bench.host.cut((1, 1), 1.0)
         assert stop is not None
-        assert stop < 10
+        assert stop < 200  # soon behind where it was
         assert await bench.to_end() == list(range(stop))
 
     slot(test)
@@ -464,7 +464,7 @@ def test_an_item_is_published_with_its_beginning_while_it_runs(slot: OnSlot, pac
         assert before <= where.began <= time.monotonic()
         bench.host.interrupt((1, 1))
         await bench.until(m.SliceEnded)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while bench.host.where().began:  # noqa: ASYNC110 - shared memory tells nobody; the word of the end comes first
                 await asyncio.sleep(0.01)
 

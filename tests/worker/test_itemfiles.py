@@ -34,7 +34,7 @@ class Source:
     def fetch(self, hub: Hub, ref: BlobRef, target: Path, is_wanted: Any = lambda: True, *_: Any) -> None:
         self.fetched.append(ref.name)
         self.began.set()
-        assert self.gate.wait(10)
+        assert self.gate.wait(60)
         if not is_wanted():
             raise OSError("not needed any more")
         target.write_bytes(b"data")

@@ -28,7 +28,7 @@ def test_a_fetch_for_a_job_that_was_dropped_or_begun_anew_says_so(
 
     def get(self: BlobCache, hub: Hub, ref: BlobRef, **_: Any) -> tuple[Path, bool]:
         fetching.set()
-        assert go_on.wait(5)
+        assert go_on.wait(60)
         return tmp_path / ref.name, True
 
     monkeypatch.setattr(BlobCache, "get", get)

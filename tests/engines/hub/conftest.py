@@ -18,7 +18,7 @@ from nbdist.wire import frames
 from nbdist.wire.address import Address
 from nbdist.wire.messages import Hello, Message, Refused, Welcome
 
-LIMIT_SECONDS = 10.0
+LIMIT_SECONDS = 60.0
 M = TypeVar("M", bound=Message)
 
 

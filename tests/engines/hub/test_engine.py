@@ -54,7 +54,7 @@ from nbdist.wire.messages import (
     TakeResults,
 )
 
-LIMIT_SECONDS = 10.0
+LIMIT_SECONDS = 60.0
 
 
 def spec(packed: PackedTask | None = None, **fields: Any) -> JobSpec:

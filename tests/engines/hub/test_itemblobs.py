@@ -21,7 +21,7 @@ from nbdist.wire.address import Address
 from nbdist.wire.blobs import blob_name
 from nbdist.wire.messages import AddItems
 
-LIMIT_SECONDS = 10.0
+LIMIT_SECONDS = 60.0
 DATA = [os.urandom(300_000), os.urandom(2_500_000)]
 
 

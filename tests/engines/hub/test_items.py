@@ -15,7 +15,7 @@ from nbdist.wire import frames
 from nbdist.wire.messages import AddItems, CloseItems, Message
 
 WINDOW = 100
-LIMIT_SECONDS = 10.0
+LIMIT_SECONDS = 60.0
 
 
 class Wire:
