@@ -8,7 +8,7 @@ import os
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -18,18 +18,18 @@ from nbdist.client import leftovers, tables
 from nbdist.client.analysis.modules import required
 from nbdist.client.analysis.values import of_items
 from nbdist.client.attaching import Found, SameCell, attach, find, job_of
-from nbdist.client.feed import feed
 from nbdist.client.homecoming import checked as homecoming
 from nbdist.client.homecoming import home_of
 from nbdist.client.inbox import Inbox, sweep
-from nbdist.client.items import Items, NoItems, RangeItems, items_of
+from nbdist.client.items import Items, items_of
 from nbdist.client.job import Job
+from nbdist.client.jobitems import items_for, with_items
 from nbdist.client.options import Reduction, Rules, checked_env, checked_needs, make_options
 from nbdist.client.parts import Parts, job_name, new_id
 from nbdist.client.resuming import code_of, continuing, earlier_of
 from nbdist.client.tasks import check_callable, functions_of, name_of_function, packer, repacker, with_files
 from nbdist.client.tofile.target import checked_target, target_for
-from nbdist.engines.base import Block, Earlier, Engine, JobSpec
+from nbdist.engines.base import Earlier, Engine, JobSpec
 from nbdist.errors import NbdistError
 from nbdist.execution.shipped import WithKeywords
 from nbdist.execution.task import Task
@@ -230,7 +230,7 @@ class Pool:
             raise ValueError(f"each is 'machine' or 'slot', not {each!r}")
         target = target_for(options, to, stats=stats, each=each)
         if items is None:
-            items = _items(task, ranges, iterable, total, each)
+            items = items_for(ranges, iterable, total, each)
         spec = JobSpec(
             job=new_id(),
             name=job_name(name, task),
@@ -317,7 +317,7 @@ class Pool:
         """A job of this key that has ended well, or that goes on without its notebook, attached to; None if there is
         none. The task, its items and its file as of `run_task`."""
         self._check_open()
-        items = _items(task, ranges, iterable, total, "")
+        items = items_for(ranges, iterable, total, "")
         cell = SameCell(task, items, loop_names, homecoming(files), checked_target(to, stats=stats))
         found = find(self._engine, key, cell)
         if found is not None:
@@ -406,7 +406,7 @@ class Pool:
     def _submit(self, job: Job, spec: JobSpec, items: Items, earlier: Earlier | None) -> Job:
         sweep()
         if not spec.each:
-            spec = _with_items(spec, items, job.inbox)
+            spec = with_items(spec, items, job.inbox)
         job.begin(partial(self._engine.submit, spec, job.inbox.deliver))
         self._hold(job)
         if earlier is not None:
@@ -426,34 +426,3 @@ class Pool:
             self._recent.popleft().release()
         last_job = job
         return job
-
-
-def _items(
-    task: Task, ranges: Sequence[range] | None, iterable: Iterable[Any] | None, total: int | None, each: str
-) -> Items:
-    if each:
-        return NoItems()
-    if ranges:
-        return RangeItems(list(ranges))
-    if iterable is None:
-        raise TypeError("a task needs items: ranges, an iterable, or each='machine'")
-    return items_of([iterable], star=False, total=total)
-
-
-def _with_items(spec: JobSpec, items: Items, inbox: Inbox) -> JobSpec:
-    """The job with its items in the forms that engines take: as they are, and as numbers or blocks."""
-    spec = replace(spec, items=items.read(), context={"fail_input": inbox.fail_input})
-    if spec.ranges:
-        return spec
-    return replace(spec, blocks=_telling(feed(items), inbox))
-
-
-def _telling(blocks: Iterator[Block], inbox: Inbox) -> Iterator[Block]:
-    """The blocks; what they raise is told to the job as well as to the engine."""
-    try:
-        yield from blocks
-    except GeneratorExit:
-        raise
-    except BaseException as error:
-        inbox.fail_input(error)
-        raise

@@ -10,15 +10,15 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from itertools import islice, product
 from typing import Any
 
 from nbdist.engines.alarm import Alarm
 from nbdist.engines.base import Attached, Block, Deliver, Earlier, Engine, JobSpec
 from nbdist.engines.inlinefiles import InlineFiles
 from nbdist.engines.saying import marked
+from nbdist.engines.supply import ENDLESS, supply_of
 from nbdist.errors import AddressError, JobRefusedError, NbdistError
 from nbdist.execution import setups
 from nbdist.execution.lending import lent
@@ -37,8 +37,6 @@ NAME = "inline"
 PART_SECONDS = 0.05
 PART_BYTES = 1024 * 1024
 PROGRESS_SECONDS = 0.25
-ENDLESS = 2**62
-"""More items than any iterable has."""
 MAX_JOBS_KEPT = 20
 
 
@@ -152,7 +150,7 @@ class InlineRun:
         self._deliver = deliver
         self._turn = turn
         self._began = self._reported_at = time.monotonic()
-        self._supply = _supply(spec)
+        self._supply = supply_of(spec)
         self._alarm = Alarm(self._time_is_up)
         limit_seconds = spec.options.time_limit
         self._watch = Watch(limit_seconds, time.monotonic_ns, set_timer=self._alarm.set) if limit_seconds else None
@@ -414,59 +412,8 @@ class InlineRun:
         self._files.close()
 
 
-class _Supply:
-    """The items of a job, taken from their iterator as they are claimed (`execution.Claim`)."""
-
-    def __init__(self, source: Iterator[Any], *, at_once: int) -> None:
-        self.position: MutableSequence[int] = [0]
-        self._source = source
-        self._at_once = at_once
-        self._held: list[Any] = []
-        self._start = 0
-
-    @property
-    def stop(self) -> int:
-        """The index behind the last item that was taken from the iterator."""
-        return self._start + len(self._held)
-
-    def has(self, index: int) -> bool:
-        """Whether there is an item of this index."""
-        self.take(index, 1)
-        return self.stop > index
-
-    def take(self, start: int, count: int) -> int:
-        """Claims up to `count` items from `start` on; fewer, where the iterator may make one wait for each."""
-        count = min(count, self._at_once)
-        missing = start + count - self.stop
-        if missing > 0:
-            self._held += islice(self._source, missing)
-        return max(start, min(start + count, self.stop))
-
-    def between(self, start: int, stop: int) -> Iterable[Any]:
-        """Claimed items."""
-        return self._held[start - self._start : stop - self._start]
-
-    def extend(self, values: Iterable[Any]) -> None:
-        """Appends items."""
-        self._held += values
-
-    def forget(self, stop: int) -> None:
-        """Items below `stop` are done."""
-        del self._held[: stop - self._start]
-        self._start = max(self._start, stop)
-
-
 def _refuse_unmet(text: str) -> None:
     here = needs.Candidate(NAME, 1, this_machine(os.cpu_count() or 1, graphics.names()))
     missing = needs.unmet(text, here)
     if missing:
         raise JobRefusedError(f"no machine of the pool can run it. {NAME}: {missing}")
-
-
-def _supply(spec: JobSpec) -> _Supply:
-    if spec.each:
-        return _Supply(iter([()]), at_once=1)
-    if spec.ranges and spec.items is None:
-        ranges = [range(*numbers) for numbers in spec.ranges]
-        return _Supply(iter(ranges[0] if len(ranges) == 1 else product(*ranges)), at_once=ENDLESS)
-    return _Supply(spec.items or iter(()), at_once=1 if spec.total is None and not spec.is_open else ENDLESS)

@@ -16,9 +16,9 @@ from nbdist.driver import Driver
 from nbdist.errors import BlobError, NbdistError, ProtocolError
 from nbdist.hub import refusal
 from nbdist.hub.access import Grant
+from nbdist.hub.attaching import Attaching
 from nbdist.hub.bounds import MAX_OUTPUT_BYTES, check_size, fit_frame, need_blobs
 from nbdist.hub.items import size_of
-from nbdist.hub.jobs import JobRecord
 from nbdist.hub.outgoing import Outgoing
 from nbdist.hub.peers import Link, Peer, Peers
 from nbdist.hub.portables import Portables
@@ -85,6 +85,9 @@ class Switchboard:
             call_soon=call_soon,
             call_later=lambda seconds, callback: call_at(clock() + seconds, callback),
         )
+        self._attaching = Attaching(
+            stores, self.peers, self._driver.receive, self._turn, self._portables, self.blob_came
+        )
         self._inputs: dict[type[Message], Callable[[Peer, Any, Payload], None]] = {
             m.ProveLocal: self._prove_local,
             m.BlobPlaced: self._blob_placed,
@@ -94,7 +97,7 @@ class Switchboard:
             m.CloseItems: self._close_items,
             m.ForgetJob: self._forget,
             m.TakeResults: self._take_results,
-            m.AttachJob: self._attach,
+            m.AttachJob: self._attaching.attach,
             m.Part: self._part,
             m.Output: self._output,
             m.DescribePool: self._ask,
@@ -292,52 +295,6 @@ class Switchboard:
         if record is not None:
             self.stores.take(record, message)
             self._turn.deliver(record)
-
-    def _attach(self, peer: Peer, message: m.AttachJob, payload: Payload) -> None:
-        record = self._take_over(peer, message.job)
-        if record is None:
-            is_elsewhere = self.stores.get(message.job) is not None
-            reason = refusal.TAKEN_OVER if is_elsewhere else "the hub does not know this job (any more)"
-            peer.link.send(m.JobFinished(message.job, "cancelled", message.seq, None, reason))
-            return
-        if message.seq < record.dropped.seq:
-            peer.link.send(m.JobFinished(message.job, "cancelled", message.seq, None, refusal.RESULTS_GONE))
-            return
-        if not self.stores.attach(record, message, peer.id):
-            peer.link.send(m.JobFinished(message.job, "cancelled", message.seq, None, refusal.RESULTS_LOST))
-            self._driver.receive(record.peer, m.CancelJob(message.job, refusal.RESULTS_LOST))
-            return
-        if record.missing:
-            self._ask_for_blobs(peer, record)
-        self._portables.attached(record)
-        if record.progress is not None:
-            peer.link.send_if_room(record.progress)
-        if record.finished is not None:
-            self._turn.hold(peer.id, record.finished)
-        else:
-            self._driver.receive(peer.id, record.submit)  # it may have ended while the notebook was away
-        self._turn.deliver(record)
-
-    def _take_over(self, peer: Peer, job: str) -> JobRecord | None:
-        """The job, which is this notebook's or is so from now on: its own has gone. None if it is unknown, or was taken
-        from this one. Else raises ProtocolError."""
-        record = self.stores.attachable(job, peer.grant)
-        if record is None or record.peer == peer.id:
-            return record
-        if self.peers.get(record.peer) is not None:
-            return self.stores.owned(job, peer.id, peer.grant)
-        record.former = {*record.former, record.peer} - {peer.id}
-        record.peer = peer.id
-        self._driver.receive(orders.STORES, orders.OwnerChanged(job, peer.id))
-        return record
-
-    def _ask_for_blobs(self, peer: Peer, record: JobRecord) -> None:
-        """Says again which blobs are missing; a local peer may have placed some, and not been heard saying so."""
-        if peer.is_local:
-            for name in self.stores.adopt_blobs(record):
-                self.blob_came(name)
-        for need in need_blobs(record.job, record.missing):
-            peer.link.send(need)
 
     def _part(self, peer: Peer, message: m.Part, payload: Payload) -> None:
         check_size(payload)

@@ -49,6 +49,7 @@ from nbdist.worker.dialing import Dialer, Refusal, refusal_error
 from nbdist.worker.inventory import Inventory
 from nbdist.worker.itemfiles import ItemFiles, not_in_place
 from nbdist.worker.jobs import JobFiles
+from nbdist.worker.keptparts import KeptParts
 from nbdist.worker.launchers import Launchers
 from nbdist.worker.orders import HUB, LOCAL, SLOT
 from nbdist.worker.prepared import AGAIN_SECONDS
@@ -104,8 +105,7 @@ class Agent:
         self._jobs = JobFiles(cache, self._doings)
         self._item_files = ItemFiles(cache)
         self._items: dict[Attempt, bytes] = {}
-        self._parts: dict[Attempt, dict[int, tuple[int, bytes | Path]]] = {}
-        """Attempt -> start of a part -> its stop, and its payload or the file of it."""
+        self._parts = KeptParts()
         self._events: deque[Message] = deque()
         self._is_busy = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -249,8 +249,7 @@ class Agent:
             self._uplink.send_if_room(frames.encode(message, payload))
             return
         if isinstance(message, Part):
-            _, kept = self._parts.get(message.attempt, {}).get(message.start, (0, b""))
-            payload = kept if isinstance(kept, bytes) else b""
+            payload = self._parts.payload(message)
         elif isinstance(message, Heartbeat):
             message = self._heartbeat(message)
             payload = b""
@@ -383,14 +382,11 @@ class Agent:
         self._items.pop(order.attempt, None)
         self._item_files.drop(order.attempt)
 
-    def _keep_part(self, order: orders.KeepPart, payload: Payload) -> None:
-        self._parts.setdefault(order.attempt, {})[order.start] = (order.stop, bytes(payload))
-
     def _place_blob(self, order: orders.PlaceBlob, payload: Payload) -> None:
         if order.path.startswith(LOST):
             self._event(orders.BlobNotInPlace(order.attempt, order.start, order.path.removeprefix(LOST)))
             return
-        self._parts.setdefault(order.attempt, {})[order.start] = (order.stop, Path(order.path))
+        self._parts.keep_file(order)
         self._spawn(self._place(order))
 
     async def _place(self, order: orders.PlaceBlob) -> None:
@@ -408,15 +404,6 @@ class Agent:
         if is_in_folder:
             self._uplink.send(frames.encode(BlobPlaced(order.blob)))
         self._event(orders.BlobInPlace(order.attempt, order.start))
-
-    def _drop_parts(self, order: orders.DropParts, payload: Payload) -> None:
-        parts = self._parts.get(order.attempt, {})
-        for start in [start for start, (stop, _) in parts.items() if stop <= order.stop]:
-            _, kept = parts.pop(start)
-            if isinstance(kept, Path):
-                kept.unlink(missing_ok=True)
-        if not parts:
-            self._parts.pop(order.attempt, None)
 
     def _tell(self, order: orders.Say, payload: Payload) -> None:
         self._say(order.text)
@@ -448,9 +435,9 @@ _ORDERS: dict[type[Message], Callable[[Agent, Any, Payload], None]] = {
     orders.LookForModules: lambda agent, order, _: agent._builds.look(order, agent._jobs.installed_modules(order.job)),
     orders.FetchItems: Agent._fetch_items,
     orders.DropItems: Agent._drop_items,
-    orders.KeepPart: Agent._keep_part,
+    orders.KeepPart: lambda agent, order, payload: agent._parts.keep(order, payload),
     orders.PlaceBlob: Agent._place_blob,
-    orders.DropParts: Agent._drop_parts,
+    orders.DropParts: lambda agent, order, _: agent._parts.drop(order),
     orders.Say: Agent._tell,
     orders.Quit: Agent._quit,
 }

@@ -5,37 +5,29 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import time
 import uuid
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
 from threading import Thread
 from typing import Any
 
 from nbdist.engines.base import Attached, Buffer, Deliver, Earlier, FilesHome, JobSpec, PackedBlob
-from nbdist.engines.hub import files, transfers
+from nbdist.engines.hub.carrier import Carrier
 from nbdist.engines.hub.connection import Connection
-from nbdist.engines.hub.drafts import Draft, Drafts
 from nbdist.engines.hub.earlier import check_python, earlier, spec_of
-from nbdist.engines.hub.itemblobs import ItemBlobs
 from nbdist.engines.hub.items import Parcel
 from nbdist.engines.hub.portables import Portable, as_blob
 from nbdist.engines.hub.requests import Requests
 from nbdist.engines.hub.run import HubRun
-from nbdist.engines.hub.sending import paced
 from nbdist.engines.hub.tending import Tender
-from nbdist.errors import ConnectionFailedError, NbdistError
+from nbdist.errors import NbdistError
 from nbdist.wire import frames
 from nbdist.wire.address import Address
 from nbdist.wire.local import this_machine
 from nbdist.wire.messages import (
     Answer,
-    BlobPlaced,
     BlobRef,
     CancelJob,
     ClearPool,
@@ -58,9 +50,6 @@ from nbdist.wire.messages import (
     Welcome,
 )
 
-TRANSFER_THREADS = 2
-TRANSFER_TRIES = 5
-TRANSFER_PAUSE_SECONDS = 1.0
 FEED_ERROR_CHARACTERS = 500
 FIND_SECONDS = 5.0
 """A hub that does not answer by then knows no job with a key."""
@@ -88,10 +77,8 @@ class HubEngine:
         self._error: NbdistError | None = None
         self._pid = os.getpid()
         self._machine = this_machine(os.cpu_count() or 1)
-        self._drafts = Drafts()
-        self._transfers = ThreadPoolExecutor(TRANSFER_THREADS, "nbdist-transfer")
-        self._item_blobs = ItemBlobs(self._place)
         self._connection = Connection(self, find, f"notebook-{uuid.uuid4().hex}", tender)
+        self._carrier = Carrier(self._connection, lambda: self._error is not None)
         self._requests = Requests(self._ask_soon)
         self._connection.start()
         self._at_exit = _close_at_exit(self)
@@ -143,7 +130,7 @@ class HubEngine:
         return Attached(
             spec_of(known),
             known.available,
-            lambda folder: self._get_task(known.spec, task, folder),
+            lambda folder: self._carrier.get_task(known.spec, task, folder),
             lambda deliver, files=None, after=0: self._take_over(known, deliver, files, after),
             known.ended_seconds,
             self.earlier(known.spec.resumes) if known.earlier else None,
@@ -159,24 +146,7 @@ class HubEngine:
         known, _ = frames.decode(self._ask(lambda number: DescribeJob(number, job, to_resume=True)))
         assert isinstance(known, JobKnown)
         check_python(known, self._machine)
-        return earlier(known, self._requests.ask_both, self._get_with_files)
-
-    def _get_with_files(self, result: Result, home: FilesHome | None) -> Buffer:
-        assert result.blob is not None
-        return files.bring(result, *self._place(), home) if result.files_at else self._get_result(result.blob)
-
-    def _get_result(self, ref: BlobRef) -> Buffer:
-        folder, address = self._place()
-        return transfers.get(ref, address) if folder is None else transfers.map_file(ref, folder)
-
-    def _get_task(self, spec: SubmitJob, task: Buffer, folder: Path) -> tuple[Buffer, dict[str, str]]:
-        _, address = self._place()
-        paths = {}
-        for ref in (*spec.blobs, *([] if spec.task is None else [spec.task])):
-            path = folder / ref.name
-            path.write_bytes(transfers.get(ref, address))
-            paths[ref.name] = str(path)
-        return task if spec.task is None else (folder / spec.task.name).read_bytes(), paths
+        return earlier(known, self._requests.ask_both, self._carrier.get_with_files)
 
     def _take_over(self, known: JobKnown, deliver: Deliver, files: FilesHome | None, after: int) -> HubRun:
         run = HubRun.attached(known, deliver, self, files, after)
@@ -192,16 +162,7 @@ class HubEngine:
 
     def stage(self, view: memoryview) -> Callable[[str], None]:
         """Begins to copy a large value that a job will need, if the hub is on this machine."""
-        folder = self._connection.folder
-        if folder is None:
-            return lambda name: None
-        draft = Draft(view, folder)
-
-        def named(name: str) -> None:
-            draft.wait()
-            self._drafts.add(name, draft)
-
-        return named
+        return self._carrier.stage(view)
 
     def describe(self) -> dict[str, Any]:
         """The pool now: `workers`, `jobs`, `hub`."""
@@ -272,9 +233,7 @@ class HubEngine:
             return  # a forked copy: connection and processes belong to the parent
         atexit.unregister(self._at_exit)
         self._connection.close()
-        self._transfers.shutdown(wait=False, cancel_futures=True)
-        self._item_blobs.close()
-        self._drafts.discard_all()
+        self._carrier.close()
         release, self._release = self._release, lambda: None
         release()
 
@@ -286,14 +245,23 @@ class HubEngine:
 
     def upload(self, run: HubRun, blobs: Sequence[PackedBlob]) -> None:
         """Gets blobs to the hub on the transfer threads."""
-        for blob in blobs:
-            self._transfer(run, lambda blob=blob: self._upload(run, blob))  # type: ignore[misc]
+        self._carrier.upload(run, blobs)
 
     def upload_items(self, run: HubRun, parcel: Parcel) -> None:
         """Gets the blobs of items to the hub, on threads of their own."""
-        assert run.feed is not None
-        fail = lambda reason: self._connection.call_soon(lambda: run.fail(reason))  # noqa: E731
-        self._item_blobs.upload(run.feed, parcel, fail)
+        self._carrier.upload_items(run, parcel)
+
+    def discard(self, names: Iterable[str]) -> None:
+        """The hub has these blobs already."""
+        self._carrier.discard(names)
+
+    def fetch(self, run: HubRun, ref: BlobRef, came: Callable[[Buffer], None]) -> None:
+        """Gets a blob from the hub on a transfer thread."""
+        self._carrier.fetch(run, ref, came)
+
+    def fetch_files(self, run: HubRun, result: Result, came: Callable[[Buffer], None]) -> None:
+        """Gets a result with files on a transfer thread."""
+        self._carrier.fetch_files(run, result, came)
 
     def answer(self, run: HubRun, portable: Portable, sent: Mapping[str, PackedBlob]) -> None:
         """Packs a task for other versions of Python. Not on the transfer threads: a large upload may be there."""
@@ -303,24 +271,6 @@ class HubEngine:
             self._connection.call_soon(lambda: run.answered(answer))
 
         Thread(target=make, name="nbdist-repack", daemon=True).start()
-
-    def fetch(self, run: HubRun, ref: BlobRef, came: Callable[[Buffer], None]) -> None:
-        """Gets a blob from the hub on a transfer thread."""
-
-        def get() -> None:
-            data = self._get_result(ref)
-            self._connection.call_soon(lambda: came(data))
-
-        self._transfer(run, get)
-
-    def fetch_files(self, run: HubRun, result: Result, came: Callable[[Buffer], None]) -> None:
-        """Gets a result with files on a transfer thread."""
-
-        def get() -> None:
-            data = self._get_with_files(result, run.files)
-            self._connection.call_soon(lambda: came(data))
-
-        self._transfer(run, get)
 
     def forget(self, run: HubRun, *, is_kept: bool = False) -> None:
         """Drops the run; the hub is told again on a new connection, unless it is to keep the job."""
@@ -420,56 +370,6 @@ class HubEngine:
             run.feed.pump(spec.blocks)
         except BaseException as error:  # noqa: BLE001 - whatever the user's iterable raises, SystemExit too, ends the job
             run.cancel(f"the items could not be sent: {type(error).__name__}: {error}"[:FEED_ERROR_CHARACTERS])
-
-    def _place(self) -> tuple[Any, Address]:
-        address = self._connection.address
-        if address is None:
-            raise ConnectionFailedError("there is no connection to the hub")
-        return self._connection.folder, address
-
-    def _upload(self, run: HubRun, blob: PackedBlob) -> None:
-        folder, address = self._place()
-        if folder is None:
-            soon, uploading = self._connection.call_soon, partial(run.uploading, blob.name)
-            tell = lambda count, now: soon(partial(uploading, count, now))  # noqa: E731
-            transfers.put(blob, address, sent=paced(tell, time.monotonic))
-        else:
-            self._place_blob(blob, folder)
-            self._connection.send(frames.encode(BlobPlaced(BlobRef(blob.name, blob.size))))
-        self._connection.call_soon(lambda: run.uploaded(blob.name, time.monotonic()))
-
-    def _place_blob(self, blob: PackedBlob, folder: Path) -> None:
-        draft = self._drafts.take(blob.name)
-        if draft is None:
-            transfers.place(blob, folder)
-        else:
-            draft.place(folder / "blobs" / blob.name)
-
-    def discard(self, names: Iterable[str]) -> None:
-        """The hub has these blobs already."""
-        for name in names:
-            draft = self._drafts.take(name)
-            if draft is not None:
-                draft.discard()
-
-    def _transfer(self, run: HubRun, work: Callable[[], None]) -> None:
-        def try_often() -> None:
-            for left in reversed(range(TRANSFER_TRIES)):
-                try:
-                    work()
-                    return
-                except ConnectionFailedError as error:
-                    reason = str(error)
-                    if not left or self._error is not None:
-                        break
-                    time.sleep(TRANSFER_PAUSE_SECONDS)
-                except (OSError, NbdistError) as error:
-                    reason = str(error)
-                    break
-            self._connection.call_soon(lambda: run.fail(reason))
-
-        with contextlib.suppress(RuntimeError):  # closed meanwhile
-            self._transfers.submit(try_often)
 
 
 def _close_at_exit(engine: HubEngine) -> Callable[[], None]:
