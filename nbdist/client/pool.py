@@ -214,10 +214,7 @@ class Pool:
         `filters` and `stop_when` say that the task's function may return SKIP or StopHere by itself. `key` and
         `items_key` are what `find` finds it by (`analysis/identity.py`). Other options as of `map`.
         """
-        task = replace(task, reduce=task.reduce if reduce is None else reduce, env={**task.env, **checked_env(env)})
-        for function, what in ((task.keep_if, "keep_if"), (task.stop_when, "stop_when")):
-            if function is not None:
-                check_callable(function, what)
+        task = _checked(task, reduce, env)
         reduction = Reduction.of(task.reduce)
         options = make_options(
             reduce=reduction is not None,
@@ -426,3 +423,11 @@ class Pool:
             self._recent.popleft().release()
         last_job = job
         return job
+
+
+def _checked(task: Task, reduce: Callable[..., Any] | None, env: str | Iterable[str]) -> Task:
+    """The task with these too. Raises TypeError and ValueError."""
+    for function, what in ((task.keep_if, "keep_if"), (task.stop_when, "stop_when")):
+        if function is not None:
+            check_callable(function, what)
+    return replace(task, reduce=task.reduce if reduce is None else reduce, env={**task.env, **checked_env(env)})

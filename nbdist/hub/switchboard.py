@@ -88,7 +88,18 @@ class Switchboard:
         self._attaching = Attaching(
             stores, self.peers, self._driver.receive, self._turn, self._portables, self.blob_came
         )
-        self._inputs: dict[type[Message], Callable[[Peer, Any, Payload], None]] = {
+        self._inputs = self._handlers()
+        self._outputs: dict[type[Message], Callable[[Peer, Any], None]] = {
+            m.PrepareJob: lambda peer, message: peer.link.send(message, stores.for_prepare(peer.id, message)),
+            m.RunSlice: lambda peer, message: peer.link.send(message, stores.for_slice(peer.id, message)),
+            m.GrantItems: self._grant_items,
+            m.Answer: _answer,
+            Disconnect: lambda peer, message: peer.link.refuse(_refused(message)),
+        }
+
+    def _handlers(self) -> dict[type[Message], Callable[[Peer, Any, Payload], None]]:
+        """What is dealt with here, before the scheduler hears of it or instead."""
+        return {
             m.ProveLocal: self._prove_local,
             m.BlobPlaced: self._blob_placed,
             m.SubmitJob: self._submit,
@@ -109,13 +120,6 @@ class Switchboard:
             m.MakeInvite: self._ask,
             m.MakeLogin: self._ask,
             m.CloseInvites: self._ask,
-        }
-        self._outputs: dict[type[Message], Callable[[Peer, Any], None]] = {
-            m.PrepareJob: lambda peer, message: peer.link.send(message, stores.for_prepare(peer.id, message)),
-            m.RunSlice: lambda peer, message: peer.link.send(message, stores.for_slice(peer.id, message)),
-            m.GrantItems: self._grant_items,
-            m.Answer: _answer,
-            Disconnect: lambda peer, message: peer.link.refuse(_refused(message)),
         }
 
     # --- keeping ----------------------------------------------------------------------------------------------------
