@@ -37,6 +37,8 @@ class Activity:
         self.machines: dict[str, Spans] = {}
         self.slots: dict[str, int] = {}
         """Of each machine."""
+        self.left_out: set[str] = set()
+        """Machines that could not run it, when they were last heard of."""
         self._last = 0.0
 
     def reported(self, message: JobProgress) -> None:
@@ -46,6 +48,7 @@ class Activity:
         for name, row in found.items():
             self.machines.setdefault(name, Spans()).now(at, _doing(row))
             self.slots[name] = max(row.slots, self.slots.get(name, 1))
+            (self.left_out.add if row.state == "refused" else self.left_out.discard)(name)
         for name in self.machines.keys() - found.keys():
             self.machines[name].now(at, None)
         is_preparing = any(row.state == "preparing" for row in message.workers)

@@ -20,8 +20,9 @@ class Stats(dict[str, Any]):
     `running_seconds`: at least one slot ran items; `sending_seconds`: none did, and its task, data or modules were on
     their way, or being prepared; `waiting_seconds`: neither (no machine, other jobs, results that nobody took).
     `busy_seconds`: execution time of all items, of all slots together.
-    `machines`: by name, `items`, `busy_seconds`, and `running_seconds`, `sending_seconds` and `waiting_seconds` since
-    it was first seen. The pool reports up to four times a second: what is shorter is told roughly.
+    `machines`: of those that took part, by name, `items`, `busy_seconds`, and `running_seconds`, `sending_seconds` and
+    `waiting_seconds` since each was first seen. The pool reports up to four times a second: what is shorter is told
+    roughly.
     """
 
     @classmethod
@@ -39,7 +40,7 @@ class Stats(dict[str, Any]):
         """`overall_seconds`: so far; `tallies`: items and busy seconds by machine; `sending_seconds`: from here."""
         overall = progress.elapsed_seconds if progress.outcome else max(overall_seconds, progress.elapsed_seconds)
         machines = {}
-        for machine in sorted({*tallies, *activity.machines}):
+        for machine in sorted({*tallies, *activity.machines.keys() - activity.left_out}):
             items, busy = tallies.get(machine, (0, 0.0))
             spans = activity.machines.get(machine, Spans())
             times = _settled(spans, overall, busy / activity.slots.get(machine, 1), fills=False)

@@ -61,3 +61,13 @@ def test_saved_as_json_with_finite_numbers(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(ValueError, match="JSON"):
         Stats(busy_seconds=math.nan).save(path)
+
+
+def test_machines_that_were_left_out_are_not_there_unless_they_had_done_something() -> None:
+    activity = Activity()
+    rows = [WorkerRow(name, 2, "preparing") for name in ("a", "other", "had some")]
+    activity.reported(report(1.0, *rows))
+    activity.reported(report(2.0, *rows[:1], *(WorkerRow(row.name, 2, "refused") for row in rows[1:])))
+    assert stats(activity, 3.0, tallies={"had some": [1, 0.1]})["machines"].keys() == {"a", "had some"}
+    activity.reported(report(3.0, WorkerRow("other", 2, "ready")))
+    assert "other" in stats(activity, 3.0)["machines"]
