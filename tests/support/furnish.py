@@ -15,7 +15,8 @@ from pathlib import Path
 
 from pythons import REPOSITORY, find, others
 
-PACKAGES = ("numpy", "pandas")
+PACKAGES = ("numpy", "pandas", "pyarrow")
+"""Where pyarrow is, the texts of pandas 3 are its arrays: the other side needs it too."""
 LIMIT_SECONDS = 300.0
 
 
