@@ -89,9 +89,13 @@ def test_the_pool_a_job_and_a_machine(browser: Any, pool: nbdist.Pool, shot: Cal
         assert page.locator("svg .bar.failed").count() > 0
         assert page.title() == f"{JOB}: nbdist"
         page.locator("summary").click()
-        page.get_by_role("cell", name="submitted").wait_for()
-        page.wait_for_timeout(2_000)  # what was opened stays open when new data comes
-        assert page.get_by_role("cell", name="submitted").is_visible()
+        history = page.get_by_role("table", name="History of the job")
+        history.wait_for()
+        for _ in range(2):  # what was opened stays open when new data comes
+            with page.expect_response("**/api/view/job?*"):
+                pass
+        history.wait_for()
+        assert page.locator("details[open]").count() == 1
         shot(page, "hub-job-light")
         page.get_by_role("link", name="← the pool").click()
         page.get_by_role("link", name=MACHINE).click()
