@@ -196,6 +196,8 @@ class World:
         self._numbers = count()
         self._last: dict[tuple[str, str], float] = {}
         self._connection: dict[str, int] = {}
+        self._greeted: dict[str, int] = {}
+        """The connection on which the hub sends to each worker: the newest from which a hello has been dealt with."""
         self._tick_at: float | None = None
         self._hub_waiting: list[Callable[[], None]] | None = None
         """What came to the hub while it stands still; None: it does not."""
@@ -266,6 +268,7 @@ class World:
                 self.workers[peer].awake(self.workers[peer].lost_hub)
                 return
             self.connected.add(peer)
+            self._greeted[peer] = connection
             self.step(peer, hello, 0)
 
         self.at(self._arrival(peer, "hub"), lambda: self._at_hub(arrive))
@@ -450,9 +453,7 @@ class World:
             self._to_notebook(peer, message)
 
     def _to_worker(self, peer: str, message: m.Message) -> None:
-        connection = self._connection.get(peer)
-        if connection is None:
-            return
+        connection = self._greeted.get(peer)
         if self.codec:
             message, _ = frames.decode(frames.encode(message))
         worker = self.workers[peer]
@@ -465,7 +466,7 @@ class World:
 
     def _to_worker_closed(self, peer: str) -> None:
         worker = self.workers.get(peer)
-        connection = self._connection.get(peer)
+        connection = self._greeted.get(peer)
         if worker is None or connection is None:
             return
 
