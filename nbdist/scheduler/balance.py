@@ -9,8 +9,12 @@ from nbdist.scheduler.records import AttemptRecord, Event, JobRecord, Phase, Pla
 from nbdist.wire.messages import SliceCut, TrimSlice
 
 
-def balance(state: State, now: float) -> None:
-    """Lets idle slots take over what others would finish later."""
+def balance(state: State, now: float, *, is_news: bool) -> None:
+    """Lets idle slots take over what others would finish later.
+
+    `is_news`: something has happened; not only time has passed. Then every job is looked at again as soon as its pause
+    is over, otherwise after a while.
+    """
     if not state.idle:
         return
     for job in sorted(state.active.values(), key=lambda job: job.usage(now)):
@@ -22,14 +26,17 @@ def balance(state: State, now: float) -> None:
         if not job.attempts:
             continue
         if now < job.next_balance_at:
-            state.wake("balance", job.next_balance_at)
+            job.has_news = job.has_news or is_news
+            state.wake("balance", job.next_balance_at if job.has_news else job.balance_again_at)
             continue
         helpers = _helpers(state, job)
         if helpers:
             _balance_job(state, job, helpers, now)
             pause = len(job.attempts) * state.policy.balance_seconds_per_attempt
             job.next_balance_at = now + pause
-            state.wake("balance", now + max(pause, state.policy.balance_retry_seconds))
+            job.balance_again_at = now + max(pause, state.policy.balance_retry_seconds)
+            job.has_news = False
+            state.wake("balance", job.balance_again_at)
 
 
 def _look_again(state: State, job: JobRecord, now: float) -> None:

@@ -123,7 +123,7 @@ class Scheduler:
             del state.timers[reason]
         for reason in due:
             _TIMERS[reason](state, now)
-        return self._settle(now)
+        return self._settle(now, is_news=due != ["balance"])
 
     def deadline(self) -> float | None:
         """When `tick` is due."""
@@ -178,7 +178,7 @@ class Scheduler:
             members.forgive_silence(self.state, now)
             jobs.wait_again(self.state, now)
 
-    def _settle(self, now: float) -> list[Send]:
+    def _settle(self, now: float, *, is_news: bool = True) -> list[Send]:
         """Free slots get work; then everything that is to be said goes out."""
         state = self.state
         if state.stopping:
@@ -186,7 +186,7 @@ class Scheduler:
         if state.doubtful:
             setups.end_hopeless(state, now)
         fill(state, now)
-        balance.balance(state, now)
+        balance.balance(state, now, is_news=is_news)
         outbox, state.outbox = state.outbox, []
         return outbox
 

@@ -154,6 +154,11 @@ class JobRecord:
     told_left_out: bool = False
     """The notebook was told that no machine which is here can run it."""
     next_balance_at: float = 0.0
+    """Idle slots are not looked for work of it earlier …"""
+    balance_again_at: float = 0.0
+    """… and again by then at the latest …"""
+    has_news: bool = False
+    """… or, if something has happened meanwhile, at once."""
     stop_reason: str = ""
     stop_by: float = inf
     """When a stopping job is reported as ended at the latest."""

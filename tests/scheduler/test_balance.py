@@ -167,3 +167,21 @@ def test_a_slow_slot_leaves_the_last_items_to_fast_ones_but_not_for_ever(make_ha
     assert not hand.take(m.RunSlice, "slow")
     hand.wait(6)
     assert hand.one(m.RunSlice, "slow").stop == 4
+
+
+def test_idle_slots_beside_several_jobs_of_one_long_item_each_do_not_keep_the_hub_busy(hand):
+    """Found in world 163 of the simulation: each job's pause ended in the other's, and the hub ticked 50,000 times a
+    second."""
+    hand.worker(slots=4)
+    for name in ("one", "other", "third"):
+        hand.now += hand.scheduler.state.policy.balance_seconds_per_attempt / 3
+        hand.job(name, total=1, options={})
+        hand.ready(job=name)
+    assert len(hand.take(m.RunSlice)) == 3
+    hand.wait(1.0)
+    end, ticks = hand.now + 1.0, 0
+    while (deadline := hand.scheduler.deadline()) is not None and deadline <= end and ticks < 1_000:
+        hand.now = max(hand.now, deadline)
+        hand.scheduler.tick(hand.now)
+        ticks += 1
+    assert ticks <= 60
