@@ -111,8 +111,13 @@ def text(progress: Progress, name: str, note: str = "") -> str:
     ]
     if _hidden(progress):
         rows.append(f"  and {count(_hidden(progress), 'more machine')}")
-    rows += [f"  {_printable(notice.text)}" for notice in progress.notices[-MAX_NOTICES_SHOWN:]]
+    rows += [notice_line(notice.text) for notice in progress.notices[-MAX_NOTICES_SHOWN:]]
     return "\n".join(rows)
+
+
+def notice_line(text: str) -> str:
+    """A notice in a line of text."""
+    return f"  {_printable(text)}"
 
 
 def row_facts(row: WorkerRow) -> list[str]:

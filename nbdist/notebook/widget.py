@@ -10,6 +10,7 @@ import base64
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol, TextIO
 
 from nbdist.client.progress import Progress
@@ -132,16 +133,37 @@ class NotebookView:
         self._output = _publish(None, bundle)
 
 
+class _Told:
+    """The notices of a job that stand above its line already, or do not yet."""
+
+    def __init__(self) -> None:
+        self._texts: set[str] = set()
+
+    def new(self, progress: Progress) -> list[str]:
+        """Those that have come since, a line each."""
+        new = [notice.text for notice in progress.notices if notice.text not in self._texts]
+        self._texts.update(new)
+        return [render.notice_line(text) for text in new]
+
+    def without(self, progress: Progress) -> Progress:
+        """The same, with the others alone."""
+        return replace(progress, notices=tuple(each for each in progress.notices if each.text not in self._texts))
+
+
 class TerminalView:
-    """One line, written over and over."""
+    """One line, written over and over, below what there was to notice."""
 
     def __init__(self, name: str, stream: TextIO, clock: Clock = time.monotonic) -> None:
         self._name, self._stream, self._clock = name, stream, clock
         self._started = clock()
         self._drawn = float("-inf")
         self._width = 0
+        self._told = _Told()
 
     def show(self, progress: Progress, note: str = "") -> None:
+        for text in self._told.new(progress):
+            self._over("")
+            self._stream.write(text + "\n")
         now = self._clock()
         if now - self._started < QUIET_SECONDS or now - self._drawn < REFRESH_SECONDS:
             return
@@ -161,7 +183,7 @@ class TerminalView:
 
     def finish(self, progress: Progress) -> None:
         self._over("")
-        self._stream.write(_final_text(progress, self._name) + "\n")
+        self._stream.write(_final_text(self._told.without(progress), self._name) + "\n")
         self._stream.flush()
 
     def _over(self, text: str) -> None:
@@ -178,8 +200,11 @@ class LogView:
         self._name, self._stream, self._clock = name, stream, clock
         self._drawn = clock()
         self._note = ""
+        self._told = _Told()
 
     def show(self, progress: Progress, note: str = "") -> None:
+        for text in self._told.new(progress):
+            self._put(text)
         now = self._clock()
         is_new = note != self._note and note
         self._note = note
@@ -195,7 +220,7 @@ class LogView:
             self._put(_plot_text(plot).rstrip())
 
     def finish(self, progress: Progress) -> None:
-        self._put(_final_text(progress, self._name))
+        self._put(_final_text(self._told.without(progress), self._name))
 
     def _put(self, text: str) -> None:
         self._stream.write(text + "\n")

@@ -19,7 +19,7 @@ MAX_STEPS_SHOWN = 6
 _HINTS = {
     "lock": "make it inside the function, or use one per machine",
     "socket": "open the connection inside the function",
-    "file": "open the file inside the function (its path can travel)",
+    "file": "open the file inside the function: nbdist.file('its name') is its path on every machine",
     "database": "connect to the database inside the function",
     "generator": "turn it into a list first, or map over it: pool.map(f, generator)",
     "module": "import it inside the function",

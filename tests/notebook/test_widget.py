@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from nbdist.notebook import widget
 from nbdist.notebook.forms import PlotSpec
 from nbdist.notebook.plots import LivePlot
 from nbdist.notebook.widget import WIDGET_VIEW, LogView, NotebookView, TerminalView, view_for
+from nbdist.wire.messages import Notice
 
 RUNNING = Progress(done=5, total=10, elapsed_seconds=1.0, items_per_second=5)
 ENDED = Progress(done=10, total=10, elapsed_seconds=2.0, items_per_second=5, outcome="done")
@@ -150,6 +152,22 @@ def test_output_does_not_mix_with_the_terminals_line(clock: Clock) -> None:
     view.write([OutputText(0, "stdout", "here", "hello\n")])
     view.finish(ENDED)
     assert as_seen(stream.getvalue()) == ["hello", "job: 10 items in 2 s, 5.0/s"]
+
+
+@pytest.mark.parametrize("kind", [TerminalView, LogView])
+def test_what_there_is_to_notice_is_told_at_once_and_once(clock: Clock, kind: Any) -> None:
+    stream = io.StringIO()
+    view = kind("job", stream, clock)
+    waits = replace(RUNNING, notices=(Notice("j", "warning", "job j waits: no machine can run it"),))
+    view.show(waits)
+    assert as_seen(stream.getvalue())[0] == "  job j waits: no machine can run it"
+    clock.now = 1.0
+    view.show(waits)
+    later = (*waits.notices, Notice("j", "info", "lab is here"))
+    view.show(replace(RUNNING, notices=later))
+    view.finish(replace(ENDED, notices=(*later, Notice("j", "info", "and something at the end"))))
+    told = [line for line in as_seen(stream.getvalue()) if line.startswith("  ")]
+    assert told == ["  job j waits: no machine can run it", "  lab is here", "  and something at the end"]
 
 
 def as_seen(text: str) -> list[str]:
