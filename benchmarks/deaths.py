@@ -118,6 +118,17 @@ def _embedded(folder: str) -> Iterator[nbdist.Pool]:
             pool.stop_workers()
             _wait(lambda: not embedded.look(embedded.state_folder())[2])
     embedded.end()
+    _wait(lambda: not _started_in(folder))  # they tidy up in there
+
+
+def _started_in(folder: str) -> list[psutil.Process]:
+    """Processes of the pool whose runtime directory this is."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid != os.getpid() and process.environ().get("JUPYTER_RUNTIME_DIR") == folder:
+                found.append(process)
+    return found
 
 
 def _wait(condition: Callable[[], bool]) -> None:
