@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Unpack
 
 from nbdist.client import leftovers, tables
-from nbdist.client.analysis.modules import required
+from nbdist.client.analysis.modules import needed, top_level
 from nbdist.client.analysis.values import of_items
 from nbdist.client.attaching import Found, SameCell, attach, find, job_of
 from nbdist.client.homecoming import checked as homecoming
@@ -228,17 +228,18 @@ class Pool:
         target = target_for(options, to, stats=stats, each=each)
         if items is None:
             items = items_for(ranges, iterable, total, each)
+        imports = needed(*functions_of(task := with_files(task)))
         spec = JobSpec(
             job=new_id(),
             name=job_name(name, task),
             options=options,
-            task=(task := with_files(task)),
-            packed=packer(task, self._engine.stage, of_items(items)),
+            task=task,
+            packed=packer(task, self._engine.stage, imports, of_items(items)),
             repack=repacker(task),
             ranges=items.ranges,
             total=items.total,
             each=each,
-            modules=required(*functions_of(task)),
+            modules=top_level(imports),
             needs=checked_needs(needs),
             files=homecoming(files),
             key=key,

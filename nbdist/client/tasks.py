@@ -11,7 +11,6 @@ import xxhash
 
 from nbdist.client import bundling
 from nbdist.client.analysis.files import named_in
-from nbdist.client.analysis.modules import needed
 from nbdist.client.analysis.sources import sources_of
 from nbdist.client.blobnames import name_of
 from nbdist.engines.base import Buffer, PackedBlob, PackedTask, Repack, Weight
@@ -30,9 +29,9 @@ _weighed: dict[bytes, tuple[Weight, ...]] = {}
 """By a fingerprint of the packed task, which names its blobs."""
 
 
-def packer(task: Task, stage: Stage, possible: Iterable[str] = ()) -> Callable[[], PackedTask]:
-    """A function that packs the task when it is first called. It raises PackingError."""
-    return cache(lambda: pack(task, stage, needed(*functions_of(task)), possible))
+def packer(task: Task, stage: Stage, certain: Iterable[str], possible: Iterable[str] = ()) -> Callable[[], PackedTask]:
+    """A function that packs the task when it is first called, as `pack` does. It raises PackingError."""
+    return cache(lambda: pack(task, stage, certain, possible))
 
 
 def pack(task: Task, stage: Stage | None, certain: Iterable[str], possible: Iterable[str] = ()) -> PackedTask:
