@@ -9,15 +9,10 @@ from typing import NamedTuple
 from nbdist.scheduler.fit import Unfit, unfit
 from nbdist.scheduler.packages import Comparison, Gap, Listing, compare, told
 from nbdist.scheduler.portable import obstacle
+from nbdist.scheduler.reasons import MAX_REASON, grouped
 from nbdist.scheduler.records import JobRecord, ShareState, State, WorkerRecord
 from nbdist.wire import needs
 from nbdist.wire.messages import Notice, Package, SubmitJob
-
-MAX_REASON = 300
-"""Characters of why one machine does not fit."""
-MAX_REASONS = 8
-MAX_NAMES = 8
-"""So many different reasons are told, each with so many names."""
 
 _NOTHING_KNOWN = Comparison()
 
@@ -129,9 +124,4 @@ _compared = lru_cache(maxsize=512)(compare)
 
 
 def _grouped(rows: Iterable[FitRow]) -> str:
-    """Each reason once, with the names of the machines."""
-    names: dict[str, list[str]] = {}
-    for each in sorted(rows):
-        names.setdefault(each.reason + (f" ({each.todo})" if each.todo else ""), []).append(each.machine)
-    shown = list(names.items())[:MAX_REASONS]
-    return "; ".join(f"{', '.join(machines[:MAX_NAMES])}: {reason}" for reason, machines in shown)
+    return grouped((each.reason + (f" ({each.todo})" if each.todo else ""), each.machine) for each in sorted(rows))

@@ -6,17 +6,12 @@ from heapq import nlargest
 from typing import Any
 
 from nbdist.scheduler import fitting
+from nbdist.scheduler.reasons import MAX_NAMES, MAX_REASON, grouped
 from nbdist.scheduler.records import AttemptRecord, JobRecord, Phase, Share, ShareState, State, WorkerRecord
 from nbdist.scheduler.resuming import left
 from nbdist.wire.messages import JobProgress, WorkerRow
 
 GETTING_DATA = "getting its data"
-MAX_REASON = 300
-"""Characters that one of several machines has to say why it is left out."""
-MAX_REASONS = 8
-"""So many reasons are told …"""
-MAX_NAMES = 8
-"""… with so many names each."""
 
 
 def progress(state: State, job: JobRecord, now: float) -> JobProgress:
@@ -95,13 +90,11 @@ def waits_for(state: State, job: JobRecord) -> str:
 
 def left_out(job: JobRecord, most_chars: int | None = None) -> str:
     """Why machines cannot run a job, once for each reason, of which each has so many characters."""
-    names: dict[str, list[str]] = {}
-    for share in job.shares.values():
-        if share.state is ShareState.REFUSED:
-            todo = f" ({share.todo[:most_chars]})" if share.todo else ""
-            names.setdefault(share.reason[:most_chars] + todo, []).append(share.worker.name)
-    reasons = list(names.items())[:MAX_REASONS]
-    return "; ".join(f"{', '.join(machines[:MAX_NAMES])}: {reason}" for reason, machines in reasons)
+    refused = [share for share in job.shares.values() if share.state is ShareState.REFUSED]
+    return grouped(
+        (share.reason[:most_chars] + (f" ({share.todo[:most_chars]})" if share.todo else ""), share.worker.name)
+        for share in refused
+    )
 
 
 def _waits(state: State, job: JobRecord) -> bool:

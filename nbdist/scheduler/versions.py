@@ -9,6 +9,7 @@ from __future__ import annotations
 from nbdist.scheduler import history, shares
 from nbdist.scheduler.orders import STORES
 from nbdist.scheduler.portable import obstacle, other_python
+from nbdist.scheduler.reasons import MAX_NAMES
 from nbdist.scheduler.records import Event, JobRecord, Share, ShareState, State
 from nbdist.wire.messages import Notice, PortableTask
 
@@ -68,7 +69,7 @@ def _tell(state: State, job: JobRecord) -> None:
     """Says which machines take no part in a job, unless the job waits for them: then the notice of that says it."""
     names = [share.worker.name for share in job.shares.values() if other_python(job, share.worker)]
     if names and job.owner in state.notebooks and not history.nobody_can(state, job):
-        some = ", ".join(names[: history.MAX_NAMES]) + (" …" if len(names) > history.MAX_NAMES else "")
+        some = ", ".join(names[:MAX_NAMES]) + (" …" if len(names) > MAX_NAMES else "")
         reason = job.native or (job.portable.refusal if job.portable is not None else "")
         text = f"{some}: another version of Python, left out of job {job.id}; {reason}"
         state.send(job.owner, Notice(job.id, "warning", text))
